@@ -139,6 +139,7 @@ pub mod fold;
 pub mod meters;
 pub mod projection;
 pub mod proof;
+pub mod propose;
 pub mod schema;
 pub mod subscribe;
 pub mod transfer;

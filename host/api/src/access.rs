@@ -12,7 +12,7 @@ use quipu::store::AuditRecord;
 /// What a token allows: the actions of a role, on everything or on what is listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GrantView {
-    /// The role: `viewer`, `client`, `author`, `operator`, `admin`, `scraper` or `none`.
+    /// The role: `viewer`, `proposer`, `client`, `author`, `operator`, `admin`, `scraper` or `none`.
     pub role: String,
     /// Only streams of these categories. If categories or projections are listed, nothing else is
     /// allowed.

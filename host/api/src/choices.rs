@@ -176,7 +176,7 @@ choices! {
     ProjectionStatus: "caught-up" | "catching-up" | "inline" | "failing" | "retrying" | "stopped"
         | "stale" | "paused" | "ready" | "kept" | "orphaned" | "not-built" | "live";
     /// A set of actions.
-    Role: "viewer" | "client" | "author" | "operator" | "admin" | "scraper" | "none";
+    Role: "viewer" | "proposer" | "client" | "author" | "operator" | "admin" | "scraper" | "none";
     /// Whether a preflight must pass.
     PreflightPolicy: "require" | "report" | "skip";
     /// The kind of a guest's fault.

@@ -54,6 +54,7 @@ codes! {
     TokenNotFound "token-not-found" 404 "there is no such valid token";
     TenantNotFound "tenant-not-found" 404 "there is no such tenant";
     SubscriptionNotFound "subscription-not-found" 404 "there is no such named subscription";
+    ProposalNotFound "proposal-not-found" 404 "there is no such proposal";
     MethodNotAllowed "method-not-allowed" 405 "the path does not take this method";
     BodyTimeout "body-timeout" 408 "the body came too slowly";
     Conflict "conflict" 409 "other writers came first until the deadline";
@@ -74,6 +75,8 @@ codes! {
     SubscriptionHeld "subscription-held" 409 "another client holds the named subscription";
     ClaimLost "claim-lost" 409 "the claim of the named subscription is not valid any more";
     TooManySubscriptions "too-many-subscriptions" 409 "no more named subscriptions may be made";
+    ProposalClosed "proposal-closed" 409 "the proposal can't be approved or denied any more";
+    TooManyProposals "too-many-proposals" 409 "no more commands may be proposed";
     ReloadRefused "reload-refused" 409 "the configuration is wrong";
     StateNotShown "state-not-shown" 409 "the decider does not show its state";
     WrongExpectedVersion "wrong-expected-version" 412 "the stream is at another version";

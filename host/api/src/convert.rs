@@ -4,9 +4,12 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use serde_json::value::RawValue;
 
+use quipu::app::ApproveError;
 use quipu::model::{ExpectedVersion, Invalid, Throttle, Version};
 use quipu::runtime::FaultKind;
-use quipu::{DeployError, access, deploy, engine, projection, proof, store, subscribe, upcast};
+use quipu::{
+    DeployError, access, deploy, engine, projection, proof, propose, store, subscribe, upcast,
+};
 
 use crate::{Code, Expected, Problem, Rejection};
 
@@ -166,6 +169,35 @@ impl From<proof::Error> for Box<Problem> {
     }
 }
 
+impl From<propose::Error> for Box<Problem> {
+    fn from(error: propose::Error) -> Self {
+        use propose::Error;
+        let code = match error {
+            Error::Invalid(invalid) => return invalid.into(),
+            Error::Store(error) => return error.into(),
+            Error::TooLarge { .. } => Code::TooLarge,
+            Error::IdReused { .. } => Code::IdempotencyKeyReused,
+            Error::Full => Code::TooManyProposals,
+            Error::NotFound(_) => Code::ProposalNotFound,
+            Error::Closed { .. } => Code::ProposalClosed,
+        };
+        Box::new(Problem::new(code, error.to_string()))
+    }
+}
+
+impl From<ApproveError> for Box<Problem> {
+    fn from(error: ApproveError) -> Self {
+        match error {
+            ApproveError::Proposal(error) => error.into(),
+            ApproveError::Execution(error) => {
+                let mut problem = Self::from(error);
+                problem.detail += "; the proposal is approved: approve it a second time";
+                problem
+            }
+        }
+    }
+}
+
 impl From<projection::Error> for Box<Problem> {
     fn from(error: projection::Error) -> Self {
         use projection::Error;
@@ -233,7 +265,8 @@ impl Expected {
         }
     }
 
-    fn of(expected: ExpectedVersion) -> Option<Self> {
+    /// The expectation as JSON; none for any version.
+    pub(crate) fn of(expected: ExpectedVersion) -> Option<Self> {
         Some(match expected {
             ExpectedVersion::Any => return None,
             ExpectedVersion::NoStream => Self::Word("no-stream".to_owned()),

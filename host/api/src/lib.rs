@@ -26,6 +26,7 @@ pub mod outcome;
 mod preflights;
 mod problem;
 mod projection_status;
+mod proposals;
 mod reload;
 mod run;
 mod shadows;
@@ -59,6 +60,7 @@ pub use projection_status::{
     BuildView, ComparisonView, DeployedView, DifferenceView, ProjectionList, ProjectionView,
     SetAsideList, SetAsideView, TroubleView, cursor,
 };
+pub use proposals::{ProposalList, ProposalView, effect};
 pub use reload::Reloaded;
 pub use run::{ProgressView, RunLine};
 pub use shadows::ShadowView;

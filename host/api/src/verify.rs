@@ -10,7 +10,10 @@ use quipu::proof::{DocumentFinding, Finding, Kind, LOG, Verified, Weight};
 pub struct VerifiedView {
     /// Whether all findings are acknowledged, or there are none.
     pub sound: bool,
-    /// Position up to which the log was read.
+    /// Position up to which the log was checked: `head`, or less when the time was over before.
+    #[serde(default)]
+    pub until: u64,
+    /// The end of the log when the run began.
     pub head: u64,
     /// Events that were checked.
     pub events: u64,
@@ -168,6 +171,7 @@ impl VerifiedView {
         let documents = verified.documents.iter().map(FindingView::of_document);
         Self {
             sound: verified.is_sound(),
+            until: verified.until.0,
             head: verified.head.0,
             events: verified.events,
             raw: verified.raw,

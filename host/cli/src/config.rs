@@ -361,8 +361,11 @@ impl Config {
         match &*self.mcp_settings().mode {
             "off" => Ok(None),
             "read" => Ok(Some(quipu_mcp::Mode::Read)),
+            "propose" => Ok(Some(quipu_mcp::Mode::Propose)),
             "act" => Ok(Some(quipu_mcp::Mode::Act)),
-            other => Err(format!("mode is {other:?}; expected off, read or act")),
+            other => Err(format!(
+                "mode is {other:?}; expected off, read, propose or act"
+            )),
         }
     }
 
@@ -379,6 +382,7 @@ impl Config {
         options.limits = Arc::new(http::Limiter::new(self.callers()));
         // It was checked when the configuration was read.
         options.mcp = self.mcp().unwrap_or_default();
+        options.approve_own_proposals = self.mcp_settings().approve_own;
         if let Some(largest) = self.guests.component_bytes_max {
             options.module_bytes_max = largest;
         }

@@ -18,7 +18,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "serve", "config", "status", "top", "mcp", "explain", "demo", "bench",
         ],
     ),
-    ("Write events", &["execute", "append"]),
+    ("Write events", &["execute", "append", "proposal"]),
     (
         "Read",
         &[

@@ -39,6 +39,7 @@ mod preflight;
 mod pretty;
 mod projection;
 mod projections;
+mod proposals;
 mod prune;
 mod rejections;
 mod reload;
@@ -137,6 +138,7 @@ enum Command {
     Status(status::Status),
     Top(top::Top),
     Mcp(mcp::Mcp),
+    Proposal(proposals::Proposal),
     Explain(explain::Explain),
     Token(access::Token),
     Whoami(access::Whoami),
@@ -307,6 +309,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Status(status) => status.run().await,
         Command::Top(top) => top.run().await,
         Command::Mcp(mcp) => mcp.run().await,
+        Command::Proposal(proposal) => proposal.run().await,
         Command::Explain(explain) => explain.run(),
         Command::Token(token) => token.run().await,
         Command::Whoami(whoami) => whoami.run().await,

@@ -16,11 +16,12 @@ const TIME_MAX: Duration = Duration::from_secs(60);
 /// Offer tools for agents over stdin and stdout
 ///
 /// Speaks the Model Context Protocol (MCP). A program that runs agents starts this command. The tools send requests to a host, with the
-/// rights of the token. They only read, unless --mode is act: then there is also a tool for each type
-/// of commands. Ends when stdin ends.
+/// rights of the token. They only read, unless --mode is propose or act: then there is also a tool for
+/// each type of commands. Ends when stdin ends.
 #[derive(Debug, Args)]
 pub struct Mcp {
-    /// read: tools that read; act: also tools that execute commands
+    /// read: tools that read; propose: also tools that propose commands, see `quipu proposal`; act:
+    /// also tools that execute commands
     #[arg(long, value_enum, default_value_t = Mode::Read)]
     mode: Mode,
     #[command(flatten)]
@@ -33,6 +34,8 @@ enum Mode {
     #[value(help = None)]
     Read,
     #[value(help = None)]
+    Propose,
+    #[value(help = None)]
     Act,
 }
 
@@ -40,6 +43,7 @@ impl From<Mode> for quipu_mcp::Mode {
     fn from(mode: Mode) -> Self {
         match mode {
             Mode::Read => Self::Read,
+            Mode::Propose => Self::Propose,
             Mode::Act => Self::Act,
         }
     }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::arguments::{Kind, Parameter, optional, required, schema};
+use crate::proofs::SECONDS_MAX;
 
 /// A tool.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,8 @@ const EVENTS: Kind = Kind::UpTo(200);
 const ENTRIES: Kind = Kind::UpTo(200);
 const DIRECTION: Kind = Kind::Word(&["forward", "backward"]);
 const FORM: Kind = Kind::Word(&["lifted", "stored"]);
+const SAMPLE: Kind = Kind::UpTo(1_000_000);
+const SECONDS: Kind = Kind::UpTo(SECONDS_MAX);
 const LIMIT: &str = "Maximum number; by default 20";
 const STREAM: &str = "The id of a stream, as account-1";
 const MODULE: &str = "As the module with this digest decides, complete or its first digits; by default the active one";
@@ -227,6 +230,68 @@ pub const TOOLS: &[Tool] = &[
             Kind::Text,
             "Only deployments of this name",
         )],
+    },
+    Tool {
+        name: "proposals",
+        title: "Proposed commands",
+        about: "Lists commands that wait for an approval, newest first, with the events that they would lead to; or shows one proposal with its state and result. `next` is the value of `before` for the next page.",
+        parameters: &[
+            optional("number", Kind::Number, "Only the proposal of this number"),
+            optional("category", Kind::Text, "Only streams of this category"),
+            optional(
+                "state",
+                Kind::Word(&["open", "all"]),
+                "open (the default), or also those that were decided or have expired",
+            ),
+            optional("before", Kind::Number, "Only proposals before this number"),
+            optional("limit", Kind::UpTo(100), LIMIT),
+        ],
+    },
+    Tool {
+        name: "preflight",
+        title: "Preflight of modules",
+        about: "Reports what would be decided differently if uploaded modules became active: recorded commands are decided by them and compared. Writes nothing. Reads events within a time; `until` is the position that was reached, `head` the end of the log.",
+        parameters: &[
+            required(
+                "digests",
+                Kind::Texts,
+                "The digests of 1 to 64 modules that would become active together",
+            ),
+            optional(
+                "sample",
+                SAMPLE,
+                "Only this number of streams, drawn at random",
+            ),
+            optional(
+                "allow",
+                Kind::Texts,
+                "Kinds of objections that do not count, as decision",
+            ),
+            optional("seconds", SECONDS, "Maximum time; by default 10"),
+        ],
+    },
+    Tool {
+        name: "verify",
+        title: "Verify the history",
+        about: "Decides recorded commands a second time with the modules that decided them, and compares the results and the digests with the stored ones. Writes nothing. Reads events within a time; `until` is the position that was reached, `head` the end of the log.",
+        parameters: &[
+            optional("category", Kind::Text, "Only streams of this category"),
+            optional(
+                "sample",
+                SAMPLE,
+                "Only this number of streams, drawn at random",
+            ),
+            optional("seconds", SECONDS, "Maximum time; by default 10"),
+        ],
+    },
+    Tool {
+        name: "verify_digests",
+        title: "Verify the digests",
+        about: "Compares commits, modules and snapshots with their digests, and decides nothing. Writes nothing. Reads events within a time; `until` is the position that was reached, `head` the end of the log.",
+        parameters: &[
+            optional("category", Kind::Text, "Only streams of this category"),
+            optional("seconds", SECONDS, "Maximum time; by default 10"),
+        ],
     },
 ];
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::{Map, Value, json};
 
 use crate::arguments::{Arguments, Kind, Parameter, optional, required, schema};
-use crate::members::Members;
+use crate::members::{Members, json, raw};
 use crate::message::Wrong;
 use crate::outcome::{Failed, Outcome, ask};
 use crate::{Host, Method, Request};
@@ -16,8 +16,6 @@ const TOOLS_MAX: usize = 200;
 const SCHEMA_BYTES_MAX: usize = 32 << 10;
 /// Longest name of a tool.
 const NAME_CHARS_MAX: usize = 64;
-/// The beginning of the names of these tools.
-pub const PREFIX: &str = "command_";
 /// Where the description of the domain has its schemas.
 const SCHEMAS: &str = "#/components/schemas/";
 
@@ -50,9 +48,50 @@ const PARAMETERS: &[Parameter] = &[
     ),
 ];
 
+/// Parameters of a proposal in addition to these.
+const PROPOSED: &[Parameter] = &[
+    optional(
+        "note",
+        Kind::Text,
+        "A note for whoever approves the command: why it should be executed, on one line",
+    ),
+    optional(
+        "expires_in_s",
+        Kind::UpTo(2_592_000),
+        "How long the command can be approved, in seconds; by default 86400",
+    ),
+];
+
+/// What the tool of a command does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Stores the command, which somebody else approves.
+    Propose,
+    /// Executes the command.
+    Execute,
+}
+
+impl Way {
+    /// The beginning of the names of the tools.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Propose => "propose_",
+            Self::Execute => "command_",
+        }
+    }
+
+    fn parameters(self) -> Vec<Parameter> {
+        match self {
+            Self::Propose => [PARAMETERS, PROPOSED].concat(),
+            Self::Execute => PARAMETERS.to_vec(),
+        }
+    }
+}
+
 /// The tool of one type of commands.
 #[derive(Debug)]
 pub struct Command {
+    way: Way,
     name: String,
     category: String,
     command: String,
@@ -60,15 +99,15 @@ pub struct Command {
 }
 
 /// Reads the active domain.
-pub async fn of_domain(host: &dyn Host) -> Result<Vec<Command>, Failed> {
+pub async fn of_domain(host: &dyn Host, way: Way) -> Result<Vec<Command>, Failed> {
     let path = ["v1", "domain", "openapi.json"];
     let document = ask(host, Request::get(&path)).await?;
     let document: Value = serde_json::from_str(document.get())
         .map_err(|_| Failed::new("the description of the domain is not JSON"))?;
-    Ok(of_document(&document))
+    Ok(of_document(&document, way))
 }
 
-fn of_document(document: &Value) -> Vec<Command> {
+fn of_document(document: &Value, way: Way) -> Vec<Command> {
     let mut commands = Vec::new();
     let mut names = HashSet::new();
     let paths = document["paths"].as_object();
@@ -80,7 +119,7 @@ fn of_document(document: &Value) -> Vec<Command> {
             continue;
         };
         let body = &item["post"]["requestBody"]["content"]["application/json"]["schema"];
-        let base = name_of(category, command);
+        let base = name_of(way, category, command);
         let mut name = base.clone();
         let mut number = 1;
         while !names.insert(name.clone()) {
@@ -88,6 +127,7 @@ fn of_document(document: &Value) -> Vec<Command> {
             name = format!("{base}_{number}");
         }
         commands.push(Command {
+            way,
             name,
             category: category.to_owned(),
             command: command.to_owned(),
@@ -101,14 +141,14 @@ fn of_document(document: &Value) -> Vec<Command> {
 }
 
 /// A name of the characters that all clients take.
-fn name_of(category: &str, command: &str) -> String {
+fn name_of(way: Way, category: &str, command: &str) -> String {
     let fit = |c: char| match c {
         c if c.is_ascii_alphanumeric() => c,
         _ => '_',
     };
     let name = format!("{category}_{command}");
     let name: String = name.chars().map(fit).take(NAME_CHARS_MAX - 12).collect();
-    format!("{PREFIX}{name}")
+    format!("{}{name}", way.prefix())
 }
 
 /// The text of a percent-encoded segment.
@@ -182,7 +222,7 @@ impl Command {
     /// The tool as clients see it.
     pub fn described(&self) -> Value {
         let (category, command) = (&self.category, &self.command);
-        let mut input = schema(PARAMETERS);
+        let mut input = schema(&self.way.parameters());
         let mut data = self.schema["schema"].clone();
         if let Some(data) = data.as_object_mut()
             && !data.contains_key("$ref")
@@ -196,27 +236,38 @@ impl Command {
         {
             input["$defs"] = self.schema["definitions"].clone();
         }
-        let title = format!("Command {command} of {category}");
+        let (title, about) = match self.way {
+            Way::Execute => (
+                format!("Command {command} of {category}"),
+                format!(
+                    "Executes the command {command:?} on the stream {category}-KEY. The domain may reject it; then nothing is stored."
+                ),
+            ),
+            Way::Propose => (
+                format!("Propose {command} of {category}"),
+                format!(
+                    "Proposes the command {command:?} on the stream {category}-KEY. It is not executed before somebody else approves it. Returns the number of the proposal and the events that the command would lead to now; `proposals` shows later whether it was approved."
+                ),
+            ),
+        };
         json!({
             "name": self.name,
             "title": title,
-            "description": format!(
-                "Executes the command {command:?} on the stream {category}-KEY. The domain may reject it; then nothing is stored."
-            ),
+            "description": about,
             "inputSchema": input,
             "annotations": {
                 "title": title,
                 "readOnlyHint": false,
-                "destructiveHint": true,
+                "destructiveHint": self.way == Way::Execute,
                 "idempotentHint": false,
                 "openWorldHint": false,
             },
         })
     }
 
-    /// Executes a command.
+    /// Executes or proposes a command.
     pub async fn call(&self, given: Members, host: &dyn Host) -> Result<Outcome, Wrong> {
-        let given = Arguments::of(given, PARAMETERS)?;
+        let given = Arguments::of(given, &self.way.parameters())?;
         let mut headers = Vec::new();
         for (name, header) in [
             ("command_id", "idempotency-key"),
@@ -234,14 +285,41 @@ impl Command {
             headers.push(("if-match", format!("\"{version}\"")));
         }
         let key = given.required("key");
-        let path = ["v1", "domain", &self.category, &key, &self.command];
+        let request = match self.way {
+            Way::Execute => Request {
+                body: given.json("data"),
+                ..Request::get(&["v1", "domain", &self.category, &key, &self.command])
+            },
+            Way::Propose => {
+                let stream = format!("{}-{key}", self.category);
+                Request {
+                    body: Some(self.proposal(&given)),
+                    ..Request::get(&["v1", "streams", &stream, "proposals"])
+                }
+            }
+        };
         let request = Request {
             method: Method::Post,
             headers,
-            body: given.json("data"),
-            ..Request::get(&path)
+            ..request
         };
         Ok(ask(host, request).await)
+    }
+
+    /// The body of a proposal.
+    fn proposal(&self, given: &Arguments) -> String {
+        let mut body = Members::default();
+        body.set("type", json(self.command.as_str()));
+        if let Some(data) = given.json("data") {
+            body.set("data", raw(data));
+        }
+        if let Some(note) = given.text("note") {
+            body.set("note", json(note));
+        }
+        if let Some(seconds) = given.number("expires_in_s") {
+            body.set("expires_in_s", json(seconds));
+        }
+        body.into_raw().get().to_owned()
     }
 }
 
@@ -265,7 +343,7 @@ mod tests {
                 "Other": {},
             }},
         });
-        let commands = of_document(&document);
+        let commands = of_document(&document, Way::Execute);
         let names: Vec<&str> = commands.iter().map(Command::name).collect();
         let expected = [
             "command_account_open",

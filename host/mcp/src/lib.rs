@@ -5,7 +5,8 @@
 //! credentials of the caller, `quipu mcp` sends them to a host. So the rights, the limits and the
 //! audit of a tool are those of HTTP, and there is no second way to the store.
 //!
-//! Only tools are offered, and only tools that read unless the mode is [`Mode::Act`]. What strangers
+//! Only tools are offered, and only tools that read unless the mode is [`Mode::Propose`] or
+//! [`Mode::Act`]. What strangers
 //! wrote into events is in results only, as data; names, descriptions and instructions are fixed, or
 //! come from deployed components.
 //!
@@ -26,6 +27,7 @@ mod find;
 mod members;
 mod message;
 mod outcome;
+mod proofs;
 mod read;
 mod session;
 

@@ -30,6 +30,19 @@ impl Failed {
         }
     }
 
+    /// The failure that a problem document describes.
+    pub fn of(problem: Box<RawValue>) -> Self {
+        let members = Members::of(&problem).unwrap_or_default();
+        let (detail, code) = (members.text("detail"), members.text("code"));
+        let code = code.unwrap_or_default();
+        let detail = detail.unwrap_or_else(|| "the host answered with an error".to_owned());
+        Self {
+            why: format!("{detail} ({code})"),
+            code,
+            problem: Some(problem),
+        }
+    }
+
     /// Whether what was asked for does not exist, or can't be named so.
     pub fn is_nothing(&self) -> bool {
         self.code.ends_with("-not-found") || self.code == "bad-request"
@@ -46,6 +59,12 @@ impl Failed {
 
 /// Sends a request, and reads the JSON of its answer.
 pub async fn ask(host: &dyn Host, request: Request) -> Outcome {
+    let text = sent(host, request).await?;
+    RawValue::from_string(text).map_err(|_| Failed::new("the answer is not JSON"))
+}
+
+/// Sends a request, and reads the text of its answer, which is no problem.
+pub async fn sent(host: &dyn Host, request: Request) -> Result<String, Failed> {
     // An address can't name them: `..` would lead to another path.
     if let Some(segment) = request
         .path
@@ -56,20 +75,12 @@ pub async fn ask(host: &dyn Host, request: Request) -> Outcome {
     }
     let Answer { status, body } = host.send(request).await.map_err(Failed::new)?;
     let text = String::from_utf8(body).map_err(|_| Failed::new("the answer is not UTF-8"))?;
-    let body = RawValue::from_string(text)
-        .map_err(|_| Failed::new(format!("the answer with status {status} is not JSON")))?;
     if (200..300).contains(&status) {
-        return Ok(body);
+        return Ok(text);
     }
-    let problem = Members::of(&body).unwrap_or_default();
-    let (detail, code) = (problem.text("detail"), problem.text("code"));
-    let code = code.unwrap_or_default();
-    let detail = detail.unwrap_or_else(|| format!("the status is {status}"));
-    Err(Failed {
-        why: format!("{detail} ({code})"),
-        code,
-        problem: Some(body),
-    })
+    let problem = RawValue::from_string(text)
+        .map_err(|_| Failed::new(format!("the answer with status {status} is not JSON")))?;
+    Err(Failed::of(problem))
 }
 
 /// The result of `tools/call`.

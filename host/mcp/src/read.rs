@@ -3,7 +3,7 @@
 use crate::arguments::Arguments;
 use crate::bounded::{self, Next};
 use crate::outcome::{Failed, Outcome, ask};
-use crate::{Host, Request, explain, find};
+use crate::{Host, Request, explain, find, proofs};
 
 /// Events, or other entries, of a page.
 const PAGE: u64 = 20;
@@ -17,6 +17,7 @@ pub async fn call(tool: &str, given: &Arguments, host: &dyn Host) -> Outcome {
         "explain_event" => return explain::event(given, host).await,
         "explain_rejection" => return explain::rejection(given, host).await,
         "diff_state" => return explain::difference(given, host).await,
+        "preflight" | "verify" | "verify_digests" => return proofs::call(tool, given, host).await,
         _ => {}
     }
     let request =
@@ -70,6 +71,20 @@ fn request(tool: &str, given: &Arguments) -> Option<Request> {
         "documents" => documents(given, limit),
         "projections" => named("projections", given.text("name")),
         "deployments" => named("deployments", given.text("name")),
+        "proposals" => match given.number("number") {
+            Some(number) => Request::get(&["v1", "proposals", &number.to_string()]),
+            None => Request::get(&["v1", "proposals"])
+                .maybe("category", given.text("category"))
+                .maybe(
+                    "all",
+                    given
+                        .text("state")
+                        .filter(|state| state == "all")
+                        .map(|_| true),
+                )
+                .maybe("before", given.number("before"))
+                .with("limit", limit),
+        },
         _ => return None,
     })
 }

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::arguments::Arguments;
-use crate::commands::{self, PREFIX};
+use crate::commands::{self, Way};
 use crate::members::{Members, raw};
 use crate::message::{Message, Wrong, answer, refusal};
 use crate::outcome::{Failed, called};
@@ -24,7 +24,9 @@ pub enum Mode {
     /// Tools that read.
     #[default]
     Read,
-    /// Also a tool for each type of commands.
+    /// Also a tool for each type of commands, which proposes a command: somebody else approves it.
+    Propose,
+    /// Also a tool for each type of commands, which executes it.
     Act,
 }
 
@@ -33,7 +35,17 @@ impl Mode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
+            Self::Propose => "propose",
             Self::Act => "act",
+        }
+    }
+
+    /// What the tools of commands do; none without such tools.
+    fn way(self) -> Option<Way> {
+        match self {
+            Self::Read => None,
+            Self::Propose => Some(Way::Propose),
+            Self::Act => Some(Way::Execute),
         }
     }
 }
@@ -124,9 +136,9 @@ impl Session {
             return Err(Wrong::params("cursor: all tools are on one page"));
         }
         let mut tools: Vec<Value> = catalog::TOOLS.iter().map(|tool| tool.described()).collect();
-        if self.mode == Mode::Act {
+        if let Some(way) = self.mode.way() {
             // Who may not read the domain has the other tools.
-            let commands = commands::of_domain(host).await.unwrap_or_default();
+            let commands = commands::of_domain(host, way).await.unwrap_or_default();
             tools.extend(commands.iter().map(|command| command.described()));
         }
         Ok(raw(json!({"tools": tools}).to_string()))
@@ -144,8 +156,10 @@ impl Session {
             let given = Arguments::of(given, tool.parameters)?;
             return Ok(called(&read::call(tool.name, &given, host).await));
         }
-        if self.mode == Mode::Act && name.starts_with(PREFIX) {
-            match commands::of_domain(host).await {
+        if let Some(way) = self.mode.way()
+            && name.starts_with(way.prefix())
+        {
+            match commands::of_domain(host, way).await {
                 Ok(commands) => {
                     let found = commands.iter().find(|command| command.name() == name);
                     if let Some(command) = found {

@@ -36,7 +36,18 @@ use quipu::model::StreamId;
 use quipu_api::Code;
 
 /// Operations that name their streams in the body, or find them: the handler checks each of them.
-const CHECKED_BY_HANDLER: &[&str] = &["execute_lines", "append_all", "trace"];
+const CHECKED_BY_HANDLER: &[&str] = &[
+    "execute_lines",
+    "append_all",
+    "trace",
+    "describe_domain",
+    "show_proposal",
+    "approve_proposal",
+    "deny_proposal",
+];
+/// Operations that the audit records although they need the action `command`: they change
+/// proposals, which are not in the log.
+const RECORDED: &[&str] = &["approve_proposal", "deny_proposal"];
 /// The name of the security scheme in the description.
 pub(super) const SCHEME: &str = "token";
 
@@ -209,9 +220,13 @@ impl Declared {
         let Need::Action(action) = self.need else {
             return false;
         };
-        use Action::{Admin, Archive, Deploy, Operate, Project};
-        ![Method::GET, Method::HEAD].contains(method)
-            && matches!(action, Deploy | Project | Archive | Operate | Admin)
+        use Action::{Admin, Archive, Deploy, Operate, Project, Propose};
+        let is_recorded = RECORDED.contains(&&*self.id)
+            || matches!(
+                action,
+                Propose | Deploy | Project | Archive | Operate | Admin
+            );
+        ![Method::GET, Method::HEAD].contains(method) && is_recorded
     }
 }
 

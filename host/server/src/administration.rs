@@ -59,11 +59,11 @@ pub(super) fn only(serves: Serves, what: &str) -> Result<()> {
 /// Whether an action runs the store, rather than uses it.
 fn is_administration(action: Action) -> bool {
     use Action::{
-        Admin, Append, Archive, Command, Deploy, Observe, Operate, Project, Read, ReadPayload,
-        Subscribe, View,
+        Admin, Append, Archive, Command, Deploy, Observe, Operate, Project, Propose, Read,
+        ReadPayload, Subscribe, View,
     };
     match action {
         Deploy | Project | Archive | Operate | Observe | Admin => true,
-        Read | ReadPayload | Command | Append | Subscribe | View => false,
+        Read | ReadPayload | Command | Propose | Append | Subscribe | View => false,
     }
 }

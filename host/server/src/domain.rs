@@ -13,9 +13,10 @@ use super::failure::{Failure, Result};
 use super::params::{Params, Segments};
 use super::request::JsonBytes;
 use super::{App, answer, headers, openapi};
+use quipu::access::{Action, Object};
 use quipu::deploy::Plan;
 use quipu::model::{Body, Category, Command, Context, Name, StreamId};
-use quipu_api::{Problem, domain, outcome};
+use quipu_api::{Code, Problem, domain, outcome};
 
 /// The description of the domain, with the number of its plan.
 #[derive(Clone, Default)]
@@ -38,7 +39,8 @@ impl Described {
 ///
 /// It has a path for each type of commands, with the JSON Schema that the decider declares, the
 /// codes with which it rejects, the data of events as schemas, and the reads of each projection.
-/// Generators of clients make typed functions of it. It changes with each activation.
+/// Generators of clients make typed functions of it. It changes with each activation. A caller who
+/// may read only some categories and projections gets the description of these.
 #[utoipa::path(
     get, path = "/v1/domain/openapi.json", operation_id = "describe_domain", tag = "commands",
     security(("token" = ["read"])),
@@ -47,17 +49,30 @@ impl Described {
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn describe(State(app): State<App>, _: Params<()>) -> Result<Response> {
+pub async fn describe(State(app): State<App>, By(caller): By, _: Params<()>) -> Result<Response> {
     let plan = app.host.plan();
-    let bytes = match app.domain.get(plan.number) {
+    let number = plan.number;
+    let rules = app.options.rules.current();
+    let may_read = move |object: Object<'_>| rules.check(&caller, Action::Read, object);
+    let is_whole = match may_read(Object::Store) {
+        Ok(()) => true,
+        Err(why) if !reaches_any(&plan, &may_read) => {
+            app.meters.denied(Action::Read);
+            return Err(Failure::new(Code::Forbidden, why));
+        }
+        Err(_) => false,
+    };
+    let bytes = match app.domain.get(number).filter(|_| is_whole) {
         Some(bytes) => bytes,
         None => {
-            let number = plan.number;
-            let describing = tokio::task::spawn_blocking(move || described(&plan));
+            let may_show = move |object: Object<'_>| is_whole || may_read(object).is_ok();
+            let describing = tokio::task::spawn_blocking(move || described(&plan, &may_show));
             let bytes = describing
                 .await
                 .map_err(|error| Failure::internal(&error))??;
-            app.domain.set(number, bytes.clone());
+            if is_whole {
+                app.domain.set(number, bytes.clone());
+            }
             bytes
         }
     };
@@ -65,10 +80,21 @@ pub async fn describe(State(app): State<App>, _: Params<()>) -> Result<Response>
     Ok(([(header::CONTENT_TYPE, json)], bytes).into_response())
 }
 
-fn described(plan: &Plan) -> Result<Bytes> {
+/// Whether a caller may read anything of the domain.
+fn reaches_any(
+    plan: &Plan,
+    may_read: &dyn Fn(Object<'_>) -> std::result::Result<(), String>,
+) -> bool {
+    let mut categories = plan.readers();
+    let mut projections = plan.projections();
+    categories.any(|(category, _)| may_read(Object::Category(category)).is_ok())
+        || projections.any(|(name, _)| may_read(Object::Projection(name)).is_ok())
+}
+
+fn described(plan: &Plan, may_show: &dyn Fn(Object<'_>) -> bool) -> Result<Bytes> {
     let failed = |error| Failure::internal(&error);
     let host = serde_json::from_str(&openapi()).map_err(failed)?;
-    let document = domain::document(&host, plan);
+    let document = domain::document(&host, plan, may_show);
     Ok(serde_json::to_vec_pretty(&document).map_err(failed)?.into())
 }
 

@@ -50,6 +50,7 @@ mod patience;
 mod percent;
 mod preflights;
 mod projections;
+mod proposals;
 mod rejections;
 mod reload;
 mod request;

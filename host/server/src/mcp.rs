@@ -75,8 +75,8 @@ impl<S: Sync> FromRequestParts<S> for Origin {
 /// The body is one message of JSON-RPC, and so is the answer. There are no sessions and no streams:
 /// each request is complete, and needs no `initialize` before it. Every operation of a tool is a
 /// request of the same caller, with its own rights, limits and audit. `mode` in `[mcp]` says
-/// whether there are tools: `off` (the default), `read`, or `act`, which also has a tool for each type
-/// of commands.
+/// whether there are tools: `off` (the default), `read`, `propose`, which also has a tool for each
+/// type of commands that stores a proposal, or `act`, whose tools of commands execute them.
 #[utoipa::path(
     post, path = "/mcp", operation_id = "mcp", tag = "mcp",
     security(("token" = [])),

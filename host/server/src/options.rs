@@ -75,6 +75,8 @@ pub struct Options {
     pub console: Console,
     /// Which tools for agents `/mcp` has; none by default.
     pub mcp: Option<Mode>,
+    /// Whether who proposed a command may approve it.
+    pub approve_own_proposals: bool,
     /// Serves tenants, which callers name in `Quipu-Tenant`.
     pub tenants: Option<TenantOptions>,
 }
@@ -117,6 +119,7 @@ impl Default for Options {
             reload: None,
             console: Console::default(),
             mcp: None,
+            approve_own_proposals: false,
             tenants: None,
         }
     }

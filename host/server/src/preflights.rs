@@ -1,7 +1,6 @@
 //! Preflights: what a module would decide differently.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -17,7 +16,7 @@ use super::failure::{Failure, Result};
 use super::params::Params;
 use super::request::JsonBytes;
 use super::runs::{self, Run, Telling};
-use super::verify::scope;
+use super::verify::{scope, time};
 use quipu::Host;
 use quipu::deploy::{ProjectionChanges, Release};
 use quipu::proof::{Policy, Scope};
@@ -25,9 +24,6 @@ use quipu_api::{PreflightView, Problem, RunLine, choices};
 
 /// How long events are read by default.
 pub(super) const TIME_MS: u64 = 60_000;
-
-/// The maximum time for reading events.
-const TIME_MS_MAX: u64 = 24 * 3_600_000;
 
 /// The candidate to check, and how much of the history.
 #[derive(Deserialize, ToSchema)]
@@ -63,12 +59,7 @@ struct Asked {
 
 impl PreflightBody<'_> {
     async fn asked(self, app: &App) -> Result<Asked> {
-        let time_ms = self.time_ms.unwrap_or(TIME_MS);
-        if !(1..=TIME_MS_MAX).contains(&time_ms) {
-            return Err(Failure::bad_request(format!(
-                "time_ms is 1 to {TIME_MS_MAX}"
-            )));
-        }
+        let time = time(self.time_ms.unwrap_or(TIME_MS))?;
         if self.events == Some(0) {
             return Err(Failure::bad_request("events begin at 1"));
         }
@@ -77,7 +68,7 @@ impl PreflightBody<'_> {
             policy: Policy::allowing(&self.allow)?,
             scope: Scope {
                 events: self.events,
-                time: Some(Duration::from_millis(time_ms)),
+                time: Some(time),
                 ..scope(None, self.sample)?
             },
         })

@@ -24,7 +24,7 @@ use super::{
     App, Options, access, acknowledgements, activate, administration, appends, audit, can, changes,
     commands, console, deed, deployments, documents, domain, draining, export, health, limits,
     lines, log, marks, mcp, metrics, modules, openapi, pages, params, preflights, projections,
-    rejections, reload, shadows, snapshots, state, streams, subscribe, subscriptions, tokens,
+    proposals, rejections, reload, shadows, snapshots, state, streams, subscribe, subscriptions, tokens,
     trace, types, verify,
 };
 use quipu::Host;
@@ -105,6 +105,11 @@ pub(super) fn paths() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::common())
         .routes(routes!(lines::execute_lines))
         .routes(routes!(commands::execute))
+        .routes(routes!(proposals::propose))
+        .routes(routes!(proposals::list))
+        .routes(routes!(proposals::show))
+        .routes(routes!(proposals::approve))
+        .routes(routes!(proposals::deny))
         .routes(routes!(domain::describe))
         .routes(routes!(domain::execute))
         .routes(routes!(streams::read, appends::append))

@@ -1,5 +1,7 @@
 //! Verification: re-deciding the history.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::response::Response;
 use futures::FutureExt;
@@ -9,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::deed::Deed;
-use super::failure::Result;
+use super::failure::{Failure, Result};
 use super::params::Params;
 use super::request::OptionalJson;
 use super::runs::{self, Run, Telling};
@@ -39,6 +41,27 @@ pub struct VerifyBody {
     /// re-decided.
     #[serde(default)]
     digests: bool,
+    /// Maximum time for reading events, in milliseconds: up to 86400000; by default there is none.
+    /// `until` in the result is the position that was reached. Documents and snapshots are compared
+    /// only when that is the end of the log.
+    #[serde(default)]
+    time_ms: Option<u64>,
+}
+
+/// Maximum time for reading events.
+const TIME_MS_MAX: u64 = 24 * 3_600_000;
+
+/// The time of a run.
+///
+/// # Errors
+/// When it is 0, or more than a day.
+pub fn time(time_ms: u64) -> Result<Duration> {
+    match (1..=TIME_MS_MAX).contains(&time_ms) {
+        true => Ok(Duration::from_millis(time_ms)),
+        false => Err(Failure::bad_request(format!(
+            "time_ms is 1 to {TIME_MS_MAX}"
+        ))),
+    }
 }
 
 /// The part of the history to re-decide.
@@ -95,6 +118,7 @@ pub async fn verify(
         sample,
         projections,
         digests,
+        time_ms,
     } = body.parse()?;
     if projections && digests {
         let why = "digests and projections exclude each other: with digests, nothing is folded";
@@ -103,6 +127,7 @@ pub async fn verify(
     let scope = Scope {
         projections,
         only_digests: digests,
+        time: time_ms.map(time).transpose()?,
         ..scope(category.as_deref(), sample)?
     };
     runs::answer(app, scope, deed).await

@@ -60,6 +60,8 @@ named! {
         ReadPayload "read-payload",
         /// Executes commands.
         Command "command",
+        /// Proposes commands, which somebody else approves.
+        Propose "propose",
         /// Appends events without a decision.
         Append "append",
         /// Works with named subscriptions.
@@ -86,6 +88,8 @@ named! {
     Role "role" {
         /// Reads everything.
         Viewer "viewer",
+        /// An agent: reads everything, and proposes commands.
+        Proposer "proposer",
         /// An application: executes commands, appends, reads and subscribes.
         Client "client",
         /// A developer: a client that also deploys components and manages projections.
@@ -105,14 +109,15 @@ impl Role {
     /// Returns whether the role allows an action.
     pub fn allows(self, action: Action) -> bool {
         use Action::{
-            Append, Archive, Command, Deploy, Observe, Operate, Project, Read, ReadPayload,
-            Subscribe, View,
+            Append, Archive, Command, Deploy, Observe, Operate, Project, Propose, Read,
+            ReadPayload, Subscribe, View,
         };
         match self {
             Self::Viewer => matches!(action, Read | ReadPayload | View | Observe),
+            Self::Proposer => matches!(action, Read | ReadPayload | View | Observe | Propose),
             Self::Client => matches!(
                 action,
-                Read | ReadPayload | View | Subscribe | Command | Append
+                Read | ReadPayload | View | Subscribe | Command | Propose | Append
             ),
             Self::Author => matches!(
                 action,
@@ -120,6 +125,7 @@ impl Role {
                     | View
                     | Subscribe
                     | Command
+                    | Propose
                     | Append
                     | Deploy
                     | Project
@@ -282,7 +288,7 @@ mod tests {
             assert_eq!(role.as_str().parse::<Role>().unwrap(), *role);
         }
         let why = "root".parse::<Role>().unwrap_err().to_string();
-        assert!(why.contains("viewer, client"), "{why}");
+        assert!(why.contains("viewer, proposer, client"), "{why}");
     }
 
     #[test]

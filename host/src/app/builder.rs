@@ -11,6 +11,7 @@ use crate::engine::{Additions, Engine, Enrichers, Enrichment};
 use crate::fold::Folder;
 use crate::model::{Clock, PublicKey, SystemClock};
 use crate::proof::Prover;
+use crate::propose::Proposals;
 use crate::runtime::Runtime;
 use crate::store::{self, StoreUrl};
 use crate::subscribe::Hub;
@@ -244,7 +245,8 @@ impl Builder {
             supervisor,
             tokens: Tokens::new(store.tokens, Arc::clone(&clock)),
             audit: Audit::new(store.audit, Arc::clone(&clock)),
-            tenants: Tenants::new(store.tenants, clock),
+            tenants: Tenants::new(store.tenants, Arc::clone(&clock)),
+            proposals: Proposals::new(store.proposals, clock),
         };
         Ok(Host {
             tenant: Arc::new(tenant),

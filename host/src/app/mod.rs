@@ -7,6 +7,7 @@ mod deploy;
 mod error;
 mod figures;
 mod projections;
+mod proposals;
 mod provenance;
 mod readiness;
 mod reads;
@@ -28,6 +29,7 @@ pub use builder::Builder;
 pub use deploy::{Demand, Deploy, DeployError, Prepared};
 pub use error::{Error, StartError};
 pub use figures::{Figures, SubscriptionLag};
+pub use proposals::ApproveError;
 pub use readiness::{Check, Readiness, STORE_READER, STORE_WRITER};
 pub use trace::{
     FoundAs, TRACE_MAX, TRACE_SEARCH_MAX, Trace, TraceCut, TraceRequest, Traced, Tracing,
@@ -42,6 +44,7 @@ use crate::meters::Meters;
 use crate::model::{Command, Context, Digest, Position, Signature, StreamId, Version};
 use crate::projection::Service;
 use crate::proof::Prover;
+use crate::propose::Proposals;
 use crate::runtime::Module;
 use crate::store::{
     self, Deployment, DocumentStore, EventReader, ModuleStore, SnapshotStore, Source, TypeStore,
@@ -94,6 +97,7 @@ struct Tenant {
     tokens: Tokens,
     audit: Audit,
     tenants: Tenants,
+    proposals: Proposals,
 }
 
 impl Host {

@@ -1,6 +1,8 @@
 //! Verification: recomputes and compares the history and the documents of a host. Also acknowledges
 //! findings.
 
+use std::time::Instant;
+
 use super::Host;
 use crate::model::{Clock, SystemClock};
 use crate::projection::{self, Compared, Mismatched};
@@ -12,7 +14,8 @@ impl Host {
     /// with the modules of its commit's plan, and compares the results with the recorded ones, byte
     /// for byte, unless the scope has only digests, or what was changed can't be read. If the scope includes projections, it then
     /// folds their documents from the first event and compares them. One run at a time. Dropping
-    /// the future ends it.
+    /// the future ends it. When the time of the scope is over, the result says up to where events
+    /// were checked.
     ///
     /// # Errors
     /// When a run is in progress, a module of the history is missing, or the store fails. A
@@ -27,7 +30,15 @@ impl Host {
         if scope.only_digests {
             return run.verify_digests(scope, progress).await;
         }
+        let begun = Instant::now();
         let digests = run.verify_digests(scope, &mut |_| {}).await?;
+        if digests.until < digests.head {
+            return Ok(digests);
+        }
+        let scope = &Scope {
+            time: scope.time.map(|time| time.saturating_sub(begun.elapsed())),
+            ..scope.clone()
+        };
         let mut verified = match run.verify(scope, &mut *progress).await {
             Ok(verified) => verified.with_digests(digests),
             // What can't be read is among the findings.
@@ -37,7 +48,7 @@ impl Host {
             }
             Err(error) => return Err(error),
         };
-        if scope.projections {
+        if scope.projections && verified.until == verified.head {
             let mut found = |it: Mismatched| {
                 let document = (&*it.projection, it.mismatch, &*it.key);
                 run.find_document(&mut verified, document, it.position, it.text);

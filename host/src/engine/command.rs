@@ -98,7 +98,7 @@ impl Engine {
 
     /// Records everything that the decision will depend on in addition to the state. The worker
     /// adapts the type and the schema version to the manifest of the module that decides.
-    fn record(&self, stream: &StreamId, command: Command) -> CommandRecord {
+    pub(super) fn record(&self, stream: &StreamId, command: Command) -> CommandRecord {
         let id = command.id.unwrap_or_else(CommandId::made_by_host);
         CommandRecord {
             seed: self.seed(stream, &id),

@@ -133,10 +133,7 @@ impl Request {
     /// from the manifest of the decider that is about to decide, because another one may have been
     /// deployed since the command arrived.
     pub fn fit(&mut self, manifest: &Manifest) {
-        let known = manifest.command(self.given_name.as_str());
-        let name = known.map_or(&self.given_name, |known| &known.name);
-        let current = known.map_or(1, |known| known.schema_version);
-        let schema_version = self.given_version.unwrap_or(current);
+        let (name, schema_version) = fitting(manifest, &self.given_name, self.given_version);
         if self.command.name != *name || self.command.schema_version != schema_version {
             let command = Arc::make_mut(&mut self.command);
             command.name = name.clone();
@@ -158,6 +155,18 @@ impl Request {
         };
         self.answer(answer);
     }
+}
+
+/// The canonical type of a command, and the schema version of its data, as a manifest says.
+pub fn fitting<'a>(
+    manifest: &'a Manifest,
+    given_name: &'a Name,
+    given_version: Option<u32>,
+) -> (&'a Name, u32) {
+    let known = manifest.command(given_name.as_str());
+    let name = known.map_or(given_name, |known| &known.name);
+    let current = known.map_or(1, |known| known.schema_version);
+    (name, given_version.unwrap_or(current))
 }
 
 /// How a command ended.

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::{Error, Rules, Start};
-use crate::model::{NewEvent, StreamId, Timestamp, Version};
-use crate::runtime::{Aggregate, Failure, FoldEvent, Instance, Snapshot};
+use crate::model::{Annotations, CommandRecord, NewEvent, StreamId, Timestamp, Version};
+use crate::runtime::{Aggregate, Decision, Failure, FoldEvent, Instance, Snapshot};
 use crate::store::LoadedEvent;
 use crate::upcast::{Liftable, Lifter};
 
@@ -76,6 +76,19 @@ impl Open {
             command_id: None,
         };
         self.take(lifter, vec![event])
+    }
+
+    /// Decides a command on the state, which does not change.
+    ///
+    /// # Errors
+    /// When the guest faults.
+    pub(super) fn decide(
+        &mut self,
+        command: &CommandRecord,
+        annotations: &Annotations,
+    ) -> Result<Decision, Error> {
+        let decided = self.instance.decide(&self.aggregate, command, annotations);
+        decided.map_err(|failure| Error::of_guest(&self.stream, &failure))
     }
 
     /// Returns the state for people and programs. `None` if the decider does not show it.

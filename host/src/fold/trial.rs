@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::folder::off_the_reactor;
 use super::{Error, Folder, From, Open, Rules, Start, Until};
-use crate::model::{NewEvent, StreamId, Timestamp, Version};
+use crate::model::{Annotations, CommandRecord, NewEvent, StreamId, Timestamp, Version};
+use crate::runtime::Decision;
 use crate::store::Head;
 
 /// The result of folding events before they are stored.
@@ -128,5 +129,42 @@ impl Folder {
         }
         self.keep(open);
         Some(Trial::Folded { version, kept })
+    }
+}
+
+/// A command that was decided without effect.
+#[derive(Debug)]
+pub struct Effect {
+    /// The version of the state on which it was decided.
+    pub version: Version,
+    /// The decision.
+    pub decision: Decision,
+}
+
+impl Folder {
+    /// Decides a command on the committed state of a stream. The state does not change.
+    ///
+    /// # Errors
+    /// When the state can't be read, or the guest faults.
+    pub async fn decide(
+        self: &Arc<Self>,
+        rules: &Arc<Rules>,
+        (stream, head): (&StreamId, Option<Head>),
+        command: &CommandRecord,
+        annotations: Annotations,
+    ) -> Result<Effect, Error> {
+        let open = match head {
+            Some(_) => self.fold(rules, stream, From::Snapshot, Until::End).await?,
+            None => self
+                .open(rules, stream, None)
+                .await
+                .map_err(|failure| Error::of_guest(stream, &failure))?,
+        };
+        let (version, command) = (open.version, command.clone());
+        let decided = self.ask(open, move |open| open.decide(&command, &annotations));
+        Ok(Effect {
+            version,
+            decision: decided.await?,
+        })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::Error;
 use super::acknowledge::Run;
+use super::cancel::Stop;
 use super::name::FindingName;
 use super::prover::{Scope, is_chosen};
 use super::report::{Finding, Kind, Progress, Verified};
@@ -34,7 +35,8 @@ pub struct Digests {
 
 impl Run<'_> {
     /// Computes the digests of all commits, modules and snapshots, and compares them with the
-    /// stored ones, up to the current end of the log. Nothing is re-decided.
+    /// stored ones, up to the current end of the log, or until the time of the scope is over.
+    /// Nothing is re-decided.
     ///
     /// # Errors
     /// When the store fails. Bytes that do not have their digest are findings.
@@ -44,16 +46,21 @@ impl Run<'_> {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verified, Error> {
         let chosen = self.prover.chosen(scope).await?;
-        let mut verified = self.verify_commits(scope, &chosen, progress).await?;
-        self.verify_modules(&mut verified).await?;
-        self.verify_snapshots(scope, &chosen, &mut verified).await?;
+        let stop = Stop::after(scope.time);
+        let mut verified = self
+            .verify_commits((scope, &chosen), &stop, progress)
+            .await?;
+        if verified.until == verified.head {
+            self.verify_modules(&mut verified).await?;
+            self.verify_snapshots(scope, &chosen, &mut verified).await?;
+        }
         Ok(verified)
     }
 
     async fn verify_commits(
         &self,
-        scope: &Scope,
-        chosen: &Option<HashSet<StreamId>>,
+        (scope, chosen): (&Scope, &Option<HashSet<StreamId>>),
+        stop: &Stop,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verified, Error> {
         let prover = self.prover;
@@ -71,7 +78,7 @@ impl Run<'_> {
             let stream = stream.and_then(Result::ok);
             stream.is_none_or(|stream| is_chosen(&stream, scope, chosen))
         };
-        while at < until {
+        while at < until && !stop.is_over() {
             let rows = prover.digests.rows(at, until, LOG_PAGE_MAX).await?;
             let is_end = rows.is_empty();
             for row in rows {
@@ -93,6 +100,11 @@ impl Run<'_> {
             if at >= until && follower.has_open() && until == head {
                 until = prover.reader.log_head().await?;
             }
+        }
+        if at < until {
+            // The time is over. Commits that are not complete here are not judged.
+            verified.until = at.min(head);
+            return Ok(verified);
         }
         for step in follower.not_whole() {
             self.count(step, &mut verified);

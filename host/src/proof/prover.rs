@@ -395,8 +395,10 @@ impl Run<'_> {
         let chosen = prover.chosen(scope).await?;
         let running = prover.run((&judge, acknowledged), head, (scope, &chosen), progress);
         let mut verified = running.await?;
-        let found = (&mut verified, &**acknowledged);
-        prover.compare_snapshots(scope, &chosen, found).await?;
+        if verified.until == verified.head {
+            let found = (&mut verified, &**acknowledged);
+            prover.compare_snapshots(scope, &chosen, found).await?;
+        }
         Ok(verified)
     }
 }

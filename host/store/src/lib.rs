@@ -26,6 +26,7 @@ mod parts;
 mod postgres;
 mod preflight;
 mod projected;
+mod proposals;
 mod record;
 mod rejection;
 mod scan;
@@ -75,6 +76,10 @@ pub use page::{
 };
 pub use postgres::drop_schema;
 pub use preflight::{PreflightSummary, SummaryObjection};
+pub use proposals::{
+    AddedProposal, Decision, PROPOSAL_BYTES_MAX, PROPOSALS_CLOSED_MAX, PROPOSALS_OPEN_MAX,
+    PROPOSALS_PAGE_MAX, Proposal, ProposalFilter, ProposalResult, ProposalStore, StoredProposal,
+};
 pub use rejection::{DETAILS_BYTES_MAX, REJECTIONS_PAGE_MAX, Rejected, RejectionStore};
 pub use snapshot::{Anchor, SNAPSHOTS_PAGE_MAX, SnapshotStore, StoredSnapshot};
 pub use stored::{Import, StoredCommit, StoredEvent, StoredPage};
@@ -392,6 +397,8 @@ pub struct Store {
     pub audit: Arc<dyn AuditStore>,
     /// Tenants of the host.
     pub tenants: Arc<dyn TenantStore>,
+    /// Proposed commands.
+    pub proposals: Arc<dyn ProposalStore>,
     /// Digests of commits.
     pub digests: Arc<dyn DigestStore>,
     /// Notifies that there may be something new.

@@ -56,7 +56,7 @@ fn the_first_token_opens_a_host_to_other_machines() {
     with(reader, &["append", "note-1", "noted", "2"]).fails(1, "does not allow append");
     with(&root, &["token", "create", "reader", "--role", "viewer"]).fails(1, "named \"reader\"");
     let wrong = with(&root, &["token", "create", "x", "--role", "root"]);
-    wrong.fails(2, "viewer, client");
+    wrong.fails(2, "viewer, proposer, client");
     let expired = with(
         &root,
         &[

@@ -28,6 +28,7 @@ mod model;
 mod modules;
 mod plain;
 mod plans;
+mod proposals;
 mod reading;
 mod rejections;
 mod scans;

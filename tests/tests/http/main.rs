@@ -30,6 +30,7 @@ mod permissions;
 mod preflights;
 mod problems;
 mod projections;
+mod proposals;
 mod proof;
 mod reads;
 mod refusals;

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use self::components::{Components, reference};
 use self::names::{identifier, percent_encoded, type_name};
+use quipu::access::Object;
 use quipu::deploy::{Plan, rejections};
 use quipu::model::{ContentType, Lifecycle, MessageType};
 use quipu::runtime::Manifest;
@@ -24,17 +25,22 @@ const DOCUMENT: &str = "/v1/views/{projection}/{key}";
 const DOCUMENTS: &str = "/v1/views/{projection}";
 const LIVE: &str = "/v1/projections/{name}/live/{stream}";
 
-/// Returns the document of a plan. `host` is the host's own description, as JSON. The order is that
-/// of the names, so equal plans have equal documents.
-pub fn document(host: &Value, plan: &Plan) -> Value {
+/// Returns the document of a plan, of the categories and projections that `may_show` admits. `host`
+/// is the host's own description, as JSON. The order is that of the names, so equal plans have equal
+/// documents.
+pub fn document(host: &Value, plan: &Plan, may_show: &dyn Fn(Object<'_>) -> bool) -> Value {
     let mut domain = Domain::new(host);
     for (category, _) in plan.readers() {
-        if let Some(deployed) = plan.decider(category) {
+        if let Some(deployed) = plan.decider(category)
+            && may_show(Object::Category(category))
+        {
             domain.category(category, deployed.rules.module.manifest());
         }
     }
     for (name, projected) in plan.projections() {
-        domain.projection(name, projected.settings.lifecycle == Lifecycle::Live);
+        if may_show(Object::Projection(name)) {
+            domain.projection(name, projected.settings.lifecycle == Lifecycle::Live);
+        }
     }
     domain.finish(plan.number)
 }

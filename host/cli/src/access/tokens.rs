@@ -57,7 +57,7 @@ struct Place {
 struct Create {
     /// Whom it is for; events and the audit name the caller so
     name: String,
-    /// What it allows: viewer, client, author, operator, admin, scraper or none
+    /// What it allows: viewer, proposer, client, author, operator, admin, scraper or none
     #[arg(long, value_parser = role)]
     role: Role,
     /// Only streams of this category; may be repeated

@@ -121,12 +121,15 @@ pub struct AccessFiles {
 pub struct McpSettings {
     /// Which tools there are.
     pub mode: String,
+    /// Whether who proposed a command may approve it.
+    pub approve_own: bool,
 }
 
 impl Default for McpSettings {
     fn default() -> Self {
         Self {
             mode: "off".to_owned(),
+            approve_own: false,
         }
     }
 }
@@ -400,8 +403,10 @@ section! {
     /// Tools for agents at `/mcp`, by the Model Context Protocol.
     Mcp "mcp"
     McpSettings {
-        /// `off`; `read`: tools that read; `act`: also a tool for each type of commands. A caller can do with them what it can do over HTTP.
+        /// `off`; `read`: tools that read; `propose`: also a tool for each type of commands, which proposes a command; `act`: also a tool for each type of commands, which executes it. A caller can do with them what it can do over HTTP.
         mode: Text => mode;
+        /// Whether who proposed a command may approve it.
+        approve_own: bool => approve_own;
     }
 }
 

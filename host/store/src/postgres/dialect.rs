@@ -148,6 +148,7 @@ const LOCK_ACKNOWLEDGEMENTS: &str = "LOCK TABLE acknowledged_findings IN SHARE R
 /// Nor can two tokens get the same name, or two records of the audit the same number.
 const LOCK_TOKENS: &str = "LOCK TABLE tokens IN SHARE ROW EXCLUSIVE MODE";
 const LOCK_TENANTS: &str = "LOCK TABLE tenants IN SHARE ROW EXCLUSIVE MODE";
+const LOCK_PROPOSALS: &str = "LOCK TABLE proposals IN SHARE ROW EXCLUSIVE MODE";
 const LOCK_AUDIT: &str = "LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE";
 const VIEW: &str = "SELECT to_regclass(quote_ident($1)) IS NOT NULL";
 
@@ -230,6 +231,12 @@ pub async fn lock_tokens(connection: &mut Connection) -> Result<()> {
 /// Prevents others from changing tenants until the end of the transaction.
 pub async fn lock_tenants(connection: &mut Connection) -> Result<()> {
     sqlx::query(LOCK_TENANTS).execute(connection).await?;
+    Ok(())
+}
+
+/// Prevents others from proposing until the end of the transaction.
+pub async fn lock_proposals(connection: &mut Connection) -> Result<()> {
+    sqlx::query(LOCK_PROPOSALS).execute(connection).await?;
     Ok(())
 }
 

@@ -41,8 +41,8 @@ pub use self::error::database_error;
 use self::session::Settings;
 use self::tables::cell::{self, Cells};
 use self::tables::{
-    acknowledged, audit, checkpoints, digests, modules, projections, rejections, snapshots,
-    tenants, tokens, turns, types,
+    acknowledged, audit, checkpoints, digests, modules, projections, proposals, rejections,
+    snapshots, tenants, tokens, turns, types,
 };
 pub use self::url::Url;
 use super::{Error, Migrated, Result, Store};
@@ -129,6 +129,7 @@ async fn opened(url: &Url, options: &Options, is_recovery: bool) -> Result<Store
         tokens: Arc::new(tokens::Tokens(tables.clone())),
         audit: Arc::new(audit::Audit(tables.clone())),
         tenants: Arc::new(tenants::Tenants(tables.clone())),
+        proposals: Arc::new(proposals::Proposals(tables.clone())),
         digests: Arc::new(digests::Digests(tables)),
         writer: Box::new(writer::Writer::new(settings, pool, told, loaded)),
         wakes,

@@ -69,6 +69,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "digests",
         include_str!("../../../../migrations/postgres/0012_digests.sql"),
     ),
+    (
+        14,
+        "proposals",
+        include_str!("../../../../migrations/postgres/0014_proposals.sql"),
+    ),
 ];
 
 /// Creates the tables when the schema has none. Refuses a schema that is older or newer than this

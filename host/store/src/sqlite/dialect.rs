@@ -271,6 +271,11 @@ pub async fn lock_tenants(_: &mut Connection) -> Result<()> {
 }
 
 /// Nobody else writes meanwhile.
+pub async fn lock_proposals(_: &mut Connection) -> Result<()> {
+    Ok(())
+}
+
+/// Nobody else writes meanwhile.
 pub async fn lock_audit(_: &mut Connection) -> Result<()> {
     Ok(())
 }

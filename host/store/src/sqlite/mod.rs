@@ -54,8 +54,8 @@ pub use self::error::database_error;
 use self::side::{Gate, Side};
 use self::tables::cell::{self, Cells};
 use self::tables::{
-    acknowledged, audit, checkpoints, digests, modules, projections, rejections, snapshots,
-    tenants, tokens, turns, types,
+    acknowledged, audit, checkpoints, digests, modules, projections, proposals, rejections,
+    snapshots, tenants, tokens, turns, types,
 };
 use self::temporary::Folder;
 use super::wake::Waker;
@@ -123,6 +123,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         12,
         "digests",
         include_str!("../../../../migrations/sqlite/0012_digests.sql"),
+    ),
+    (
+        14,
+        "proposals",
+        include_str!("../../../../migrations/sqlite/0014_proposals.sql"),
     ),
 ];
 
@@ -249,6 +254,7 @@ async fn open_in(folder: Folder, path: &Path, options: &Options) -> Result<Store
         tokens: Arc::new(tokens::Tokens(tables.clone())),
         audit: Arc::new(audit::Audit(tables.clone())),
         tenants: Arc::new(tenants::Tenants(tables.clone())),
+        proposals: Arc::new(proposals::Proposals(tables.clone())),
         digests: Arc::new(digests::Digests(tables)),
         wakes,
         secret,

@@ -19,6 +19,7 @@ pub mod lease;
 pub mod modules;
 pub mod parked;
 pub mod projections;
+pub mod proposals;
 pub mod rejections;
 pub mod retries;
 pub mod snapshots;
