@@ -127,9 +127,17 @@ impl Place {
         done.unwrap();
     }
 
-    /// The number that a query of PostgreSQL returns.
+    /// The number that a query returns, also while a host has the store open.
     pub async fn number(&self, sql: &'static str) -> i64 {
-        let schema = self.schema.as_ref().unwrap();
+        let Some(schema) = &self.schema else {
+            let file = self.url.strip_prefix("sqlite:").unwrap();
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+            let options = options.read_only(true);
+            let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+            let found = sqlx::query_scalar(sql).fetch_one(&mut connection).await;
+            sqlx::Connection::close(connection).await.unwrap();
+            return found.unwrap();
+        };
         let mut connection = postgres::server().connect().await;
         let path = sqlx::AssertSqlSafe(format!("SET search_path TO {schema}"));
         let path = sqlx::raw_sql(path);

@@ -103,6 +103,15 @@ pub struct DigestTallyView {
     pub modules: u64,
     /// Snapshots that have their checksum: all anchors, and the newest 1000 of each category.
     pub snapshots: u64,
+    /// Documents that have their digest. With `projections`, documents are folded instead.
+    #[serde(default)]
+    pub documents: u64,
+    /// Documents without a digest: they were last written by a program without digests.
+    #[serde(default)]
+    pub unproved_documents: u64,
+    /// Audit records that are in order and have their digest.
+    #[serde(default)]
+    pub audit: u64,
 }
 
 /// A finding: a difference or an inconsistency in the history.
@@ -119,7 +128,7 @@ pub struct FindingView {
     /// guest failed; `order`: versions or commits have gaps; `snapshot`: it differs from the
     /// events, or was changed; `document`: it differs from the fold of its events; `digest`: a
     /// commit does not have its digest, or events are missing; `stored-module`: the bytes of a
-    /// module were changed.
+    /// module were changed; `audit`: a record of the audit was changed, inserted or removed.
     pub kind: String,
     /// Position of the first event that it concerns; null for a snapshot or a module. For a document: the
     /// position up to which it was folded, or the event that can't be folded.
@@ -135,7 +144,8 @@ pub struct FindingView {
     #[serde(default)]
     pub key: Option<String>,
     /// For a document: `different`, `only-stored`, `only-folded`; `unfoldable`: an event can't be
-    /// folded into it; `unreadable`: an event of a stream can't be lifted or given keys.
+    /// folded into it; `unreadable`: an event of a stream can't be lifted or given keys; `changed`:
+    /// it does not have its digest.
     #[serde(default)]
     pub mismatch: Option<String>,
     /// Id of the command, if one led to it.
@@ -198,6 +208,9 @@ impl VerifiedView {
                 unproved: digests.unproved,
                 modules: digests.modules,
                 snapshots: digests.snapshots,
+                documents: digests.documents,
+                unproved_documents: digests.unproved_documents,
+                audit: digests.audit,
             },
             found: verified.found(),
             acknowledged: verified.acknowledged(),

@@ -6,8 +6,13 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::execute::one_lined;
+use super::exit::WrongUse;
+use super::secret::Secret;
 use super::table::{Table, grouped, id, number, printable, text, time, word};
+use super::transfer::StoreFile;
 use super::{Client, Connection, runs};
+use quipu::proof::{Progress, Scope, verify_stored};
+use quipu::store::{self, StoreUrl};
 use quipu_api::{
     AcknowledgementList, AcknowledgementView, FindingView, RunLine, TallyView, VerifiedView,
 };
@@ -20,7 +25,10 @@ const PRINTED_MAX: usize = 10;
 /// Every recorded command is re-decided by the module and the upcasters of its commit's plan, on
 /// the state that the recorded events before it lead to; the events must be the same, byte for
 /// byte. Snapshots are compared with the events, versions and commits are checked. Before that,
-/// stored bytes are compared with their digests. Nothing is written. The exit code is 1 if there are findings that are not acknowledged.
+/// stored bytes are compared with their digests. Nothing is written. The exit code is 1 if there are
+/// findings that are not acknowledged.
+///
+/// With --digests and --store, it needs no host: it opens the store only for reading.
 ///
 /// Each finding has a name, for example decision:loan-17@42. A finding that is acknowledged by its
 /// name is counted, and does not fail the run.
@@ -40,9 +48,20 @@ pub struct Verify {
     /// stored ones
     #[arg(long)]
     projections: bool,
-    /// Only compare commits, modules and snapshots with their digests, and re-decide nothing
+    /// Only compare commits, modules, snapshots, documents and audit records with their digests, and
+    /// re-decide nothing
     #[arg(long, conflicts_with = "projections")]
     digests: bool,
+    /// The store, for --digests without a host: sqlite:PATH or postgres://…
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "digests",
+        conflicts_with_all = ["url", "acknowledge", "acknowledged", "withdraw"]
+    )]
+    store: Option<Secret>,
+    #[command(flatten)]
+    store_file: StoreFile,
     /// Acknowledge the finding of this name, and verify nothing
     #[arg(
         long,
@@ -76,6 +95,13 @@ pub struct Verify {
 
 impl Verify {
     pub async fn run(self) -> Result<()> {
+        if let Some(url) = self.store_file.or_option(self.store.as_ref())? {
+            if !self.digests {
+                let why = "--store-file needs --digests: to re-decide, verify runs in a host";
+                return Err(WrongUse(why.to_owned()).into());
+            }
+            return self.verify_store(&url).await;
+        }
         let client = Client::of(&self.connection)?;
         if let (Some(finding), Some(reason)) = (&self.acknowledge, &self.reason) {
             return self.acknowledge(&client, finding, reason).await;
@@ -109,10 +135,36 @@ impl Verify {
         let RunLine::Verified(verified) = last else {
             bail!("the host sent an unexpected answer");
         };
+        self.conclude(&line["verified"], &verified)
+    }
+
+    /// Compares the stored bytes of a store without a host.
+    async fn verify_store(&self, url: &StoreUrl) -> Result<()> {
+        let sample = self.sample.map(usize::try_from).transpose()?;
+        let scope = Scope {
+            category: self.category.clone(),
+            sample,
+            only_digests: true,
+            ..Scope::default()
+        };
+        let bytes = store::open_bytes(url).await?;
+        let bar = runs::bar();
+        let mut report = |progress: Progress| {
+            bar.set_length(progress.head.0);
+            bar.set_position(progress.position.0);
+        };
+        let verified = verify_stored(&bytes, &scope, &mut report).await;
+        bar.finish_and_clear();
+        let verified = VerifiedView::of(&verified?);
+        self.conclude(&serde_json::to_value(&verified)?, &verified)
+    }
+
+    /// Prints the result; an error when there are findings.
+    fn conclude(&self, json: &serde_json::Value, verified: &VerifiedView) -> Result<()> {
         if self.json {
-            writeln!(io::stdout(), "{}", line["verified"])?;
+            writeln!(io::stdout(), "{json}")?;
         } else {
-            print(&verified, self.digests)?;
+            print(verified, self.digests)?;
         }
         match verified.found.saturating_sub(verified.acknowledged) {
             0 => {}
@@ -212,6 +264,15 @@ fn print(verified: &VerifiedView, only_digests: bool) -> Result<()> {
         grouped(digests.modules),
         grouped(digests.snapshots),
     )?;
+    if digests.documents + digests.unproved_documents > 0 {
+        let (documents, others) = (digests.documents, digests.unproved_documents);
+        let (documents, others) = (grouped(documents), grouped(others));
+        writeln!(out, "documents: {documents} agree, {others} have no digest")?;
+    }
+    if digests.audit > 0 {
+        let records = grouped(digests.audit);
+        writeln!(out, "audit: {records} records agree")?;
+    }
     print_projections(verified, &mut out)?;
     match verified.acknowledged {
         0 => {}

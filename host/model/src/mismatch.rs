@@ -3,7 +3,8 @@ use std::str::FromStr;
 
 use super::Invalid;
 
-/// How a stored document differs from the result of folding all events from the first one.
+/// How a stored document differs from the result of folding all events from the first one, or from
+/// what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mismatch {
     /// The document is stored and folded, with different bytes.
@@ -17,16 +18,19 @@ pub enum Mismatch {
     /// An event of a stream can no longer be lifted or given keys, so the documents that it
     /// concerns are unknown.
     Unreadable,
+    /// The document does not have the digest that was stored with it.
+    Changed,
 }
 
 impl Mismatch {
     /// All kinds of mismatch.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Different,
         Self::OnlyStored,
         Self::OnlyFolded,
         Self::Unfoldable,
         Self::Unreadable,
+        Self::Changed,
     ];
 
     /// The stable name.
@@ -37,6 +41,7 @@ impl Mismatch {
             Self::OnlyFolded => "only-folded",
             Self::Unfoldable => "unfoldable",
             Self::Unreadable => "unreadable",
+            Self::Changed => "changed",
         }
     }
 }

@@ -37,8 +37,8 @@ pub struct VerifyBody {
     /// stored ones. This covers all projections, whichever streams are re-decided.
     #[serde(default)]
     projections: bool,
-    /// Whether only the digests of commits, modules and snapshots are checked, and nothing is
-    /// re-decided.
+    /// Whether only the digests of commits, modules, snapshots, documents and audit records are
+    /// checked, and nothing is re-decided.
     #[serde(default)]
     digests: bool,
     /// Maximum time for reading events, in milliseconds: up to 86400000; by default there is none.
@@ -93,9 +93,10 @@ impl Run for Scope {
 /// Every recorded command is re-decided by the module and the upcasters of its commit's plan, on
 /// the state that the recorded events before it lead to. The result is compared with the recorded
 /// one, byte for byte, except for fuel. Versions and commits are checked, and snapshots are
-/// compared with the events. Before that, commits, modules and snapshots are compared with their
-/// digests; with `digests` only that is done. With `projections` the documents of every deployed projection are
-/// folded from the first event under the current plan, and compared with the stored ones.
+/// compared with the events. Before that, commits, modules, snapshots, documents and audit records
+/// are compared with their digests; with `digests` only that is done. With `projections` the
+/// documents of every deployed projection are not compared with their digests, but folded from the
+/// first event under the current plan, and compared with the stored ones.
 /// Acknowledged findings are counted and marked as such. Nothing is written. One run at a time; it
 /// is cancelled when the connection closes. Lines of progress come first.
 #[utoipa::path(

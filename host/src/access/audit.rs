@@ -69,35 +69,43 @@ impl Audit {
         self.store.last().await
     }
 
-    /// Computes every digest again and compares it with the stored one.
+    /// Recomputes every digest and compares it with the stored one.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn verify(&self) -> store::Result<Checked> {
-        let mut checked = Checked {
-            records: 0,
-            digest: [0; 32],
-            broken: None,
-        };
-        loop {
-            let page = self.records(checked.records, AUDIT_PAGE_MAX).await?;
-            if page.is_empty() {
-                return Ok(checked);
-            }
-            for record in &page {
-                let number = checked.records + 1;
-                let why = if record.number != number {
-                    "it is missing"
-                } else if chain(&checked.digest, number, &record.entry) != record.digest {
-                    "it, or the digest of the record before it, was changed"
-                } else {
-                    checked.records = number;
-                    checked.digest = record.digest;
-                    continue;
-                };
-                checked.broken = Some(Broken { number, why });
-                return Ok(checked);
-            }
+        check_chain(&*self.store).await
+    }
+}
+
+/// Recomputes the digests of an audit, up to the first record that does not have its digest.
+///
+/// # Errors
+/// When the store fails.
+pub async fn check_chain(audit: &dyn AuditStore) -> store::Result<Checked> {
+    let mut checked = Checked {
+        records: 0,
+        digest: [0; 32],
+        broken: None,
+    };
+    loop {
+        let page = audit.records(checked.records, AUDIT_PAGE_MAX).await?;
+        if page.is_empty() {
+            return Ok(checked);
+        }
+        for record in &page {
+            let number = checked.records + 1;
+            let why = if record.number != number {
+                "it is missing"
+            } else if chain(&checked.digest, number, &record.entry) != record.digest {
+                "it, or the digest of the record before it, was changed"
+            } else {
+                checked.records = number;
+                checked.digest = record.digest;
+                continue;
+            };
+            checked.broken = Some(Broken { number, why });
+            return Ok(checked);
         }
     }
 }

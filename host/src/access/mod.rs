@@ -14,7 +14,7 @@ mod secret;
 mod tenants;
 mod tokens;
 
-pub use audit::{Audit, Broken, Checked, chain};
+pub use audit::{Audit, Broken, Checked, chain, check_chain};
 pub use caller::{Caller, Identified};
 pub use error::Error;
 pub use grant::{Action, Denied, Grant, LISTED_MAX, Object, Role};

@@ -13,7 +13,7 @@ use crate::model::{Clock, PublicKey, SystemClock};
 use crate::proof::Prover;
 use crate::propose::Proposals;
 use crate::runtime::Runtime;
-use crate::store::{self, StoreUrl};
+use crate::store::{self, CheckedReader, EventReader, StoreUrl, StoredBytes};
 use crate::subscribe::Hub;
 use crate::{commit, engine, projection, runtime, subscribe};
 
@@ -166,6 +166,13 @@ impl Builder {
             }
         };
         let supervisor = store.supervisor;
+        let reader: Arc<dyn EventReader> = match self.engine.check_reads {
+            true => Arc::new(CheckedReader::new(
+                Arc::clone(&store.reader),
+                Arc::clone(&store.digests),
+            )),
+            false => Arc::clone(&store.reader),
+        };
         // After the store, so that a start that fails leaves no cache folder.
         let runtime = Runtime::new(self.runtime)?;
         let inline = Arc::new(projection::Inline::new(self.projections.clone()));
@@ -173,11 +180,16 @@ impl Builder {
         let current: commit::Inline = Arc::new(move || folded.current());
         let (committer, closing) = commit::start(store.writer, self.commit, current, &supervisor)?;
         let modules = store.modules;
-        let folder = Arc::new(Folder::new(
-            Arc::clone(&store.reader),
-            Arc::clone(&store.snapshots),
-            self.engine.load_page,
-        ));
+        let folder = |reader: &Arc<dyn EventReader>| {
+            let (reader, snapshots) = (Arc::clone(reader), Arc::clone(&store.snapshots));
+            Arc::new(Folder::new(reader, snapshots, self.engine.load_page))
+        };
+        // A verification names what was changed, so its reads are not checked.
+        let unchecked = folder(&store.reader);
+        let folder = match self.engine.check_reads {
+            true => folder(&reader),
+            false => Arc::clone(&unchecked),
+        };
         let registry = Registry::open(
             (runtime, Signing::by(self.keys)),
             Arc::clone(&modules),
@@ -199,9 +211,9 @@ impl Builder {
             (store.secret, Arc::clone(&store.rejections)),
             (self.enrichers, &supervisor),
         )?;
-        let (reader, grown) = (Arc::clone(&store.reader), store.wakes.log.clone());
+        let grown = store.wakes.log.clone();
         let hub = Hub::new(
-            reader,
+            Arc::clone(&reader),
             store.checkpoints,
             store.wakes.log,
             self.subscriptions,
@@ -211,7 +223,7 @@ impl Builder {
         let projections = projection::Service::start(
             self.projections,
             (
-                Arc::clone(&store.reader),
+                Arc::clone(&reader),
                 Arc::clone(&store.documents),
                 Arc::clone(&store.types),
             ),
@@ -223,11 +235,18 @@ impl Builder {
         );
         let prover = Prover::new(
             Arc::clone(&registry),
-            folder,
+            unchecked,
             Arc::clone(&store.types),
             store.rejections,
-            (store.acknowledgements, Arc::clone(&clock)),
-            (store.digests, Arc::clone(&store.snapshots)),
+            StoredBytes {
+                reader: store.reader,
+                digests: store.digests,
+                modules: Arc::clone(&modules),
+                snapshots: Arc::clone(&store.snapshots),
+                audit: Arc::clone(&store.audit),
+                acknowledgements: store.acknowledgements,
+            },
+            Arc::clone(&clock),
         );
         let tenant = Tenant {
             engine,
@@ -235,7 +254,7 @@ impl Builder {
             projections,
             prover,
             registry,
-            reader: store.reader,
+            reader,
             modules,
             snapshots: store.snapshots,
             documents: store.documents,

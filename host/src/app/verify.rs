@@ -10,12 +10,13 @@ use crate::proof::{Error, Progress, ProjectionTally, Scope, Verified};
 use crate::store::Acknowledgement;
 
 impl Host {
-    /// Checks the digests of commits, modules and snapshots. Then re-decides recorded commands, each
-    /// with the modules of its commit's plan, and compares the results with the recorded ones, byte
-    /// for byte, unless the scope has only digests, or what was changed can't be read. If the scope includes projections, it then
-    /// folds their documents from the first event and compares them. One run at a time. Dropping
-    /// the future ends it. When the time of the scope is over, the result says up to where events
-    /// were checked.
+    /// Checks the digests of commits, modules, snapshots, documents and audit records. Then
+    /// re-decides recorded commands, each with the modules of its commit's plan, and compares the
+    /// results with the recorded ones, byte for byte, unless the scope has only digests, or what was
+    /// changed can't be read. If the scope includes projections, it then folds their documents from
+    /// the first event and compares them, instead of their digests. One run at a time. Dropping the
+    /// future ends it. When the time of the scope is over, the result says up to where events were
+    /// checked.
     ///
     /// # Errors
     /// When a run is in progress, a module of the history is missing, or the store fails. A

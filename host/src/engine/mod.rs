@@ -83,6 +83,10 @@ pub struct Options {
     /// Whether to decide everything a second time in an instance that shares nothing with the
     /// first, and to reject differences as a fault. Doubles the work of the guests.
     pub check_purity: bool,
+    /// Whether to compare stored events with the digests of their commits whenever they are read:
+    /// for a command, a projection, a subscription or a caller. An event that was changed is then an
+    /// error that names its stream and version. A read takes two to three times as long.
+    pub check_reads: bool,
     /// Number of last rejections stored per category; 0 stores none.
     pub rejections_max: usize,
     /// Limits of one command and of the events that result from it.
@@ -103,6 +107,7 @@ impl Default for Options {
             validate: HashMap::new(),
             snapshots: Policies::default(),
             check_purity: false,
+            check_reads: false,
             rejections_max: 10_000,
             limits: AppendLimits::default(),
         }

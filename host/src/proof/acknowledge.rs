@@ -14,7 +14,9 @@ use super::report::{DocumentFinding, Finding, Kind, Verified, Weight};
 use super::state_cache::States;
 use crate::fold::Rules;
 use crate::model::{Context, Invalid, Mismatch, Position, StreamId, Version};
-use crate::store::{self, ACKNOWLEDGED_MAX, ACKNOWLEDGED_PAGE_MAX, Acknowledgement, Direction};
+use crate::store::{
+    self, ACKNOWLEDGED_MAX, ACKNOWLEDGED_PAGE_MAX, Acknowledgement, AcknowledgementStore, Direction,
+};
 
 /// Longest reason of an acknowledgement, in bytes.
 pub const REASON_BYTES_MAX: usize = 1_024;
@@ -111,7 +113,7 @@ impl Prover {
         };
         Ok(Run {
             prover: self,
-            acknowledged: self.acknowledged_names(|_| true).await?,
+            acknowledged: acknowledged_names(&*self.acknowledgements, |_| true).await?,
             _alone: alone,
         })
     }
@@ -124,25 +126,26 @@ impl Prover {
             let kind = name.split_once(':').map(|(kind, _)| kind);
             kind == Some(Kind::Fold.as_str()) || kind == Some(Kind::Order.as_str())
         };
-        self.acknowledged_names(of_log).await
+        acknowledged_names(&*self.acknowledgements, of_log).await
     }
+}
 
-    async fn acknowledged_names(
-        &self,
-        takes: impl Fn(&str) -> bool,
-    ) -> Result<Arc<Acknowledged>, Error> {
-        let mut names = HashSet::new();
-        let mut after: Option<Box<str>> = None;
-        loop {
-            let page = self.acknowledged(after.as_deref(), ACKNOWLEDGED_PAGE_MAX);
-            let page = page.await?;
-            let Some(last) = page.last() else {
-                return Ok(Arc::new(Acknowledged { names }));
-            };
-            after = Some(last.finding.clone());
-            let taken = page.into_iter().map(|it| it.finding);
-            names.extend(taken.filter(|name| takes(name)));
-        }
+/// Reads the names of acknowledged findings that `takes` selects.
+pub(super) async fn acknowledged_names(
+    acknowledgements: &dyn AcknowledgementStore,
+    takes: impl Fn(&str) -> bool,
+) -> Result<Arc<Acknowledged>, Error> {
+    let mut names = HashSet::new();
+    let mut after: Option<Box<str>> = None;
+    loop {
+        let page = acknowledgements.acknowledged(after.as_deref(), ACKNOWLEDGED_PAGE_MAX);
+        let page = page.await?;
+        let Some(last) = page.last() else {
+            return Ok(Arc::new(Acknowledged { names }));
+        };
+        after = Some(last.finding.clone());
+        let taken = page.into_iter().map(|it| it.finding);
+        names.extend(taken.filter(|name| takes(name)));
     }
 }
 

@@ -1,17 +1,20 @@
-//! Checks stored bytes against stored digests: those of commits, of modules, and of snapshots.
+//! Checks stored bytes against stored digests: those of commits, modules, snapshots, documents and
+//! audit records. That needs no guest.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::Error;
-use super::acknowledge::Run;
+use super::acknowledge::{Acknowledged, Run, acknowledged_names};
 use super::cancel::Stop;
 use super::name::FindingName;
-use super::prover::{Scope, is_chosen};
-use super::report::{Finding, Kind, Progress, Verified};
-use crate::model::{Digest, Position, StreamId, Version};
+use super::prover::{Scope, choose, is_chosen};
+use super::report::{DocumentFinding, Finding, Kind, Progress, Verified};
+use crate::access::check_chain;
+use crate::model::{Digest, Mismatch, Position, StreamId, Version};
+use crate::store::document_digest::document_digest;
 use crate::store::{
-    self, ArchivedStreams, Direction, Follower, LOG_PAGE_MAX, LogRow, SNAPSHOTS_PAGE_MAX,
-    STREAMS_PAGE_MAX, Step, StoredSnapshot, StreamFilter, Wrong,
+    self, ArchivedStreams, Direction, DocumentRow, Follower, LOG_PAGE_MAX, LogRow,
+    SNAPSHOTS_PAGE_MAX, STREAMS_PAGE_MAX, Step, StoredBytes, StoredSnapshot, StreamFilter, Wrong,
 };
 
 /// The stream of a finding that is about no stream: a missing position, or a module.
@@ -31,12 +34,18 @@ pub struct Digests {
     pub modules: u64,
     /// Snapshots that have their checksum.
     pub snapshots: u64,
+    /// Documents that have their digest.
+    pub documents: u64,
+    /// Documents without a digest: they were last written by a program without digests.
+    pub unproved_documents: u64,
+    /// Audit records that are in order and have their digest.
+    pub audit: u64,
 }
 
 impl Run<'_> {
-    /// Computes the digests of all commits, modules and snapshots, and compares them with the
-    /// stored ones, up to the current end of the log, or until the time of the scope is over.
-    /// Nothing is re-decided.
+    /// Computes the digests of all commits, modules, snapshots and audit records, and compares them
+    /// with the stored ones, up to the current end of the log, or until the time of the scope is
+    /// over. Documents are compared too, unless the scope has them folded. Nothing is re-decided.
     ///
     /// # Errors
     /// When the store fails. Bytes that do not have their digest are findings.
@@ -45,15 +54,57 @@ impl Run<'_> {
         scope: &Scope,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verified, Error> {
-        let chosen = self.prover.chosen(scope).await?;
+        let check = Check {
+            bytes: &self.prover.bytes,
+            acknowledged: &self.acknowledged,
+        };
+        check.run(scope, progress).await
+    }
+}
+
+/// Does the same for a store without a host: see [`Run::verify_digests`]. Nothing is written.
+///
+/// # Errors
+/// When the store fails.
+pub async fn verify_stored(
+    bytes: &StoredBytes,
+    scope: &Scope,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Verified, Error> {
+    let acknowledged = acknowledged_names(&*bytes.acknowledgements, |_| true).await?;
+    let check = Check {
+        bytes,
+        acknowledged: &acknowledged,
+    };
+    check.run(scope, progress).await
+}
+
+/// A check of the bytes of a store.
+struct Check<'a> {
+    bytes: &'a StoredBytes,
+    acknowledged: &'a Acknowledged,
+}
+
+impl Check<'_> {
+    async fn run(
+        &self,
+        scope: &Scope,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verified, Error> {
+        let chosen = choose(&*self.bytes.reader, scope).await?;
         let stop = Stop::after(scope.time);
         let mut verified = self
             .verify_commits((scope, &chosen), &stop, progress)
             .await?;
-        if verified.until == verified.head {
-            self.verify_modules(&mut verified).await?;
-            self.verify_snapshots(scope, &chosen, &mut verified).await?;
+        if verified.until != verified.head {
+            return Ok(verified);
         }
+        self.verify_modules(&mut verified).await?;
+        self.verify_snapshots(scope, &chosen, &mut verified).await?;
+        if !scope.projections {
+            self.verify_documents(&mut verified).await?;
+        }
+        self.verify_audit(&mut verified).await?;
         Ok(verified)
     }
 
@@ -63,10 +114,10 @@ impl Run<'_> {
         stop: &Stop,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verified, Error> {
-        let prover = self.prover;
-        let head = prover.reader.log_head().await?;
+        let bytes = self.bytes;
+        let head = bytes.reader.log_head().await?;
         // Read after the head, so that they are valid for everything up to it.
-        let marks = prover.digests.marks().await?;
+        let marks = bytes.digests.marks().await?;
         let mut follower = Follower::new(marks);
         let mut verified = Verified {
             head,
@@ -79,7 +130,7 @@ impl Run<'_> {
             stream.is_none_or(|stream| is_chosen(&stream, scope, chosen))
         };
         while at < until && !stop.is_over() {
-            let rows = prover.digests.rows(at, until, LOG_PAGE_MAX).await?;
+            let rows = bytes.digests.rows(at, until, LOG_PAGE_MAX).await?;
             let is_end = rows.is_empty();
             for row in rows {
                 at = row.position;
@@ -98,7 +149,7 @@ impl Run<'_> {
             });
             // The last commit up to a position may end after it.
             if at >= until && follower.has_open() && until == head {
-                until = prover.reader.log_head().await?;
+                until = bytes.reader.log_head().await?;
             }
         }
         if at < until {
@@ -125,7 +176,7 @@ impl Run<'_> {
         follower: &Follower,
         verified: &mut Verified,
     ) -> Result<(), Error> {
-        let reader = &self.prover.reader;
+        let reader = &self.bytes.reader;
         let filter = StreamFilter {
             category: scope.category.as_deref().map(Into::into),
             archived: ArchivedStreams::With,
@@ -209,7 +260,7 @@ impl Run<'_> {
 
     /// Compares the bytes of modules with their digest, which is their name.
     async fn verify_modules(&self, verified: &mut Verified) -> Result<(), Error> {
-        let modules = self.prover.registry.module_store();
+        let modules = &self.bytes.modules;
         for module in modules.list().await? {
             let digest = module.digest;
             // It may have been pruned meanwhile.
@@ -244,7 +295,7 @@ impl Run<'_> {
         chosen: &Option<HashSet<StreamId>>,
         verified: &mut Verified,
     ) -> Result<(), Error> {
-        let snapshots = &self.prover.snapshots;
+        let snapshots = &self.bytes.snapshots;
         let mut after = None::<String>;
         loop {
             let page =
@@ -260,8 +311,11 @@ impl Run<'_> {
                 None => break,
             }
         }
-        let plan = self.prover.registry.plan();
-        for (category, _) in plan.readers() {
+        // An activation names the categories of its deciders, and only these have snapshots.
+        let deployments = self.bytes.modules.deployments().await?;
+        let categories = deployments.iter().flat_map(|it| &it.categories);
+        let categories: BTreeSet<&String> = categories.collect();
+        for category in categories {
             let newest = snapshots.newest(category, SNAPSHOTS_PAGE_MAX).await?;
             for (stream, snapshot) in newest.iter().filter(|(_, it)| !it.is_anchor) {
                 if is_chosen(stream, scope, chosen) {
@@ -287,6 +341,61 @@ impl Run<'_> {
         let text = "the stored snapshot does not have its checksum: it was changed".to_owned();
         let place = (stream.clone(), version);
         self.find(verified, kind, (name, Position(0)), place, text);
+    }
+
+    /// Compares the documents of all builds with their digests.
+    async fn verify_documents(&self, verified: &mut Verified) -> Result<(), Error> {
+        let mut after = None::<(u64, Box<str>)>;
+        loop {
+            let from = after.as_ref().map(|(build, key)| (*build, &**key));
+            let rows = self.bytes.digests.documents(from, LOG_PAGE_MAX).await?;
+            let Some(last) = rows.last() else {
+                return Ok(());
+            };
+            after = Some((last.build, last.key.clone()));
+            for row in rows {
+                self.verify_document(row, verified);
+            }
+        }
+    }
+
+    fn verify_document(&self, row: DocumentRow, verified: &mut Verified) {
+        let found = document_digest(row.build, &row.key, row.document.as_deref(), row.change);
+        let text = match row.digest {
+            Some(digest) if digest[..] == found.0[..] => {
+                verified.digests.documents += 1;
+                return;
+            }
+            None if !row.needs_digest => {
+                verified.digests.unproved_documents += 1;
+                return;
+            }
+            Some(_) => "the stored document does not have its digest: it was changed",
+            None => "the stored document has no digest: it was inserted, or its digest was removed",
+        };
+        let name = FindingName::of_document(&row.projection, Mismatch::Changed, &row.key);
+        verified.find_document(DocumentFinding {
+            weight: self.acknowledged.weight(&name),
+            name,
+            projection: row.projection,
+            key: row.key,
+            mismatch: Mismatch::Changed,
+            position: Position(row.change),
+            text: format!("{text}; `quipu verify --projections` folds it from its events"),
+        });
+    }
+
+    /// Checks the chain of the audit up to the first record that breaks it.
+    async fn verify_audit(&self, verified: &mut Verified) -> Result<(), Error> {
+        let checked = check_chain(&*self.bytes.audit).await?;
+        verified.digests.audit = checked.records;
+        if let Some(broken) = checked.broken {
+            let name = FindingName::of_audit(broken.number);
+            let text = format!("audit record {}: {}", broken.number, broken.why);
+            let place = (log(), Version(0));
+            self.find(verified, Kind::Audit, (name, Position(0)), place, text);
+        }
+        Ok(())
     }
 }
 

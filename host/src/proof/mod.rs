@@ -24,7 +24,7 @@ mod shadow;
 mod state_cache;
 
 pub use acknowledge::{REASON_BYTES_MAX, Run};
-pub use digests::{Digests, LOG};
+pub use digests::{Digests, LOG, verify_stored};
 pub use error::Error;
 pub use name::FindingName;
 pub use preflight::{Objection, Policy, Preflight};

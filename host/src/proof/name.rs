@@ -14,7 +14,8 @@ use crate::model::{CommandId, Digest, Invalid, Mismatch, StreamId, Version};
 /// | `KIND:STREAM@VERSION#DIGEST` | a stored rejection (`accepted`, `rejection`, `command`, `module`, `fault`), with the digest of the command's id; a `snapshot`, with that of its fold |
 /// | `digest:STREAM@VERSION` | a commit that does not have its digest, or a missing event; for a position that is missing in a log without holes, STREAM is `$log` and VERSION the position |
 /// | `stored-module:DIGEST` | a module whose stored bytes were changed: DIGEST is its whole digest |
-/// | `document:PROJECTION/MISMATCH/KEY` | a document: `different`, `only-stored`, `only-folded`, `unfoldable`; or `unreadable`, where KEY is a stream |
+/// | `audit:NUMBER` | the first audit record that was changed, inserted or is missing |
+/// | `document:PROJECTION/MISMATCH/KEY` | a document: `changed` if it does not have its digest; `different`, `only-stored`, `only-folded`, `unfoldable`; or `unreadable`, where KEY is a stream |
 ///
 /// VERSION is the first version that the finding concerns. For `fold`, it is the first version that
 /// can't be folded. DIGEST is the first 12 hexadecimal digits of a SHA-256 digest. The kind is part
@@ -64,6 +65,11 @@ impl FindingName {
     /// Creates the name of a finding about the bytes of a module.
     pub(super) fn of_stored_module(digest: Digest) -> Self {
         Self(format!("{}:{digest}", Kind::StoredModule).into())
+    }
+
+    /// Creates the name of a finding about a record of the audit.
+    pub(super) fn of_audit(number: u64) -> Self {
+        Self(format!("{}:{number}", Kind::Audit).into())
     }
 
     /// Creates the name of a finding about a document.
@@ -126,6 +132,12 @@ impl FromStr for FindingName {
                     false => Err(wrong("the digest has upper case letters")),
                 };
             }
+            Kind::Audit => {
+                return match number(rest) {
+                    Some(_) => Ok(Self(text.into())),
+                    None => Err(wrong("it is not the number of an audit record")),
+                };
+            }
             Kind::Decision | Kind::Rejected | Kind::Fold | Kind::Order | Kind::Digest => {
                 Suffix::Never
             }
@@ -173,9 +185,14 @@ fn check_place(place: &str, suffix: &Suffix) -> Result<(), String> {
 /// Splits a place into its stream and its version, which must be in canonical form.
 fn version(place: &str) -> Option<(&str, u64)> {
     let (stream, version) = place.rsplit_once('@')?;
-    let number = version.parse::<u64>().ok()?;
-    let is_canonical = number.to_string() == version && i64::try_from(number).is_ok();
-    is_canonical.then_some((stream, number))
+    number(version).map(|number| (stream, number))
+}
+
+/// Reads a number in canonical form.
+fn number(text: &str) -> Option<u64> {
+    let number = text.parse::<u64>().ok()?;
+    let is_canonical = number.to_string() == text && i64::try_from(number).is_ok();
+    is_canonical.then_some(number)
 }
 
 /// Checks `PROJECTION/MISMATCH/KEY`.
@@ -219,6 +236,7 @@ mod tests {
             FindingName::of_snapshot(&stream, Version(7), Digest([3; 32])),
             FindingName::at(Kind::Digest, &stream, Version(3)),
             FindingName::of_stored_module(Digest([0xAB; 32])),
+            FindingName::of_audit(17),
             FindingName::of_document("notes-2", Mismatch::OnlyFolded, "a/b@1#é"),
         ] {
             assert_eq!(check(name.as_str()).unwrap(), name);
@@ -257,6 +275,7 @@ mod tests {
             ("decision:loan\n17@1", "control character"),
             ("digest:loan-17", "no @ and version"),
             ("stored-module:loan-17", "64 hexadecimal digits"),
+            ("audit:07", "not the number of an audit record"),
             ("document:notes", "not a projection, what is wrong"),
             ("document:notes/different/", "key is empty"),
             ("document:No/different/a", "not the name of a projection"),

@@ -23,8 +23,8 @@ use crate::deploy::{ProjectionChanges, Prospect, Registry, Release};
 use crate::fold::{self, Agreement, Folder, Rules};
 use crate::model::{Clock, Position, StreamId};
 use crate::store::{
-    self, AcknowledgementStore, ArchivedStreams, DigestStore, Direction, EventReader, LOG_PAGE_MAX,
-    REJECTIONS_PAGE_MAX, Rejected, RejectionStore, SNAPSHOTS_PAGE_MAX, SnapshotStore, StoredEvent,
+    self, AcknowledgementStore, ArchivedStreams, Direction, EventReader, LOG_PAGE_MAX,
+    REJECTIONS_PAGE_MAX, Rejected, RejectionStore, SNAPSHOTS_PAGE_MAX, StoredBytes, StoredEvent,
     StoredSnapshot, StreamFilter, TypeStore,
 };
 use crate::supervise::joined;
@@ -66,8 +66,7 @@ pub struct Prover {
     types: Arc<dyn TypeStore>,
     pub(super) rejections: Arc<dyn RejectionStore>,
     pub(super) acknowledgements: Arc<dyn AcknowledgementStore>,
-    pub(super) digests: Arc<dyn DigestStore>,
-    pub(super) snapshots: Arc<dyn SnapshotStore>,
+    pub(super) bytes: StoredBytes,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) under_way: Mutex<()>,
     pub(super) shadowing: Mutex<()>,
@@ -88,8 +87,8 @@ impl Prover {
         folder: Arc<Folder>,
         types: Arc<dyn TypeStore>,
         rejections: Arc<dyn RejectionStore>,
-        (acknowledgements, clock): (Arc<dyn AcknowledgementStore>, Arc<dyn Clock>),
-        (digests, snapshots): (Arc<dyn DigestStore>, Arc<dyn SnapshotStore>),
+        bytes: StoredBytes,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             registry,
@@ -97,9 +96,8 @@ impl Prover {
             folder,
             types,
             rejections,
-            acknowledgements,
-            digests,
-            snapshots,
+            acknowledgements: Arc::clone(&bytes.acknowledgements),
+            bytes,
             clock,
             under_way: Mutex::default(),
             shadowing: Mutex::default(),
@@ -142,7 +140,7 @@ impl Prover {
                 objections.snapshot(&stream, &worth);
             }
         }
-        let chosen = self.chosen(scope).await?;
+        let chosen = choose(&*self.reader, scope).await?;
         let candidates = self.candidates(rules.clone());
         let active = candidates.active.clone();
         let judge = Arc::new(Judge::Candidate(candidates));
@@ -252,35 +250,6 @@ impl Prover {
         Ok(all)
     }
 
-    /// Chooses the streams of a sample. `None` if all streams are checked.
-    pub(super) async fn chosen(&self, scope: &Scope) -> Result<Option<HashSet<StreamId>>, Error> {
-        let Some(sample) = scope.sample else {
-            return Ok(None);
-        };
-        let filter = StreamFilter {
-            category: scope.category.as_deref().map(Into::into),
-            archived: ArchivedStreams::With,
-        };
-        let (mut chosen, mut seen, mut after) = (Vec::new(), 0_usize, None::<String>);
-        loop {
-            let page = self.reader.streams(after.as_deref(), LOG_PAGE_MAX, &filter);
-            let page = page.await?;
-            for stream in page.streams {
-                seen += 1;
-                // Each stream has the same chance of being chosen.
-                if chosen.len() < sample {
-                    chosen.push(stream.stream);
-                } else if let Some(place) = chosen.get_mut(rand::random_range(0..seen)) {
-                    *place = stream.stream;
-                }
-            }
-            match page.next {
-                Some(next) => after = Some(next.as_str().to_owned()),
-                None => return Ok(Some(chosen.into_iter().collect())),
-            }
-        }
-    }
-
     /// Compares the newest snapshots of each category with the events.
     async fn compare_snapshots(
         &self,
@@ -355,6 +324,38 @@ impl Prover {
     }
 }
 
+/// Chooses the streams of a sample. `None` if all streams are checked.
+pub(super) async fn choose(
+    reader: &dyn EventReader,
+    scope: &Scope,
+) -> Result<Option<HashSet<StreamId>>, Error> {
+    let Some(sample) = scope.sample else {
+        return Ok(None);
+    };
+    let filter = StreamFilter {
+        category: scope.category.as_deref().map(Into::into),
+        archived: ArchivedStreams::With,
+    };
+    let (mut chosen, mut seen, mut after) = (Vec::new(), 0_usize, None::<String>);
+    loop {
+        let page = reader.streams(after.as_deref(), LOG_PAGE_MAX, &filter);
+        let page = page.await?;
+        for stream in page.streams {
+            seen += 1;
+            // Each stream has the same chance of being chosen.
+            if chosen.len() < sample {
+                chosen.push(stream.stream);
+            } else if let Some(place) = chosen.get_mut(rand::random_range(0..seen)) {
+                *place = stream.stream;
+            }
+        }
+        match page.next {
+            Some(next) => after = Some(next.as_str().to_owned()),
+            None => return Ok(Some(chosen.into_iter().collect())),
+        }
+    }
+}
+
 pub(super) fn is_chosen(
     stream: &StreamId,
     scope: &Scope,
@@ -392,7 +393,7 @@ impl Run<'_> {
         // here.
         let head = prover.reader.log_head().await?;
         let judge = Arc::new(Judge::Past(prover.registry.past().await?));
-        let chosen = prover.chosen(scope).await?;
+        let chosen = choose(&*prover.reader, scope).await?;
         let running = prover.run((&judge, acknowledged), head, (scope, &chosen), progress);
         let mut verified = running.await?;
         if verified.until == verified.head {

@@ -241,11 +241,13 @@ pub enum Kind {
     Digest,
     /// The stored bytes of a module do not have its digest.
     StoredModule,
+    /// An audit record was changed, inserted or removed.
+    Audit,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::EventType,
         Self::Decision,
         Self::Rejected,
@@ -266,6 +268,7 @@ impl Kind {
         Self::Document,
         Self::Digest,
         Self::StoredModule,
+        Self::Audit,
     ];
 
     /// Returns the stable name of the kind.
@@ -291,6 +294,7 @@ impl Kind {
             Self::Document => "document",
             Self::Digest => "digest",
             Self::StoredModule => "stored-module",
+            Self::Audit => "audit",
         }
     }
 }
@@ -448,6 +452,7 @@ impl Verified {
     /// Adds the results of a check of digests.
     pub(crate) fn with_digests(mut self, other: Self) -> Self {
         self.digests = other.digests;
+        self.documents.extend(other.documents.iter().cloned());
         self.add(Self { events: 0, ..other });
         self
     }

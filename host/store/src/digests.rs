@@ -17,6 +17,25 @@ pub trait DigestStore: Send + Sync {
     /// to another. A page ends early at the bytes of a page. It is empty only at the end.
     async fn rows(&self, after: Position, until: Position, limit: usize) -> Result<Vec<LogRow>>;
 
+    /// Returns the part of a stream in which the commits of two of its versions are; none when the
+    /// first one has no event.
+    async fn span(&self, stream: &str, from: u64, to: u64) -> Result<Option<CommitSpan>>;
+
+    /// Returns up to `limit` rows of a stream from one version to another, at most
+    /// [`LOG_PAGE_MAX`], in their order. A page ends early at the bytes of a page.
+    async fn stream_rows(
+        &self,
+        stream: &str,
+        from: u64,
+        to: u64,
+        limit: usize,
+    ) -> Result<Vec<LogRow>>;
+
+    /// Returns up to `limit` documents, at most [`LOG_PAGE_MAX`], in the order of their builds and
+    /// keys, after a build and a key. A page ends early at the bytes of a page.
+    async fn documents(&self, after: Option<(u64, &str)>, limit: usize)
+    -> Result<Vec<DocumentRow>>;
+
     /// Returns what is known about digests that are absent.
     async fn marks(&self) -> Result<DigestMarks>;
 
@@ -39,6 +58,36 @@ pub struct DigestMarks {
     pub proved: Position,
     /// After this position, no position is missing; none when positions may be missing anywhere.
     pub gapless_after: Option<Position>,
+}
+
+/// A part of a stream that consists of whole commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitSpan {
+    /// Version of the first event of the first commit.
+    pub first: u64,
+    /// Version of the last event of the last commit.
+    pub last: u64,
+    /// The commit before the first one; none when the first one begins the stream.
+    pub before: Option<(Position, Option<Vec<u8>>)>,
+}
+
+/// A stored document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentRow {
+    /// Its projection.
+    pub projection: Box<str>,
+    /// The build.
+    pub build: u64,
+    /// The key.
+    pub key: Box<str>,
+    /// JSON; none for a deleted document.
+    pub document: Option<Box<str>>,
+    /// The number of its last change.
+    pub change: u64,
+    /// The digest.
+    pub digest: Option<Vec<u8>>,
+    /// Whether it must have a digest, because its build began with digests.
+    pub needs_digest: bool,
 }
 
 /// A digest that is added to a stored commit.

@@ -13,9 +13,11 @@ mod access;
 mod acknowledged;
 mod assemble;
 mod builds;
+mod checked;
 pub(crate) mod classify;
 pub mod commit_digest;
 mod digests;
+pub mod document_digest;
 mod documents;
 mod error;
 mod follow;
@@ -52,8 +54,10 @@ pub use acknowledged::{
     ACKNOWLEDGED_MAX, ACKNOWLEDGED_PAGE_MAX, Acknowledgement, AcknowledgementStore,
 };
 use async_trait::async_trait;
+pub use checked::CheckedReader;
 pub use digests::{
-    AddedDigest, DigestMarks, DigestStore, LogRow, Proving, RowCommit, RowContent, prove,
+    AddedDigest, CommitSpan, DigestMarks, DigestStore, DocumentRow, LogRow, Proving, RowCommit,
+    RowContent, prove,
 };
 pub use documents::{
     Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore,
@@ -87,8 +91,8 @@ pub use streams::{ArchivedStreams, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, S
 pub use tenants::{StoredTenant, TENANTS_MAX, TenantStore};
 pub use types::{TypeStore, TypeUse};
 pub use url::{
-    Backup, Migrated, StoreUrl, backup, finish_recovering, is_there, migrate, open, open_reading,
-    open_recovering,
+    Backup, Migrated, StoreUrl, backup, finish_recovering, is_there, migrate, open, open_bytes,
+    open_reading, open_recovering,
 };
 pub use wake::Wakes;
 
@@ -369,6 +373,22 @@ pub struct Source {
     pub snapshots: Arc<dyn SnapshotStore>,
     /// Documents, of which the dropped events are exported.
     pub documents: Arc<dyn DocumentStore>,
+}
+
+/// The parts of a store whose bytes have digests, opened only for reading.
+pub struct StoredBytes {
+    /// Reads.
+    pub reader: Arc<dyn EventReader>,
+    /// Digests of commits and documents.
+    pub digests: Arc<dyn DigestStore>,
+    /// Components and plan.
+    pub modules: Arc<dyn ModuleStore>,
+    /// Snapshots of streams.
+    pub snapshots: Arc<dyn SnapshotStore>,
+    /// The audit.
+    pub audit: Arc<dyn AuditStore>,
+    /// Acknowledged findings.
+    pub acknowledgements: Arc<dyn AcknowledgementStore>,
 }
 
 /// A store that has been opened.

@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{Error, Result, Source, Store, postgres, sqlite};
+use super::{Error, Result, Source, Store, StoredBytes, postgres, sqlite};
 
 /// The address of a store: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME` or
 /// `memory:`.
@@ -160,10 +160,39 @@ pub async fn open_reading(url: &StoreUrl) -> Result<Source> {
                 documents: store.documents,
             })
         }
-        StoreUrl::Memory => Err(Error::Url(
-            "a memory: store lives only in its host; name the host with --url".to_owned(),
-        )),
+        StoreUrl::Memory => Err(only_in_its_host()),
     }
+}
+
+/// Opens the parts of a store whose bytes have digests, only for reading. A host may have the store
+/// open at the same time. The store must exist.
+///
+/// # Errors
+/// As [`open_reading`].
+pub async fn open_bytes(url: &StoreUrl) -> Result<StoredBytes> {
+    match url {
+        StoreUrl::Sqlite(path) => sqlite::open_bytes(path).await,
+        StoreUrl::Postgres(url) => {
+            if !postgres::is_there(url).await? {
+                return Err(Error::Url(format!("there is no store at {url}")));
+            }
+            let store = postgres::open(url, &postgres::Options::default()).await?;
+            Ok(StoredBytes {
+                reader: store.reader,
+                digests: store.digests,
+                modules: store.modules,
+                snapshots: store.snapshots,
+                audit: store.audit,
+                acknowledgements: store.acknowledgements,
+            })
+        }
+        StoreUrl::Memory => Err(only_in_its_host()),
+    }
+}
+
+fn only_in_its_host() -> Error {
+    let why = "a memory: store lives only in its host; name the host with --url";
+    Error::Url(why.to_owned())
 }
 
 /// A copy of a store that has been made.

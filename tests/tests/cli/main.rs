@@ -35,3 +35,4 @@ mod traces;
 mod transfer;
 mod validating;
 mod verify;
+mod without_host;

@@ -9,6 +9,7 @@ mod digests;
 mod refusals;
 mod releases;
 mod shadows;
+mod stored_bytes;
 mod swaps;
 mod verify;
 

@@ -241,6 +241,8 @@ section! {
         rejections_max: usize => rejections_max;
         /// Decide everything twice, in instances that share nothing; a difference is a fault.
         check_purity: bool => check_purity;
+        /// Compare events with the digests of their commits whenever they are read; a change is `store-damaged`.
+        check_reads: bool => check_reads;
         /// By category: events since the newest usable snapshot.
         stream_events_max: ByCategory => stream_events_max;
         /// By category: "off", "report" or "enforce", for commands that do not match their schema.

@@ -11,10 +11,11 @@ use crate::{BuildId, DocumentWrite, IndexEntry, StoredDocument};
 /// About the number of bytes for one statement. More bytes are written by several statements.
 const PAYLOAD_MAX: usize = 8 << 20;
 
-const WRITE: &str = "INSERT INTO documents (build, key, document, change) \
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) \
+const WRITE: &str = "INSERT INTO documents (build, key, document, change, digest) \
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bytea[]) \
     ON CONFLICT ON CONSTRAINT document \
-    DO UPDATE SET document = excluded.document, change = excluded.change";
+    DO UPDATE SET document = excluded.document, change = excluded.change, \
+    digest = excluded.digest";
 const REMOVE: &str = "DELETE FROM document_entries AS e \
     USING unnest($1::bigint[], $2::int[], $3::bytea[], $4::text[]) AS u (build, number, value, key) \
     WHERE e.build = u.build AND e.number = u.number AND e.value = u.value AND e.key = u.key";
@@ -90,11 +91,14 @@ async fn write_part(connection: &mut Connection, writes: &[DocumentWrite]) -> sq
         .map(|write| write.document.as_deref())
         .collect();
     let changes: Vec<i64> = writes.iter().map(|write| signed(write.change)).collect();
+    let digests: Vec<[u8; 32]> = writes.iter().map(|write| write.digest().0).collect();
+    let digests: Vec<&[u8]> = digests.iter().map(|digest| &digest[..]).collect();
     sqlx::query(WRITE)
         .bind(builds)
         .bind(keys)
         .bind(texts)
         .bind(changes)
+        .bind(digests)
         .execute(&mut *connection)
         .await?;
     let (mut removed, mut added) = (Entries::default(), Entries::default());

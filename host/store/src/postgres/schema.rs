@@ -70,6 +70,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../../../migrations/postgres/0012_digests.sql"),
     ),
     (
+        13,
+        "document_digests",
+        include_str!("../../../../migrations/postgres/0013_document_digests.sql"),
+    ),
+    (
         14,
         "proposals",
         include_str!("../../../../migrations/postgres/0014_proposals.sql"),

@@ -12,10 +12,10 @@ use crate::{BuildId, DocumentWrite, IndexEntry, Result, StoredDocument};
 /// About the number of bytes for one statement. More bytes are written by several statements.
 const PAYLOAD_MAX: usize = 8 << 20;
 
-/// Cuts a number out of ?2: of the row `key`, which has 5 of them.
+/// Cuts a number out of ?2: of the row `key`, which has 6 of them.
 macro_rules! cut {
     ($from:literal) => {
-        concat!("CAST(substr(?2, key * 80 + ", $from, ", 16) AS INTEGER)")
+        concat!("CAST(substr(?2, key * 96 + ", $from, ", 16) AS INTEGER)")
     };
 }
 
@@ -38,9 +38,10 @@ macro_rules! entries {
     };
 }
 
-/// Numbers are key's place and length, document's place and length, change.
+/// Numbers are key's place and length, document's place and length, change, the digest's place.
 const WRITE: &str = concat!(
-    "INSERT INTO documents (build, key, document, change) SELECT value, CAST(substr(?3, ",
+    "INSERT INTO documents (build, key, document, change, digest) \
+     SELECT value, CAST(substr(?3, ",
     cut!("1"),
     ", ",
     cut!("17"),
@@ -50,8 +51,11 @@ const WRITE: &str = concat!(
     cut!("49"),
     ", 0)) AS TEXT), ",
     cut!("65"),
-    " FROM json_each(?1) WHERE true \
-     ON CONFLICT (build, key) DO UPDATE SET document = excluded.document, change = excluded.change"
+    ", substr(?3, ",
+    cut!("81"),
+    ", 32) FROM json_each(?1) WHERE true \
+     ON CONFLICT (build, key) DO UPDATE SET document = excluded.document, \
+     change = excluded.change, digest = excluded.digest"
 );
 const REMOVE: &str = concat!(
     "INSERT INTO removed_entries (build, number, value, key) ",
@@ -66,7 +70,7 @@ const READ: &str = "SELECT k.key, d.document, d.change \
      FROM json_each(?1) AS k CROSS JOIN documents AS d \
      ON d.build = CAST(substr(?2, k.key * 16 + 1, 16) AS INTEGER) AND d.key = k.value";
 
-/// Rows for one statement: their builds as a JSON array, and 5 numbers for each.
+/// Rows for one statement: their builds as a JSON array, and 6 numbers for each.
 #[derive(Default)]
 struct Rows {
     builds: String,
@@ -74,7 +78,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn push(&mut self, build: BuildId, numbers: [usize; 5]) {
+    fn push(&mut self, build: BuildId, numbers: [usize; 6]) {
         self.builds
             .push(if self.builds.is_empty() { '[' } else { ',' });
         // Writing into a String can't fail.
@@ -136,11 +140,12 @@ impl Batch {
         let document = write.document.as_deref().unwrap_or_default();
         let (place, length) = self.part(document.as_bytes());
         let change = usize::try_from(write.change).unwrap_or(usize::MAX);
-        let numbers = [key, key_length, place, length, change];
+        let (digest, _) = self.part(&write.digest().0);
+        let numbers = [key, key_length, place, length, change, digest];
         self.documents.push(write.build, numbers);
         let entry = |batch: &mut Self, (index, value): &IndexEntry| {
             let (place, length) = batch.part(value);
-            [usize::from(*index), place, length, key, key_length]
+            [usize::from(*index), place, length, key, key_length, 0]
         };
         for removed in &write.removed {
             let numbers = entry(self, removed);

@@ -59,7 +59,7 @@ use self::tables::{
 };
 use self::temporary::Folder;
 use super::wake::Waker;
-use super::{Error, Migrated, Result, Source, Store};
+use super::{Error, Migrated, Result, Source, Store, StoredBytes};
 use quipu_model::supervise::Supervisor;
 
 /// Numbered, forward-only; a number that has been released never changes.
@@ -123,6 +123,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         12,
         "digests",
         include_str!("../../../../migrations/sqlite/0012_digests.sql"),
+    ),
+    (
+        13,
+        "document_digests",
+        include_str!("../../../../migrations/sqlite/0013_document_digests.sql"),
     ),
     (
         14,
@@ -298,6 +303,29 @@ pub fn is_there(path: &Path) -> Result<bool> {
 
 /// Opens a file only for reading, also while a host has it open.
 pub async fn open_reading(path: &Path) -> Result<Source> {
+    let (reader, tables) = reading_tables(path).await?;
+    Ok(Source {
+        reader,
+        modules: Arc::new(modules::Modules(tables.clone())),
+        snapshots: Arc::new(snapshots::Snapshots(tables.clone())),
+        documents: Arc::new(projections::Projections(tables)),
+    })
+}
+
+/// The same for what has digests.
+pub async fn open_bytes(path: &Path) -> Result<StoredBytes> {
+    let (reader, tables) = reading_tables(path).await?;
+    Ok(StoredBytes {
+        reader,
+        digests: Arc::new(digests::Digests(tables.clone())),
+        modules: Arc::new(modules::Modules(tables.clone())),
+        snapshots: Arc::new(snapshots::Snapshots(tables.clone())),
+        audit: Arc::new(audit::Audit(tables.clone())),
+        acknowledgements: Arc::new(acknowledged::Acknowledgements(tables)),
+    })
+}
+
+async fn reading_tables(path: &Path) -> Result<(Arc<reader::Reader>, Connections)> {
     let mut connection = connect_reading(path).await?;
     let found = version(&mut connection).await?;
     match found.cmp(&known()) {
@@ -318,12 +346,8 @@ pub async fn open_reading(path: &Path) -> Result<Source> {
         .connect_lazy_with(reading(path).row_buffer_size(ROWS_AHEAD));
     let side = Side::reading(pool.clone());
     let tables = Connections::new(pool.clone(), side, pool.clone());
-    Ok(Source {
-        reader: Arc::new(reader::Reader::new(pool, holes, Folder::permanent())),
-        modules: Arc::new(modules::Modules(tables.clone())),
-        snapshots: Arc::new(snapshots::Snapshots(tables.clone())),
-        documents: Arc::new(projections::Projections(tables)),
-    })
+    let reader = reader::Reader::new(pool, holes, Folder::permanent());
+    Ok((Arc::new(reader), tables))
 }
 
 /// A connection that changes nothing.

@@ -21,8 +21,8 @@ const LIST: &str = concat!(
      WHERE $1 IS NULL OR p.name = $1 ORDER BY p.name, b.id"
 );
 const KNOW: &str = "INSERT INTO projections (name) VALUES ($1) ON CONFLICT (name) DO NOTHING";
-const BEGIN: &str = "INSERT INTO builds (projection, role, version, module, started_at, plan) \
-     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (projection, role) WHERE role <> 'dropped' \
+const BEGIN: &str = "INSERT INTO builds (projection, role, version, module, started_at, plan, \
+     has_digests) VALUES ($1, $2, $3, $4, $5, $6, true) ON CONFLICT (projection, role) WHERE role <> 'dropped' \
      DO NOTHING RETURNING id";
 const HAND_OVER: &str = "UPDATE builds \
      SET module = $2, trouble = NULL, token = token + 1, held_until = NULL \

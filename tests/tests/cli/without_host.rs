@@ -1,0 +1,115 @@
+//! What the program does to a store without a host: it checks stored bytes, and adds digests,
+//! however often it is killed meanwhile.
+
+use std::process::Stdio;
+
+use quipu::model::Position;
+use quipu_tests::{PATIENCE, Place, build, digests, on_every_store};
+use serde_json::Value;
+
+use crate::program::{quipu, run};
+
+on_every_store! {
+    stored_bytes_are_verified_without_a_host,
+    adding_digests_continues_after_kills,
+}
+
+async fn export(place: &Place) -> Vec<u8> {
+    let host = place.host().await;
+    let mut export = host.export(Position(0)).await.unwrap();
+    let mut file = Vec::new();
+    while let Some(chunk) = export.next().await.unwrap() {
+        file.extend_from_slice(&chunk);
+    }
+    host.shutdown().await.unwrap();
+    file
+}
+
+async fn stored_bytes_are_verified_without_a_host(place: Place) {
+    let host = place.host().await;
+    let stream = build::stream("note-1");
+    for _ in 0..3 {
+        let events = build::append(build::events(2));
+        host.append(&stream, events).await.unwrap();
+    }
+    let verify = ["verify", "--digests", "--store", place.url()];
+    let out = run(&verify).ok();
+    assert!(out.starts_with("6 events up to position 6\n"), "{out}");
+    assert!(
+        out.contains("digests: 3 commits agree, 0 have none"),
+        "{out}"
+    );
+    host.shutdown().await.unwrap();
+    place
+        .tamper("UPDATE events SET recorded_at = recorded_at + 1 WHERE version = 4")
+        .await;
+    let said = run(&verify);
+    assert!(said.out.contains("name digest:note-1@3"), "{}", said.out);
+    assert_eq!(said.code, 1);
+    assert!(
+        said.err.contains("the history is not sound: 1 finding"),
+        "{}",
+        said.err
+    );
+    let said = run(&[&verify[..], &["--json"]].concat());
+    let found: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(found["findings"][0]["name"], "digest:note-1@3");
+    // To re-decide, a host is needed.
+    run(&["verify", "--store", place.url()]).fails(2, "--digests");
+    let missing = format!("sqlite:{}", place.path("missing.db").display());
+    run(&["verify", "--digests", "--store", &missing]).fails(1, "there is no store");
+    assert!(!place.path("missing.db").exists());
+}
+
+const ADDED: &str = "SELECT count(*) FROM events WHERE commit_digest IS NOT NULL";
+
+async fn adding_digests_continues_after_kills(place: Place) {
+    let host = place.host().await;
+    for number in 0..40 {
+        let stream = build::stream(&format!("note-{number}"));
+        let writes = (0..200).map(|_| host.append(&stream, build::append(build::events(1))));
+        for written in futures::future::join_all(writes).await {
+            written.unwrap();
+        }
+    }
+    host.shutdown().await.unwrap();
+    let commits = 8_000;
+    let before = export(&place).await;
+    digests::forget(&place).await;
+    let prove = ["migrate", "--prove", "--store", place.url()];
+    let (mut kills, mut last) = (0, 0);
+    while kills < 3 {
+        let mut command = quipu(&prove);
+        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let progress = async {
+            loop {
+                let added = place.number(ADDED).await;
+                if added > last || child.try_wait().unwrap().is_some() {
+                    return added;
+                }
+            }
+        };
+        last = tokio::time::timeout(PATIENCE, progress).await.unwrap();
+        // SIGKILL.
+        _ = child.kill();
+        child.wait().unwrap();
+        if last == commits {
+            break;
+        }
+        kills += 1;
+    }
+    assert!(kills > 0, "no run was killed before its end");
+    let out = run(&prove).ok();
+    assert!(out.contains("digests added"), "{out}");
+    assert_eq!(place.number(ADDED).await, commits);
+    assert!(
+        export(&place).await == before,
+        "the digests are not those of the commits"
+    );
+    let out = run(&["verify", "--digests", "--store", place.url()]).ok();
+    assert!(
+        out.contains("digests: 8,000 commits agree, 0 have none"),
+        "{out}"
+    );
+}
