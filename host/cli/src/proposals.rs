@@ -172,7 +172,7 @@ impl List {
         while left > 0 {
             let mut query = vec![("limit", PAGE.min(left).to_string())];
             query.extend(self.category.iter().map(|name| ("category", name.clone())));
-            query.extend(self.all.then(|| ("all", "true".to_owned())));
+            query.extend(self.all.then(|| ("state", "all".to_owned())));
             query.extend(before.map(|before| ("before", before.to_string())));
             let request = client.request(Method::GET, &["v1", "proposals"]);
             let body = client.send(request.query(&query)).await?.bytes().await?;

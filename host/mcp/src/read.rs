@@ -75,13 +75,7 @@ fn request(tool: &str, given: &Arguments) -> Option<Request> {
             Some(number) => Request::get(&["v1", "proposals", &number.to_string()]),
             None => Request::get(&["v1", "proposals"])
                 .maybe("category", given.text("category"))
-                .maybe(
-                    "all",
-                    given
-                        .text("state")
-                        .filter(|state| state == "all")
-                        .map(|_| true),
-                )
+                .maybe("state", given.text("state"))
                 .maybe("before", given.number("before"))
                 .with("limit", limit),
         },

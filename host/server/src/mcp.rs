@@ -188,11 +188,21 @@ impl Operations<'_> {
     }
 }
 
+/// Whether a segment is the same without percent signs, and no way to another path.
+fn is_plain(segment: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    segment.bytes().all(is_plain) && !segment.trim_matches('.').is_empty()
+}
+
 /// The path and the query, percent-encoded.
 fn address(asked: &quipu_mcp::Request) -> String {
     let mut address = String::new();
     for segment in &asked.path {
-        address += &format!("/{}", encoded(segment));
+        // The router compares its own segments, as `openapi.json`, byte for byte.
+        match is_plain(segment) {
+            true => address += &format!("/{segment}"),
+            false => address += &format!("/{}", encoded(segment)),
+        }
     }
     for (index, (name, value)) in asked.query.iter().enumerate() {
         let begin = if index == 0 { '?' } else { '&' };
@@ -218,5 +228,19 @@ mod tests {
         };
         let expected = "/v1/streams/a%2F%2E%2E%2Fb%3Fc%23d/state?at_time=1%20%26x%3Dy%C3%A9";
         assert_eq!(address(&asked), expected);
+        for (segment, expected) in [
+            ("openapi.json", "/openapi.json"),
+            ("..", "/%2E%2E"),
+            (".", "/%2E"),
+        ] {
+            let path = vec![segment.to_owned()];
+            let query = Vec::new();
+            let asked = quipu_mcp::Request {
+                path,
+                query,
+                ..asked.clone()
+            };
+            assert_eq!(address(&asked), expected);
+        }
     }
 }

@@ -127,6 +127,16 @@ fn shown(app: &App, stored: &StoredProposal) -> Result<Response> {
     answer::json(StatusCode::OK, &view)
 }
 
+/// Which proposals a list has.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ListedProposals {
+    /// Those that can be approved or denied.
+    Open,
+    /// Also those that were decided or have expired.
+    All,
+}
+
 /// Which proposals to list.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -134,10 +144,8 @@ pub struct ProposalsQuery {
     /// Only streams of this category
     #[param(value_type = Option<String>)]
     category: Option<Printable>,
-    /// Also those that are not open any more
-    #[serde(default)]
-    #[param(value_type = Option<bool>)]
-    all: bool,
+    /// `open` ones (the default), or `all`
+    state: Option<ListedProposals>,
     /// Only proposals before this number; by default the newest
     before: Option<u64>,
     /// Maximum number of proposals: 1 to 100, by default 100
@@ -164,7 +172,8 @@ pub async fn list(
 ) -> Result<Response> {
     let category = query.category.as_ref().map(|category| category.0.as_str());
     let (proposals, limit) = (app.host.proposals(), query.limit.0);
-    let listed = proposals.list(category, query.all, query.before, limit);
+    let all = query.state == Some(ListedProposals::All);
+    let listed = proposals.list(category, all, query.before, limit);
     let listed = listed.await?;
     let last = listed.last().filter(|_| listed.len() == limit);
     let views = listed

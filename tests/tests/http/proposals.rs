@@ -83,7 +83,7 @@ async fn an_approved_command_is_executed_once_and_the_audit_names_both(place: Pl
         .problem(409, "proposal-closed");
     let open = get(&server, "/v1/proposals", &shop).await.ok();
     assert_eq!(open["proposals"], json!([]));
-    let all = get(&server, "/v1/proposals?all=true", &shop).await.ok();
+    let all = get(&server, "/v1/proposals?state=all", &shop).await.ok();
     assert_eq!(all["proposals"], json!([approved]));
 
     let audit = get(&server, "/v1/audit", &root).await.ok();
@@ -162,7 +162,7 @@ async fn a_command_that_is_rejected_later_has_the_same_result_for_ever(place: Pl
     let unknown = server.post("/v1/streams/nobody-1/proposals", r#"{"type":"x"}"#);
     let unknown = send(unknown.bearer_auth(&agent)).await;
     unknown.problem(404, "unknown-category");
-    let all = get(&server, "/v1/proposals?all=true", &shop).await.ok();
+    let all = get(&server, "/v1/proposals?state=all", &shop).await.ok();
     assert_eq!(all["proposals"], json!([]));
 
     let command = async |name: &str, data: &str| {
@@ -279,7 +279,7 @@ async fn what_is_large_or_malformed_is_not_proposed() {
     }
     for path in [
         "/v1/proposals?limit=0",
-        "/v1/proposals?state=open",
+        "/v1/proposals?state=denied",
         "/v1/proposals/x",
     ] {
         server.get(path).await.problem(400, "bad-request");
