@@ -15,7 +15,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Run a host",
         &[
-            "serve", "config", "status", "top", "mcp", "explain", "demo", "bench",
+            "serve", "config", "status", "top", "logs", "mcp", "explain", "demo", "bench",
         ],
     ),
     ("Write events", &["execute", "append", "proposal"]),

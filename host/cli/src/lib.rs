@@ -29,6 +29,7 @@ mod import;
 mod inspect;
 mod log;
 mod log_format;
+mod logs;
 mod marks;
 mod mcp;
 mod migrate;
@@ -137,6 +138,7 @@ enum Command {
     Verify(verify::Verify),
     Status(status::Status),
     Top(top::Top),
+    Logs(logs::Logs),
     Mcp(mcp::Mcp),
     Proposal(proposals::Proposal),
     Explain(explain::Explain),
@@ -308,6 +310,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Verify(verify) => verify.run().await,
         Command::Status(status) => status.run().await,
         Command::Top(top) => top.run().await,
+        Command::Logs(logs) => logs.run().await,
         Command::Mcp(mcp) => mcp.run().await,
         Command::Proposal(proposal) => proposal.run().await,
         Command::Explain(explain) => explain.run(),

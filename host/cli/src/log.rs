@@ -2,13 +2,17 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
+use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
-use super::log_format::Form;
+use super::log_format::{self, Form};
 use quipu::model::escaped;
+use quipu_server::LogRing;
 
 /// Lines that wait to be written; further ones are lost.
 const LINES_MAX: usize = 10_000;
@@ -17,6 +21,28 @@ type Change = dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync;
 
 /// Changes what the log of this process shows.
 static CHANGE: OnceLock<Box<Change>> = OnceLock::new();
+
+/// The last lines of the log of this process.
+static RING: LazyLock<LogRing> = LazyLock::new(LogRing::default);
+
+/// The last lines of the log of this process.
+pub fn ring() -> LogRing {
+    RING.clone()
+}
+
+/// Keeps the last lines.
+struct Keeper;
+
+impl<S: Subscriber> Layer<S> for Keeper {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        RING.push(
+            *metadata.level(),
+            metadata.target(),
+            log_format::line(event),
+        );
+    }
+}
 
 /// What the log shows, for example `info` or `quipu=debug`.
 ///
@@ -62,7 +88,7 @@ pub fn start() -> WorkerGuard {
         .with_filter_reloading();
     let handle = subscriber.reload_handle();
     // Another test of this process may have installed a subscriber already.
-    if subscriber.try_init().is_ok() {
+    if subscriber.finish().with(Keeper).try_init().is_ok() {
         let change = move |filter| handle.reload(filter).map_err(|error| error.to_string());
         _ = CHANGE.set(Box::new(change));
     }
@@ -75,13 +101,30 @@ struct Lines(NonBlocking);
 impl Write for Lines {
     /// Receives a complete event from the formatter.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.0.write_all(&one_line(event))?;
+        match log_format::is_json_now() {
+            true => self.0.write_all(&one_line(event))?,
+            false => self.0.write_all(&one_line(&with_request(event)))?,
+        }
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
+}
+
+/// An event with the request that it belongs to. It is called where the event happens.
+fn with_request(event: &[u8]) -> Cow<'_, [u8]> {
+    let fields = quipu_server::log_fields();
+    let Some(line) = event.strip_suffix(b"\n").filter(|_| !fields.is_empty()) else {
+        return Cow::Borrowed(event);
+    };
+    let mut line = line.to_vec();
+    for (name, value) in fields {
+        line.extend(format!(" {name}={value:?}").into_bytes());
+    }
+    line.push(b'\n');
+    Cow::Owned(line)
 }
 
 /// An event without line breaks inside. The formatter's own colours stay; it has escaped all

@@ -54,25 +54,34 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        match IS_JSON.load(Ordering::Relaxed) {
+        match is_json_now() {
             true => writeln!(writer, "{}", line(event)),
             false => self.0.format_event(context, writer, event),
         }
     }
 }
 
-fn line(event: &Event<'_>) -> String {
+/// Whether this process writes JSON.
+pub fn is_json_now() -> bool {
+    IS_JSON.load(Ordering::Relaxed)
+}
+
+/// An event as JSON, with the request that it belongs to.
+pub fn line(event: &Event<'_>) -> String {
     let mut at = String::new();
     // Without a time the line still says what happened.
     _ = SystemTime.format_time(&mut Writer::new(&mut at));
     let mut fields = Fields(Map::new());
     event.record(&mut fields);
-    let line = json!({
+    let mut line = json!({
         "timestamp": at,
         "level": event.metadata().level().as_str(),
         "target": event.metadata().target(),
         "fields": fields.0,
     });
+    for (name, value) in quipu_server::log_fields() {
+        line[name] = value.into();
+    }
     in_ascii(&line.to_string())
 }
 

@@ -136,6 +136,7 @@ impl Serve {
         (http.tls, http.reload, http.rules) = (tls, Some(reload.clone()), rules);
         http.allow_unauthenticated = general.allow_unauthenticated;
         http.console = console(&config);
+        http.logs = Some(log::ring());
         http.tenants = tenants(&url, &config, &of_tenants);
         let modules = general.modules;
         // In a separate task, so that a store that does not answer, or a file that never ends, does

@@ -35,6 +35,8 @@ mod health;
 mod limits;
 mod lines;
 mod log;
+mod log_context;
+mod logs;
 mod long_read;
 mod marks;
 mod mcp;
@@ -74,6 +76,8 @@ mod verify;
 
 pub use console::{Console, ConsoleMode, ConsoleSetting};
 pub use limits::{Limiter, Limits};
+pub use log_context::log_fields;
+pub use logs::{LogLevel, LogRing};
 pub use openapi::openapi;
 pub use options::Options;
 pub use reload::Reload;

@@ -4,6 +4,7 @@ use std::time::Duration;
 use quipu_mcp::Mode;
 
 use super::limits::Limiter;
+use super::logs::LogRing;
 use super::tls::Tls;
 use super::{Console, Reload, Rules, TenantOptions};
 
@@ -77,6 +78,8 @@ pub struct Options {
     pub mcp: Option<Mode>,
     /// Whether who proposed a command may approve it.
     pub approve_own_proposals: bool,
+    /// The last lines of the log of this process; none when `/v1/logs` has none.
+    pub logs: Option<LogRing>,
     /// Serves tenants, which callers name in `Quipu-Tenant`.
     pub tenants: Option<TenantOptions>,
 }
@@ -120,6 +123,7 @@ impl Default for Options {
             console: Console::default(),
             mcp: None,
             approve_own_proposals: false,
+            logs: None,
             tenants: None,
         }
     }

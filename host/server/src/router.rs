@@ -23,9 +23,9 @@ use super::tenants::{self, Tenancy, Tenants, operations};
 use super::{
     App, Options, access, acknowledgements, activate, administration, appends, audit, can, changes,
     commands, console, deed, deployments, documents, domain, draining, export, health, limits,
-    lines, log, marks, mcp, metrics, modules, openapi, pages, params, preflights, projections,
-    proposals, rejections, reload, shadows, snapshots, state, streams, subscribe, subscriptions, tokens,
-    trace, types, verify,
+    lines, log, log_context, logs, marks, mcp, metrics, modules, openapi, pages, params,
+    preflights, projections, proposals, rejections, reload, shadows, snapshots, state, streams,
+    subscribe, subscriptions, tokens, trace, types, verify,
 };
 use quipu::Host;
 use quipu::access::Caller;
@@ -166,6 +166,7 @@ pub(super) fn paths() -> OpenApiRouter<App> {
         .routes(routes!(export::export))
         .routes(routes!(export::import))
         .routes(routes!(reload::reload))
+        .routes(routes!(logs::read))
         .routes(routes!(health::status))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
@@ -200,7 +201,25 @@ async fn no_such_method(method: Method, uri: Uri) -> Failure {
 
 /// Wraps every handler: refuses web pages that may not ask and callers who may not, records what
 /// changes the store, and protects every answer.
+<<<<<<< HEAD
 async fn guard(State(app): State<App>, visit: Visit, request: Request, next: Next) -> Response {
+=======
+async fn guard(
+    State(app): State<App>,
+    visit: Visit,
+    request: Request,
+    next: Next,
+) -> Result<Response> {
+    let context = log_context::LogContext::of(&request);
+    context.scope(answered(app, visit, request, next)).await
+}
+
+async fn answered(app: App, visit: Visit, mut request: Request, next: Next) -> Result<Response> {
+    let page = match pages::check(&request, &app.options) {
+        Ok(page) => page,
+        Err(failure) => return console::led_here(&app, request).ok_or(failure),
+    };
+>>>>>>> 73ffc57 (Say in the log to which request a line belongs, and show it with quipu logs)
     let version = request.version();
     let (page, mut response) = match pages::check(&request, &app.options) {
         Ok(page) => {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::deed::{DONE, Deed, LEFT};
 use super::failure::{Failure, Result};
-use super::{App, answer as answers};
+use super::{App, answer as answers, log_context};
 use quipu::Host;
 use quipu::proof::{Error, Progress};
 use quipu_api::{ProgressView, RunLine};
@@ -79,7 +79,8 @@ impl Telling {
 pub async fn answer(app: App, run: impl Run + Sync, deed: Deed) -> Result<Response> {
     deed.claim();
     let (lines, mut told) = mpsc::channel(LINES_MAX);
-    tokio::spawn(async move {
+    let context = log_context::current();
+    let running = async move {
         let telling = Telling {
             lines: Some(lines.clone()),
             told_at: None,
@@ -100,6 +101,12 @@ pub async fn answer(app: App, run: impl Run + Sync, deed: Deed) -> Result<Respon
         deed.record(result).await;
         // The client may have disconnected.
         _ = lines.send(last).await;
+    };
+    tokio::spawn(async move {
+        match context {
+            Some(context) => context.scope(running).await,
+            None => running.await,
+        }
     });
     // A run that fails at once has its own status.
     let first = match told.recv().await {

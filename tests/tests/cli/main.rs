@@ -17,6 +17,7 @@ mod forgiving;
 mod help;
 mod log;
 mod log_lines;
+mod logs;
 mod policy;
 mod program;
 mod projections;

@@ -243,6 +243,7 @@ impl Tenants {
         let options = Options {
             allow_unauthenticated: false,
             reload: None,
+            logs: None,
             tenants: None,
             rules: Arc::clone(&rules),
             limits: Arc::new(options.limits.separate()),
