@@ -156,6 +156,20 @@ async fn every_page_answers_and_protects_itself(place: Place) {
         &["At version 1", "Changed by event 1", "insufficient-funds"],
     )
     .await;
+    let module = server.get("/v1/deployments/account").await.ok();
+    let module = module["deployments"][0]["digest"].as_str().unwrap();
+    says(
+        &format!(
+            "/console/streams/account-1?time=2100-01-01T00:00:00Z&module={}",
+            &module[..12]
+        ),
+        &["At version ", "Changed by event ", "2100-01-01T00:00:00Z"],
+    )
+    .await;
+    for wrong in ["time=soon", "time=2001-01-01T00:00:00Z&module=00000000"] {
+        let path = format!("/console/streams/account-1?{wrong}");
+        says(&path, &["class=\"problem\""]).await;
+    }
     says(
         "/console/streams/account-1/diff?one=1&other=2",
         &["balance", "<del>", "<ins>"],

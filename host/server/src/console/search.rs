@@ -77,7 +77,7 @@ async fn is_stream(visitor: &Visitor, name: &str) -> bool {
 }
 
 async fn body(visitor: &Visitor, query: &str, matches: &Matches) -> Result<Markup> {
-    let found = match query.len() >= ID_BYTES_MIN && visitor.may(Action::ReadPayload).is_ok() {
+    let found = match query.len() >= ID_BYTES_MIN && visitor.may(Action::Read).is_ok() {
         true => Some(Found::of(visitor, query, None).await?),
         false => None,
     };

@@ -30,7 +30,7 @@ async fn body(visitor: &Visitor, stream: &str) -> Result<Markup> {
     let name = encoded(stream);
     let path = format!("/v1/streams/{name}/events?direction=backward&limit={EVENTS}{from_part}");
     let (page, why) = views::lifted_or_stored::<StreamEvents>(visitor, &path).await?;
-    let at = visitor.number("at")?.unwrap_or(page.version);
+    let (chosen, at) = Chosen::of(visitor, stream, page.version).await?;
     let first = page
         .truncated_before
         .map_or(0, |before| before.saturating_sub(1));
@@ -57,7 +57,8 @@ async fn body(visitor: &Visitor, stream: &str) -> Result<Markup> {
         section aria-labelledby="state" {
             h2 #state { "State" }
             (slider(stream, at, first, page.version))
-            div #refreshed { (state(visitor, stream, at).await) }
+            (chosen.form(stream))
+            div #refreshed { (state(visitor, stream, at, chosen.module).await) }
         }
         h2 { "Events" }
         (views::not_lifted(why.as_deref()))
@@ -67,6 +68,45 @@ async fn body(visitor: &Visitor, stream: &str) -> Result<Markup> {
         (rejected(visitor, stream).await)
         (layout::same_as(visitor, &format!("stream {} --backward", quoted(stream)), &path))
     })
+}
+
+/// How the reader wants the state.
+struct Chosen<'a> {
+    time: Option<&'a str>,
+    /// Another module than the active one, which renders it.
+    module: Option<&'a str>,
+}
+
+impl<'a> Chosen<'a> {
+    /// What the reader chose, and the version of the state: a version that is named, that at a time
+    /// that is named, or the last one.
+    async fn of(visitor: &'a Visitor, stream: &str, last: u64) -> Result<(Self, u64)> {
+        let chosen = Self {
+            time: visitor.text("time"),
+            module: visitor.text("module"),
+        };
+        let at = match (visitor.number("at")?, chosen.time) {
+            (Some(at), _) => at,
+            (None, None) => last,
+            (None, Some(time)) => {
+                let at = format!("at_time={}", encoded(time));
+                asked(visitor, stream, &at, chosen.module).await?.version
+            }
+        };
+        Ok((chosen, at))
+    }
+
+    fn form(&self, stream: &str) -> Markup {
+        html! {
+            form.slider action=(layout::stream_path(stream)) method="get" {
+                label for="time" { "At a time" }
+                input #time name="time" type="text" value=(self.time.unwrap_or("")) placeholder="2026-01-31T12:00:00Z";
+                label for="module" { "as the module" }
+                input #module name="module" type="text" value=(self.module.unwrap_or("")) placeholder="first digits of its digest";
+                button type="submit" { "Show" }
+            }
+        }
+    }
 }
 
 /// The part of a stream's id before the first `-`.
@@ -94,8 +134,8 @@ fn slider(stream: &str, at: u64, first: u64, last: u64) -> Markup {
 }
 
 /// The state at a version, and what its event changed.
-async fn state(visitor: &Visitor, stream: &str, at: u64) -> Markup {
-    let shown = match state_at(visitor, stream, at).await {
+async fn state(visitor: &Visitor, stream: &str, at: u64, module: Option<&str>) -> Markup {
+    let shown = match state_at(visitor, stream, at, module).await {
         Ok(shown) => shown,
         Err(failure) if failure.0.code == Code::UnknownCategory.as_str() => {
             return html! { p.note { "No active component decides this category, so its streams have no state." } };
@@ -104,7 +144,7 @@ async fn state(visitor: &Visitor, stream: &str, at: u64) -> Markup {
     };
     let before = match at.checked_sub(1) {
         // Before the oldest event that is left there may be no state.
-        Some(before) => state_at(visitor, stream, before).await.ok(),
+        Some(before) => state_at(visitor, stream, before, module).await.ok(),
         None => None,
     };
     html! {
@@ -125,11 +165,26 @@ fn state_command(stream: &str, at: u64) -> String {
     )
 }
 
-async fn state_at(visitor: &Visitor, stream: &str, at: u64) -> Result<Answer<State>> {
+async fn state_at(
+    visitor: &Visitor,
+    stream: &str,
+    at: u64,
+    module: Option<&str>,
+) -> Result<Answer<State>> {
+    asked(visitor, stream, &format!("at_version={at}"), module).await
+}
+
+/// The state at a version or a time.
+async fn asked(
+    visitor: &Visitor,
+    stream: &str,
+    at: &str,
+    module: Option<&str>,
+) -> Result<Answer<State>> {
     let name = encoded(stream);
-    visitor
-        .get(&format!("/v1/streams/{name}/state?at_version={at}"))
-        .await
+    let module = module.map_or_else(String::new, |it| format!("&module={}", encoded(it)));
+    let path = format!("/v1/streams/{name}/state?{at}{module}");
+    visitor.get(&path).await
 }
 
 /// A table of differences.
@@ -191,8 +246,8 @@ pub async fn diff(visitor: Visitor, Segments(stream): Segments<String>) -> Respo
 async fn compared(visitor: &Visitor, stream: &str) -> Result<Markup> {
     let other = visitor.number("other")?.unwrap_or(0);
     let one = visitor.number("one")?.unwrap_or(other.saturating_sub(1));
-    let before = state_at(visitor, stream, one).await?;
-    let after = state_at(visitor, stream, other).await?;
+    let before = state_at(visitor, stream, one, None).await?;
+    let after = state_at(visitor, stream, other, None).await?;
     Ok(html! {
         p { a href={ (layout::stream_path(stream)) "?at=" (other) } { "Back to the stream" } }
         h2 { "From version " (one) " to version " (other) }

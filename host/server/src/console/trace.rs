@@ -1,34 +1,25 @@
-//! The tree of causes around an id, among the newest events.
-
-use std::collections::BTreeSet;
+//! The tree of causes and consequences of an id.
 
 use axum::response::Response;
 use maud::{Markup, html};
 
 use super::layout::{self, Tab};
 use super::text::{Shown, encoded};
-use super::views::{Event, Log, Rejection, Rejections};
 use super::visitor::Visitor;
 use crate::failure::{Failure, Result};
-use quipu::access::Action;
+use quipu_api::{Code, TraceEntry, TraceView};
 
-/// Events that one page searches: requests, and events of each.
-const PAGES: usize = 5;
-const PAGE: usize = 1_000;
-/// Most events of a tree.
-const FOUND_MAX: usize = 300;
-/// Deeper causes are not indented further.
-const DEPTH_MAX: usize = 24;
+/// Most events and rejections of a tree.
+const ENTRIES_MAX: usize = 300;
+/// Deeper consequences are not indented further.
+const DEPTH_MAX: u64 = 24;
 
-/// What belongs to an id.
-#[derive(Default)]
-pub struct Found {
-    events: Vec<Event>,
-    rejections: Vec<Rejection>,
-    /// The search went from here down.
-    from: u64,
-    /// The position at which the search ended; none at the beginning of the log.
-    next: Option<u64>,
+/// What belongs to an id, as `/v1/trace` finds it.
+pub enum Found {
+    /// A tree.
+    Tree(Box<TraceView>),
+    /// Nothing; the text says where it was searched.
+    Nothing(String),
 }
 
 pub async fn show(visitor: Visitor) -> Response {
@@ -52,142 +43,133 @@ impl Found {
     /// # Errors
     /// When the reader may not read the log.
     pub async fn of(visitor: &Visitor, id: &str, before: Option<u64>) -> Result<Self> {
-        let given = BTreeSet::from([id.to_owned()]);
-        let mut found = Self::search(visitor, given.clone(), before).await?;
-        // Effects of effects have the same correlation, which is not known before the end of the
-        // first search.
-        let correlations = found
-            .events
-            .iter()
-            .filter_map(|event| event.commit.correlation_id.clone());
-        let ids: BTreeSet<String> = given.iter().cloned().chain(correlations).collect();
-        if ids != given {
-            found = Self::search(visitor, ids, before).await?;
+        let before = before.map_or_else(String::new, |it| format!("&before={it}"));
+        let path = format!("/v1/trace/{}?limit={ENTRIES_MAX}{before}", encoded(id));
+        match visitor.get::<TraceView>(&path).await {
+            Ok(answer) => Ok(Self::Tree(Box::new(answer.into_value()))),
+            Err(Failure(problem)) if is_nothing(&problem.code) => Ok(Self::Nothing(problem.detail)),
+            Err(failure) => Err(failure),
         }
-        if visitor.may(Action::ReadPayload).is_ok() {
-            let page = visitor
-                .get::<Rejections>("/v1/rejections?limit=100")
-                .await?;
-            let page = page.into_value().rejections;
-            found.rejections = page.into_iter().filter(|it| it.command_id == id).collect();
-        }
-        Ok(found)
-    }
-
-    /// Searches the log backward for events that are about one of these ids, or led to one that is.
-    async fn search(
-        visitor: &Visitor,
-        mut ids: BTreeSet<String>,
-        before: Option<u64>,
-    ) -> Result<Self> {
-        let mut found = Self::default();
-        let mut after = before;
-        for number in 0..PAGES {
-            let after_part = after.map_or_else(String::new, |it| format!("&after={it}"));
-            let path =
-                format!("/v1/events?direction=backward&form=stored&limit={PAGE}{after_part}");
-            let page = visitor.get::<Log>(&path).await?.into_value();
-            if number == 0 {
-                found.from = before.unwrap_or(page.head);
-            }
-            found.next = page.next;
-            for event in page.events {
-                if found.events.len() < FOUND_MAX && is_about(&event, &ids) {
-                    // Causes are before their effects, so what led to this event is found further on.
-                    ids.extend(event.commit.causation_id.clone());
-                    found.events.push(event);
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        found.events.reverse();
-        Ok(found)
     }
 
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.rejections.is_empty()
+        match self {
+            Self::Tree(tree) => tree.entries.is_empty(),
+            Self::Nothing(_) => true,
+        }
     }
 
     /// The tree.
     pub fn shown(&self, id: &str) -> Markup {
-        let end = self.next.unwrap_or(0);
-        let rejections: Vec<_> = self.rejections.iter().collect();
+        let tree = match self {
+            Self::Tree(tree) => tree,
+            Self::Nothing(why) => return html! { p.note { (Shown(why)) } },
+        };
         html! {
-            p { "Events that have " code { (Shown(id)) } " as their id, command, correlation or cause, and what led to them." }
+            p { "What led to " code { (Shown(id)) } ", and what came of it. What it names is marked." }
             p.note {
-                "Searched from position " (self.from) " down to " (end) "."
-                @if let Some(next) = self.next {
-                    " " a href={ "/console/trace?id=" (encoded(id)) "&before=" (next) } { "Search further back" }
+                "Searched from position " (tree.searched_from) " to " (tree.searched_to) "."
+                @if tree.searched_from > 1 {
+                    " " a href={ "/console/trace?id=" (encoded(id)) "&before=" (tree.searched_from) } { "Search further back" }
                 }
             }
-            @if self.events.is_empty() { p { "No event among these has the id." } }
-            @else { div.tree { (self.children(None, 0)) } }
-            @if !rejections.is_empty() {
-                h2 { "Rejected" }
-                (super::views::rejections(&rejections))
+            div.tree { (level(&tree.entries, 0)) }
+            @if tree.cut.is_some() { p.note { "There may be more: the search ended at a bound." } }
+            @if tree.left_out > 0 { p.note { (tree.left_out) " are left out, because their streams may not be read." } }
+        }
+    }
+}
+
+/// Whether nothing has an id, or nothing can have it.
+fn is_nothing(code: &str) -> bool {
+    [Code::EventNotFound, Code::BadRequest]
+        .iter()
+        .any(|it| it.as_str() == code)
+}
+
+fn depth(entry: &TraceEntry) -> u64 {
+    entry.depth.min(DEPTH_MAX)
+}
+
+/// The entries of a level, each with those below it.
+fn parts(entries: &[TraceEntry], level: u64) -> Vec<(&TraceEntry, &[TraceEntry])> {
+    let (mut parts, mut rest) = (Vec::new(), entries);
+    while let Some((first, after)) = rest.split_first() {
+        let below = after.iter().take_while(|it| depth(it) > level).count();
+        let (below, others) = after.split_at(below);
+        parts.push((first, below));
+        rest = others;
+    }
+    parts
+}
+
+fn level(entries: &[TraceEntry], depth: u64) -> Markup {
+    html! {
+        ul {
+            @for (entry, below) in parts(entries, depth) {
+                li {
+                    (line(entry))
+                    @if !below.is_empty() && depth < DEPTH_MAX { (level(below, depth + 1)) }
+                }
             }
-            @if self.events.len() == FOUND_MAX { p.note { "Further events are not shown." } }
+        }
+    }
+}
+
+fn line(it: &TraceEntry) -> Markup {
+    html! {
+        @if let Some(position) = it.position { (layout::position(position)) " " }
+        @if it.is_match { mark { strong { (Shown(&it.r#type)) } } } @else { strong { (Shown(&it.r#type)) } }
+        @if let Some(code) = &it.rejection { " rejected as " code { (Shown(code)) } }
+        " in " (layout::stream(&it.stream)) " version " (it.version)
+        span.note {
+            " " (layout::time(&it.recorded_at))
+            @if let Some(by) = &it.principal { " by " (Shown(by)) }
+            @if let Some(module) = &it.module { ", module " (layout::module(module)) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(depth: u64, position: u64) -> TraceEntry {
+        TraceEntry {
+            depth,
+            cause: None,
+            position: Some(position),
+            id: None,
+            stream: "note-1".to_owned(),
+            version: position,
+            r#type: "noted".to_owned(),
+            recorded_at: "2026-01-31T12:00:00Z".to_owned(),
+            rejection: None,
+            command_id: None,
+            correlation_id: None,
+            causation_id: None,
+            module: None,
+            plan: 0,
+            principal: None,
+            is_match: false,
         }
     }
 
-    /// The events that one led to; without one, those whose cause was not found.
-    fn children(&self, of: Option<&Event>, depth: usize) -> Markup {
-        let children: Vec<&Event> = self
-            .events
-            .iter()
-            .filter(|it| self.is_child(it, of))
+    #[test]
+    fn each_entry_is_below_its_cause_and_none_is_lost() {
+        let depths = [0, 1, 2, 1, 0];
+        let entries: Vec<_> = depths
+            .into_iter()
+            .zip(1..)
+            .map(|(d, p)| entry(d, p))
             .collect();
-        html! {
-            @if !children.is_empty() {
-                ul {
-                    @for it in children {
-                        li {
-                            (layout::position(it.position)) " "
-                            strong { (Shown(&it.name)) } " in " (layout::stream(&it.stream)) " version " (it.version)
-                            span.note {
-                                " " (layout::time(&it.recorded_at))
-                                @if let Some(by) = &it.commit.principal { " by " (Shown(by)) }
-                                @if let Some(module) = &it.commit.module { ", module " (layout::module(module)) }
-                            }
-                            @if depth < DEPTH_MAX { (self.children(Some(it), depth + 1)) }
-                        }
-                    }
-                }
-            }
-        }
+        let top = parts(&entries, 0);
+        let below: Vec<usize> = top.iter().map(|(_, below)| below.len()).collect();
+        assert_eq!(below, [3, 0]);
+        let deep: Vec<_> = (0..500).map(|n| entry(n, n + 1)).collect();
+        let shown = level(&deep, 0).into_string();
+        assert_eq!(shown.matches("<li>").count(), 500);
+        assert_eq!(shown.matches("<ul>").count() as u64, DEPTH_MAX + 1);
     }
-
-    fn is_child(&self, it: &Event, of: Option<&Event>) -> bool {
-        let cause = it.commit.causation_id.as_deref();
-        match (of, cause) {
-            (None, None) => true,
-            (None, Some(cause)) => !self.events.iter().any(|other| leads_to(other, cause, it)),
-            (Some(_), None) => false,
-            (Some(of), Some(cause)) => {
-                // Of the events of one command the first one leads to the others' effects.
-                let first = self.events.iter().find(|other| leads_to(other, cause, it));
-                first.is_some_and(|first| first.position == of.position)
-            }
-        }
-    }
-}
-
-/// Whether an event, or its command, is the cause of a later event.
-fn leads_to(event: &Event, cause: &str, of: &Event) -> bool {
-    let is_named = event.id == cause || event.commit.command_id.as_deref() == Some(cause);
-    is_named && event.position < of.position
-}
-
-fn is_about(event: &Event, ids: &BTreeSet<String>) -> bool {
-    let commit = &event.commit;
-    let of_commit = [
-        &commit.command_id,
-        &commit.correlation_id,
-        &commit.causation_id,
-    ];
-    ids.contains(&event.id) || of_commit.into_iter().flatten().any(|id| ids.contains(id))
 }
