@@ -219,13 +219,13 @@ pub struct LogLines<'a> {
     params(LogsQuery),
     responses(
         (status = 200, body = LogLines, description = "Lines"),
-        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem: `not-found` when the program keeps no lines"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem: `forbidden` when no lines are kept for the store"),
     ),
 )]
 pub async fn read(State(app): State<App>, Params(query): Params<LogsQuery>) -> Result<Response> {
     let Some(ring) = &app.options.logs else {
         let detail = "this host keeps no lines of its log here; ask the main store of the host";
-        return Err(Failure::new(Code::NotFound, detail));
+        return Err(Failure::new(Code::Forbidden, detail));
     };
     let filter = filter(&query)?;
     if query.wait_ms > WAIT_MS_MAX || query.wait_ms > 0 && query.after.is_none() {

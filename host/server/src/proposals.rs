@@ -208,8 +208,8 @@ pub struct ProposalPath {
 pub async fn show(
     State(app): State<App>,
     By(caller): By,
-    Segments(path): Segments<ProposalPath>,
     _: Params<()>,
+    Segments(path): Segments<ProposalPath>,
 ) -> Result<Response> {
     let stored = reached(&app, &caller, path.number, Action::ReadPayload).await?;
     shown(&app, &stored)
@@ -236,9 +236,9 @@ pub async fn approve(
     State(app): State<App>,
     By(caller): By,
     deed: Deed,
+    _: Params<()>,
     Segments(path): Segments<ProposalPath>,
     headers: HeaderMap,
-    _: Params<()>,
 ) -> Result<Response> {
     let number = path.number;
     let stored = reached(&app, &caller, number, Action::Command).await?;
@@ -272,9 +272,9 @@ pub async fn deny(
     State(app): State<App>,
     By(caller): By,
     deed: Deed,
+    _: Params<()>,
     Segments(path): Segments<ProposalPath>,
     headers: HeaderMap,
-    _: Params<()>,
 ) -> Result<Response> {
     let stored = reached(&app, &caller, path.number, Action::Command).await?;
     name(&deed, &stored);
