@@ -105,5 +105,5 @@ async fn only_operators_read_the_log() {
         assert_eq!(status, if may { 200 } else { 403 }, "{role}");
     }
     let without = Server::start(Place::memory().host().await, Options::default()).await;
-    without.get("/v1/logs").await.problem(404, "not-found");
+    without.get("/v1/logs").await.problem(403, "forbidden");
 }
