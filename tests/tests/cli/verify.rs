@@ -135,7 +135,16 @@ fn digests_are_checked_without_deciding() {
     );
     assert_eq!(
         json["digests"],
-        json!({"proved": 3, "unproved": 0, "modules": 2, "snapshots": 0})
+        json!({
+            "proved": 3,
+            "unproved": 0,
+            "modules": 2,
+            "snapshots": 0,
+            "documents": 0,
+            "unproved_documents": 0,
+            // That of the first verification.
+            "audit": 1,
+        })
     );
     host.run(&["verify", "--digests", "--projections"])
         .fails(2, "--projections");
