@@ -201,25 +201,12 @@ async fn no_such_method(method: Method, uri: Uri) -> Failure {
 
 /// Wraps every handler: refuses web pages that may not ask and callers who may not, records what
 /// changes the store, and protects every answer.
-<<<<<<< HEAD
 async fn guard(State(app): State<App>, visit: Visit, request: Request, next: Next) -> Response {
-=======
-async fn guard(
-    State(app): State<App>,
-    visit: Visit,
-    request: Request,
-    next: Next,
-) -> Result<Response> {
     let context = log_context::LogContext::of(&request);
     context.scope(answered(app, visit, request, next)).await
 }
 
-async fn answered(app: App, visit: Visit, mut request: Request, next: Next) -> Result<Response> {
-    let page = match pages::check(&request, &app.options) {
-        Ok(page) => page,
-        Err(failure) => return console::led_here(&app, request).ok_or(failure),
-    };
->>>>>>> 73ffc57 (Say in the log to which request a line belongs, and show it with quipu logs)
+async fn answered(app: App, visit: Visit, request: Request, next: Next) -> Response {
     let version = request.version();
     let (page, mut response) = match pages::check(&request, &app.options) {
         Ok(page) => {
