@@ -27,7 +27,7 @@ pub struct Logs {
     /// Only lines of this level and more important ones
     #[arg(long, value_enum, default_value_t = Level::Trace)]
     level: Level,
-    /// Only lines of this module and those within it, for example quipu_server
+    /// Only lines of this module and those within it, for example quipu_store
     #[arg(long, value_name = "MODULE")]
     target: Option<String>,
     /// The last N lines
@@ -82,10 +82,12 @@ impl Logs {
     pub async fn run(self) -> Result<()> {
         let client = Client::of(&self.connection)?;
         let mut after = self.page(&client, None).await?;
-        while self.follow {
+        if !self.follow {
+            return Ok(());
+        }
+        loop {
             after = self.page(&client, Some(after)).await?;
         }
-        Ok(())
     }
 
     /// Prints a page. Returns where the next one begins.

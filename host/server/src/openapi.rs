@@ -24,6 +24,7 @@ use quipu_api::{LineAnswer, RunLine, choices, line};
         changes::ChangeView,
         // Schemas of parameters are not found automatically.
         choices::Direction,
+        super::proposals::ListedProposals,
         choices::Form,
         choices::Archived,
         choices::WithArchived,

@@ -86,22 +86,23 @@ pub async fn propose(
     body: JsonBytes,
 ) -> Result<Response> {
     let given: ProposalBody<'_> = body.parse()?;
-    let (note, expires_in_s) = (given.note.clone(), given.expires_in_s);
-    let command = command(given, &headers, &caller)?;
+    let command = command(&given, &headers, &caller)?;
     let preview = app.host.preview(&stream, command).await?;
     let effect = effect(&preview).map_err(|error| Failure::internal(&error))?;
     let new = NewProposal {
         preview,
         effect,
-        note,
-        expires_after: expires_in_s.map_or(EXPIRES_AFTER, Duration::from_secs),
+        note: given.note,
+        expires_after: given
+            .expires_in_s
+            .map_or(EXPIRES_AFTER, Duration::from_secs),
     };
     let stored = app.host.proposals().propose(new).await?;
     deed.concerns(&format!("proposal {}", stored.number));
     shown(&app, &stored)
 }
 
-fn command(given: ProposalBody<'_>, headers: &HeaderMap, caller: &Caller) -> Result<Command> {
+fn command(given: &ProposalBody<'_>, headers: &HeaderMap, caller: &Caller) -> Result<Command> {
     let id = match headers::command_id(headers)? {
         Some(id) => id,
         None => Proposals::fresh_id()?,

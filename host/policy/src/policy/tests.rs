@@ -250,5 +250,5 @@ fn the_shipped_roles_are_policies() {
         .map_err(|it| format!("{it:?}"))
         .unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
-    assert_eq!(policy.len(), 6);
+    assert_eq!(policy.len(), 7);
 }
