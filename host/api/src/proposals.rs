@@ -51,7 +51,7 @@ pub struct EffectView<'a> {
     plan: u64,
     /// The version of the stream on whose state it was decided.
     version: u64,
-    /// The events. An execution decides anew, so it may lead to others.
+    /// The events. An execution decides on the state of that time, so it may lead to others.
     #[schema(value_type = Vec<EffectEvent>)]
     events: &'a RawValue,
 }

@@ -59,7 +59,11 @@ pub async fn begin(
     if let Some(kept) = kept {
         let page = load(kept.start.version).await?;
         if page.head.is_some_and(|head| kept.start.serves_at(head)) {
-            return guarded(shared, stream, Begin::Kept(kept), page).await;
+            let loaded = guarded(shared, stream, Begin::Kept(kept), page).await?;
+            // Otherwise a snapshot that was stored since may make the stream short enough.
+            if !loaded.is_too_long {
+                return Ok(loaded);
+            }
         }
     }
     let mut first = None;

@@ -78,6 +78,8 @@ async fn follow(host: Host, mut random: StdRng, mut done: tokio::sync::watch::Re
     let (to, filter, from) = draw(&host, &mut random).await;
     let mut subscription = subscribe(&host, to.heartbeat(Duration::from_millis(3))).await;
     let (mut found, mut caught_up): (Vec<Arc<RecordedEvent>>, _) = (Vec::new(), false);
+    // Read once, when nothing more is written.
+    let mut expected: Option<Vec<Arc<RecordedEvent>>> = None;
     let expected = loop {
         match next(&mut subscription).await {
             Message::Event(event) => found.push(event),
@@ -91,13 +93,14 @@ async fn follow(host: Host, mut random: StdRng, mut done: tokio::sync::watch::Re
         for _ in 0..random.random_range(0..8) {
             tokio::task::yield_now().await;
         }
-        if *done.borrow_and_update() {
+        let is_done = *done.borrow_and_update();
+        if is_done && expected.is_none() {
             let all = read(&host, Position(0), &filter).await;
-            let behind = all.into_iter().filter(|event| is_behind(event, from));
-            let behind: Vec<_> = behind.collect();
-            if behind.len() <= found.len() {
-                break behind;
-            }
+            let later = all.into_iter().filter(|event| is_behind(event, from));
+            expected = Some(later.collect());
+        }
+        if let Some(expected) = expected.take_if(|expected| expected.len() <= found.len()) {
+            break expected;
         }
     };
     let places = |events: &[Arc<RecordedEvent>]| -> Vec<u64> {

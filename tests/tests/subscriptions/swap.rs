@@ -159,6 +159,8 @@ async fn follow(host: Host, mut random: StdRng, mut done: watch::Receiver<bool>)
     let mut subscription = subscribe(&host, to(begin).heartbeat(brief)).await;
     // Events after the last place were delivered completely, or are delivered from the start.
     let (mut told, mut whole) = (Vec::new(), 0);
+    // The last position and version, read once, when nothing more is written.
+    let mut last = None;
     loop {
         // Before the next message, so that nothing more can arrive if it is true.
         let is_done = *done.borrow_and_update();
@@ -173,13 +175,16 @@ async fn follow(host: Host, mut random: StdRng, mut done: watch::Receiver<bool>)
                 }
             }
             _ if is_done && whole == told.len() => {
-                let all = stored(&host).await;
-                let of_stream = all.iter().filter(|it| it.stream == stream("a-1"));
-                let last = of_stream.map(|it| it.version).max();
-                let end = match subscription.place() {
-                    Place::Log(position) => position >= host.log_head().await.unwrap(),
+                if last.is_none() {
+                    let all = stored(&host).await;
+                    let of_stream = all.iter().filter(|it| it.stream == stream("a-1"));
+                    let version = of_stream.map(|it| it.version).max();
+                    last = Some((host.log_head().await.unwrap(), version));
+                }
+                let end = last.is_some_and(|(head, last)| match subscription.place() {
+                    Place::Log(position) => position >= head,
                     Place::Stream(version) => Some(version) >= last,
-                };
+                });
                 if end {
                     break;
                 }
