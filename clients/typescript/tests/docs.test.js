@@ -1,4 +1,4 @@
-// The examples of the page about this client compile, run, and print what the page shows.
+// The examples of the pages that use this client compile, run, and print what the pages show.
 
 import assert from 'node:assert/strict';
 import { execFile, spawnSync } from 'node:child_process';
@@ -12,6 +12,7 @@ import { compiler, FOLDER } from './support/compiler.js';
 import { emptyFolder, startHost } from './support/host.js';
 
 const PAGE = path.join(FOLDER, '../../docs/src/clients/typescript.md');
+const REACTING = path.join(FOLDER, '../../docs/src/concepts/reacting.md');
 const README = path.join(FOLDER, 'README.md');
 const skip = !existsSync(PAGE) && 'not in the repository';
 
@@ -29,11 +30,16 @@ function compiled(t, files) {
   return folder;
 }
 
-test('the examples of the page compile, and print what it shows', { skip }, async (t) => {
+/** The programs of a page: a name, the text, what it prints. */
+function programsOf(page) {
+  return [...page.matchAll(/<!-- run: (\w+) -->\n```ts\n([^]*?)```\n\n```text\n([^]*?)```/g)];
+}
+
+test('the examples of the pages compile, and print what they show', { skip }, async (t) => {
   const page = readFileSync(PAGE, 'utf8');
-  const programs = [...page.matchAll(/<!-- run: (\w+) -->\n```ts\n([^]*?)```\n\n```text\n([^]*?)```/g)];
+  const programs = [page, readFileSync(REACTING, 'utf8')].flatMap(programsOf);
   const [[, types]] = page.matchAll(/<!-- check: types -->\n```ts\n([^]*?)```/g);
-  assert.ok(programs.length >= 6, `${programs.length}`);
+  assert.ok(programs.length >= 7, `${programs.length}`);
   const [, readme] = /```js\n([^]*?)```/.exec(readFileSync(README, 'utf8'));
   const files = Object.fromEntries(programs.map(([, name, text]) => [`${name}.ts`, text]));
   const folder = compiled(t, { ...files, 'types.ts': types, 'readme.ts': readme });
