@@ -1,4 +1,5 @@
-//! Compares a warm command in the guest with the same Rust code run natively.
+//! The cost of a component: a warm command in the guest, next to the same Rust code run natively, and
+//! to the same rules in other languages.
 
 use std::time::{Duration, Instant};
 
@@ -20,14 +21,47 @@ pub struct Cost {
     pub native_us: f64,
     /// Events folded per second in the guest, in lists of 200.
     pub folded_per_second: f64,
+    /// The components, that of `--component` first.
+    pub components: Vec<Component>,
+}
+
+/// What a component costs.
+#[derive(Debug, Clone, Serialize)]
+pub struct Component {
+    /// Its name.
+    pub name: String,
+    /// The size of the file.
+    pub bytes: usize,
+    /// Time in which it is compiled, from nothing.
+    pub compile_ms: f64,
+    /// Memory of an instance with one aggregate.
+    pub instance_bytes: usize,
+    /// Processor time of one warm command, in microseconds.
+    pub command_us: f64,
+    /// Events folded per second, in lists of 200.
+    pub folded_per_second: f64,
 }
 
 const ROUND: Duration = Duration::from_millis(700);
 
+/// Measures a component and those to compare it with.
+pub fn measure(component: &[u8], others: &[Vec<u8>]) -> Result<Cost> {
+    let components = std::iter::once(component).chain(others.iter().map(Vec::as_slice));
+    let components = components.map(of).collect::<Result<Vec<_>>>()?;
+    Ok(Cost {
+        guest_us: components[0].command_us,
+        native_us: native()?,
+        folded_per_second: components[0].folded_per_second,
+        components,
+    })
+}
+
 /// Measures three rounds of each and returns the lowest, because disturbances only add time.
-pub fn measure(component: &[u8]) -> Result<Cost> {
+fn of(component: &[u8]) -> Result<Component> {
     let runtime = Runtime::new(Options::default())?;
+    let begun = Instant::now();
     let module = runtime.load(component)?;
+    let compile_ms = begun.elapsed().as_secs_f64() * 1e3;
     let mut instance = Instance::new(&module)?;
     let aggregate = instance.open("1", None)?;
     let submit = record("submit", r#"{"amount":20000}"#)?;
@@ -58,9 +92,12 @@ pub fn measure(component: &[u8]) -> Result<Cost> {
         })
         .collect();
     let list_us = least(|| Ok(_ = instance.apply(&aggregate, &events)?))?;
-    Ok(Cost {
-        guest_us,
-        native_us: native()?,
+    Ok(Component {
+        name: module.manifest().name.clone(),
+        bytes: component.len(),
+        compile_ms,
+        instance_bytes: instance.memory_bytes(),
+        command_us: guest_us,
         folded_per_second: 200.0 * 1e6 / list_us,
     })
 }

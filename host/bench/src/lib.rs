@@ -18,10 +18,10 @@ mod report;
 mod swaps;
 mod tenants;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 pub use report::Report;
 
@@ -45,6 +45,10 @@ pub struct Options {
     /// A compiled loan guest; without one it is built
     #[arg(long, value_name = "FILE")]
     pub component: Option<PathBuf>,
+    /// Another component with the rules of the loan guest, for example in another language, whose
+    /// cost is shown next to it; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub compare: Vec<PathBuf>,
     /// Folder for the SQLite stores; without one, that for temporary files
     #[arg(long)]
     pub dir: Option<PathBuf>,
@@ -118,11 +122,12 @@ impl Load {
 /// When the guest can't be built, a store can't be created, or a command fails.
 pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
     let component = match &options.component {
-        Some(file) => std::fs::read(file)?,
+        Some(file) => read(file)?,
         None => built("loan", &tell).await?,
     };
     tell("a warm command in the guest, and natively");
-    let guest = guest::measure(&component)?;
+    let others: Result<Vec<_>> = options.compare.iter().map(|file| read(file)).collect();
+    let guest = guest::measure(&component, &others?)?;
     tell("memory with 10,000 warm applications");
     let memory = host::memory(options, &component).await?;
     let loads = match options.load.as_slice() {
@@ -172,6 +177,10 @@ pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
         tenants,
         projections,
     })
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| file.display().to_string())
 }
 
 /// Builds the component of an example guest.

@@ -3,7 +3,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::evolution::Evolution;
-use super::guest::Cost;
+use super::guest::{Component, Cost};
 use super::host::{Ids, Kind, Memory};
 use super::http::Http;
 use super::load::Measured;
@@ -58,7 +58,8 @@ impl fmt::Display for Report {
             guest_us,
             native_us,
             folded_per_second,
-        } = self.guest;
+            components,
+        } = &self.guest;
         writeln!(
             f,
             "warm command in the guest: {guest_us:.2} µs of CPU; the same code natively: \
@@ -66,6 +67,9 @@ impl fmt::Display for Report {
             guest_us / native_us
         )?;
         writeln!(f, "folding in the guest: {folded_per_second:.0} events/s")?;
+        if components.len() > 1 {
+            write_components(f, components)?;
+        }
         let Memory {
             aggregates,
             before_bytes,
@@ -142,4 +146,26 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+/// A line for each component.
+fn write_components(f: &mut fmt::Formatter<'_>, components: &[Component]) -> fmt::Result {
+    writeln!(
+        f,
+        "\n{:<20} {:>8} {:>11} {:>13} {:>10} {:>12}",
+        "component", "KiB", "compiled in", "instance KiB", "command", "folding"
+    )?;
+    for component in components {
+        writeln!(
+            f,
+            "{:<20} {:>8} {:>8.0} ms {:>13} {:>7.1} µs {:>10.0}/s",
+            component.name,
+            component.bytes >> 10,
+            component.compile_ms,
+            component.instance_bytes >> 10,
+            component.command_us,
+            component.folded_per_second
+        )?;
+    }
+    writeln!(f)
 }
