@@ -101,7 +101,7 @@ pub struct CanView {
 pub struct AuditView {
     /// Its number: 1 for the first, without gaps.
     pub number: u64,
-    /// When the request was answered.
+    /// When the request was answered; of an `unknown` one, when it began.
     #[schema(format = "date-time")]
     pub at: String,
     /// Who asked; null for a caller without a name.
@@ -112,7 +112,8 @@ pub struct AuditView {
     pub operation: String,
     /// The path of the request.
     pub object: String,
-    /// `done`, `left` when the caller disconnected before the end, or the code of the problem.
+    /// `done`, `left` when the caller disconnected before the end, `unknown` when the host died before
+    /// it was recorded, or the code of the problem.
     pub result: String,
     /// Why, in the caller's words.
     pub reason: Option<String>,

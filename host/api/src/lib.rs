@@ -57,8 +57,8 @@ pub use ndjson::Lines;
 pub use preflights::{JudgedView, ObjectionView, PreflightView, ReleaseChangeView};
 pub use problem::{Expected, LimitView, Problem, Rejection, Result};
 pub use projection_status::{
-    BuildView, ComparisonView, DeployedView, DifferenceView, ProjectionList, ProjectionView,
-    SetAsideList, SetAsideView, TroubleView, cursor,
+    BuildView, ComparisonView, DeployedView, DifferenceView, FailedEventList, FailedEventView,
+    ProjectionList, ProjectionView, TroubleView, cursor,
 };
 pub use proposals::{ProposalList, ProposalView, effect};
 pub use reload::Reloaded;

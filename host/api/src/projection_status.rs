@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use quipu::model::{Lifecycle, Position};
 use quipu::projection::{self, BuildStatus, Comparison, Deployed, Difference, Status, Trouble};
-use quipu::store::{Role, SetAside, Subject};
+use quipu::store::{FailedEvent, Role, Subject};
 
 use crate::choices;
 
@@ -168,16 +168,16 @@ pub struct ProjectionList {
 
 /// Parked or skipped events.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct SetAsideList {
+pub struct FailedEventList {
     /// The events.
-    pub events: Vec<SetAsideView>,
+    pub events: Vec<FailedEventView>,
     /// `cursor` of the next page; null at the end.
     pub next: Option<String>,
 }
 
 /// A parked or skipped event.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct SetAsideView {
+pub struct FailedEventView {
     /// Key of the document that the event can't be folded into, or whose earlier event is parked;
     /// absent when the event's documents are unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -315,12 +315,12 @@ impl ComparisonView {
     }
 }
 
-impl SetAsideList {
+impl FailedEventList {
     /// The view of a page.
     pub fn of(page: &projection::ParkedPage) -> Self {
         let next = page.next.as_ref();
         Self {
-            events: page.events.iter().map(SetAsideView::of).collect(),
+            events: page.events.iter().map(FailedEventView::of).collect(),
             next: next.map(|(subject, position)| cursor(subject, *position)),
         }
     }
@@ -334,8 +334,8 @@ pub fn cursor(subject: &Subject, position: Position) -> String {
     }
 }
 
-impl SetAsideView {
-    fn of(event: &SetAside) -> Self {
+impl FailedEventView {
+    fn of(event: &FailedEvent) -> Self {
         let (document, stream) = match &event.subject {
             Subject::Document(key) => (Some(key.to_string()), None),
             Subject::Stream(stream) => (None, Some(stream.to_string())),

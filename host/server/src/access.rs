@@ -151,7 +151,7 @@ fn declared(operation: &Operation) -> std::result::Result<Declared, String> {
 ///
 /// # Errors
 /// `unauthorized` when the caller is not known, `forbidden` when it may not do this, `rate-limited`
-/// when it has reached a limit.
+/// when it has reached a limit; that of the store when it can't take what the audit needs.
 pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
     let path = request.extensions().get::<MatchedPath>().cloned();
     let asked = path.and_then(|path| {
@@ -198,6 +198,7 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
         true => Deed::of(app, declared, request, &caller),
         false => Deed::unrecorded(),
     };
+    deed.begin().await?;
     if caller.id().is_some() {
         let known = Known::new(app, caller.clone(), changes);
         if !request.body().is_end_stream() {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request};
@@ -38,6 +38,8 @@ pub(super) struct Deed(Option<Arc<Inner>>);
 struct Inner {
     host: Host,
     entry: Mutex<AuditEntry>,
+    /// What names it in the store until it is recorded.
+    begun: OnceLock<u64>,
     /// Whether the caller has a name, so that a reason is asked for.
     is_named: bool,
     /// Whether somebody else than the guard records it.
@@ -80,6 +82,7 @@ impl Deed {
         Self(Some(Arc::new(Inner {
             host: app.host.clone(),
             entry: Mutex::new(entry),
+            begun: OnceLock::new(),
             is_named: name.is_some(),
             is_claimed: AtomicBool::new(false),
         })))
@@ -132,6 +135,19 @@ impl Deed {
         }
     }
 
+    /// Stores that the deed begins, so that it is recorded even if this host dies.
+    ///
+    /// # Errors
+    /// When the store fails: nothing was done.
+    pub async fn begin(&self) -> Result<()> {
+        if let Some(inner) = &self.0 {
+            let entry = inner.entry().clone();
+            let begun = inner.host.audit().begin(entry).await?;
+            _ = inner.begun.set(begun);
+        }
+        Ok(())
+    }
+
     /// Records the deed with its result, unless somebody else does.
     pub async fn answered(&self, result: &str) {
         let is_claimed = |inner: &Arc<Inner>| inner.is_claimed.load(Ordering::Relaxed);
@@ -150,7 +166,8 @@ impl Deed {
             entry.result = result.into();
             entry.clone()
         };
-        if let Err(error) = inner.host.audit().record(entry.clone()).await {
+        let begun = inner.begun.get().copied();
+        if let Err(error) = inner.host.audit().record(entry.clone(), begun).await {
             tracing::error!(%error, ?entry, "an audit record could not be stored");
         }
     }

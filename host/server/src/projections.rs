@@ -17,7 +17,7 @@ use super::{App, answer, headers};
 use quipu::model::{Position, StreamId};
 use quipu::projection::Action;
 use quipu::store::{DOCUMENTS_PAGE_MAX, ParkedFilter, Role, Subject};
-use quipu_api::{Code, Problem, ProjectionList, ProjectionView, SetAsideList, choices};
+use quipu_api::{Code, FailedEventList, Problem, ProjectionList, ProjectionView, choices};
 
 /// Longest reason for dropping events, in bytes.
 const REASON_BYTES_MAX: usize = 1_024;
@@ -363,7 +363,7 @@ impl<'de> Deserialize<'de> for Cursor {
     security(("token" = ["read-payload"])),
     params(ProjectionPath, UnfoldedQuery, ParkedQuery),
     responses(
-        (status = 200, body = SetAsideList, description = "Parked events"),
+        (status = 200, body = FailedEventList, description = "Parked events"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -383,7 +383,7 @@ pub async fn parked(
         .host
         .parked_of(&name, role, &which, after.as_ref(), limit);
     let page = parked.await?;
-    answer::json(StatusCode::OK, &SetAsideList::of(&page))
+    answer::json(StatusCode::OK, &FailedEventList::of(&page))
 }
 
 /// Lists skipped events.
@@ -395,7 +395,7 @@ pub async fn parked(
     security(("token" = ["read-payload"])),
     params(ProjectionPath, UnfoldedQuery),
     responses(
-        (status = 200, body = SetAsideList, description = "Skipped events"),
+        (status = 200, body = FailedEventList, description = "Skipped events"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -406,7 +406,7 @@ pub async fn skipped(
 ) -> Result<Response> {
     let (role, after, limit) = query.page();
     let page = app.host.skipped(&name, role, after.as_ref(), limit).await?;
-    answer::json(StatusCode::OK, &SetAsideList::of(&page))
+    answer::json(StatusCode::OK, &FailedEventList::of(&page))
 }
 
 impl UnfoldedQuery {

@@ -1,11 +1,19 @@
 //! The audit: who did what, in a chain of digests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::Clock;
+use crate::model::{Clock, Timestamp};
 use crate::store::{self, AUDIT_PAGE_MAX, AuditEntry, AuditRecord, AuditStore};
+
+/// The result of an operation whose host has gone: nobody knows whether it was done.
+const UNKNOWN: &str = "unknown";
+/// An operation that began this long ago is not the work of a host that still lives.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
+/// Pause between two looks for operations of hosts that have gone.
+pub(crate) const LOOK: Duration = Duration::from_secs(10 * 60);
 
 /// The audit of a store.
 #[derive(Clone)]
@@ -41,16 +49,68 @@ impl Audit {
         Self { store, clock }
     }
 
-    /// Appends an entry, with the time of now. It is durable when the call returns.
+    /// Stores that an operation begins, with the time of now. It is durable when the call returns, so
+    /// that nothing is changed without a record even if the host dies. Returns what names it.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn record(&self, entry: AuditEntry) -> store::Result<()> {
-        let entry = AuditEntry {
-            at: self.clock.now(),
-            ..entry
-        };
-        self.store.append(&entry, chain).await
+    pub async fn begin(&self, entry: AuditEntry) -> store::Result<u64> {
+        self.store.begin(&self.now(entry)).await
+    }
+
+    /// Appends an entry, with the time of now, and ends the operation that was begun. It is durable
+    /// when the call returns.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn record(&self, entry: AuditEntry, begun: Option<u64>) -> store::Result<()> {
+        self.store.append(&self.now(entry), begun, chain).await
+    }
+
+    fn now(&self, entry: AuditEntry) -> AuditEntry {
+        let at = self.clock.now();
+        AuditEntry { at, ..entry }
+    }
+
+    /// Records what the host before left, if no other host can have the store open. Nothing may have
+    /// begun yet.
+    pub(crate) async fn settle_left(&self) {
+        match self.store.is_shared() {
+            true => self.settle_abandoned().await,
+            false => self.settle_or_warn(Timestamp(u64::MAX)).await,
+        }
+    }
+
+    /// Records what began an hour ago: its host has gone.
+    pub(crate) async fn settle_abandoned(&self) {
+        let Timestamp(now) = self.clock.now();
+        let ago = u64::try_from(ABANDONED.as_micros()).unwrap_or(u64::MAX);
+        let before = Timestamp(now.saturating_sub(ago));
+        self.settle_or_warn(before).await;
+    }
+
+    async fn settle_or_warn(&self, before: Timestamp) {
+        if let Err(error) = self.settle(before).await {
+            tracing::warn!(%error, "operations of a host that has gone could not be recorded");
+        }
+    }
+
+    /// Records operations that began before a time. Their result is `unknown`, and their time that at
+    /// which they began.
+    async fn settle(&self, before: Timestamp) -> store::Result<()> {
+        loop {
+            let page = self.store.begun(before).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for begun in page {
+                let entry = AuditEntry {
+                    result: UNKNOWN.into(),
+                    ..begun.entry
+                };
+                self.store.settle(&entry, begun.id, chain).await?;
+            }
+        }
     }
 
     /// Returns up to `limit` records, at most 1,000, after a number.

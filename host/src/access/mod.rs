@@ -14,6 +14,7 @@ mod secret;
 mod tenants;
 mod tokens;
 
+pub(crate) use audit::LOOK;
 pub use audit::{Audit, Broken, Checked, chain, check_chain};
 pub use caller::{Caller, Identified};
 pub use error::Error;

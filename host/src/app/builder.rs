@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::{Mutex, watch};
 
 use super::{Host, StartError, Tenant};
-use crate::access::{Audit, Tenants, Tokens};
+use crate::access::{self, Audit, Tenants, Tokens};
 use crate::deploy::{Registry, Signing};
 use crate::engine::{Additions, Engine, Enrichers, Enrichment};
 use crate::fold::Folder;
@@ -248,6 +248,8 @@ impl Builder {
             },
             Arc::clone(&clock),
         );
+        let audit = Audit::new(store.audit, Arc::clone(&clock));
+        audit.settle_left().await;
         let tenant = Tenant {
             engine,
             hub,
@@ -263,13 +265,26 @@ impl Builder {
             closing: Mutex::new(Some(closing)),
             supervisor,
             tokens: Tokens::new(store.tokens, Arc::clone(&clock)),
-            audit: Audit::new(store.audit, Arc::clone(&clock)),
+            audit,
             tenants: Tenants::new(store.tenants, Arc::clone(&clock)),
             proposals: Proposals::new(store.proposals, clock),
         };
-        Ok(Host {
-            tenant: Arc::new(tenant),
-        })
+        let tenant = Arc::new(tenant);
+        let settled = Arc::downgrade(&tenant);
+        let begin = move || settle_abandoned(Weak::clone(&settled));
+        tokio::spawn(tenant.supervisor.restarting("recorder of the audit", begin));
+        Ok(Host { tenant })
+    }
+}
+
+/// Records what hosts that have gone left in the audit, for as long as the host exists.
+async fn settle_abandoned(tenant: Weak<Tenant>) {
+    loop {
+        tokio::time::sleep(access::LOOK).await;
+        let Some(tenant) = tenant.upgrade() else {
+            return;
+        };
+        tenant.audit.settle_abandoned().await;
     }
 }
 

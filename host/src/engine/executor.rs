@@ -4,7 +4,6 @@
 //! stream is looked up once per message; everything here works on that slot.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use hashlink::LinkedHashMap;
 
@@ -165,28 +164,6 @@ impl Executor {
         self.apart.insert(stream.clone(), ());
         if self.apart.len() > APART_MAX {
             self.apart.pop_front();
-        }
-    }
-
-    /// Opens an aggregate and begins to read its stream.
-    fn load(&mut self, stream: &StreamId, slot: &mut Slot, deployed: Arc<Deployed>) {
-        let plan = self.plan_of(stream, &deployed);
-        let module = deployed.rules.module.digest();
-        if !self.brakes.is_empty()
-            && let Some(resting) = self.brakes.rests(module, stream, Instant::now())
-        {
-            return self.refuse_all(slot, Some(plan), || Error::of_guest(stream, &resting));
-        }
-        match self.open(stream, &deployed, None, slot.is_apart) {
-            Ok(replicas) => {
-                let warm = Warm::new(deployed, replicas);
-                let kept = self.resumes.of(stream, &warm.deployed.rules);
-                self.begin_to_read(stream, &warm, kept, slot.refused_snapshots);
-                slot.state = State::Loading(warm);
-            }
-            Err(failure) => {
-                self.refuse_all(slot, Some(plan), || Error::of_guest(stream, &failure));
-            }
         }
     }
 

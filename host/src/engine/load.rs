@@ -1,177 +1,278 @@
-//! Reads the data from which a state is folded: a snapshot, if one can be used, and the events
-//! after it.
+//! Loads cold streams: from a snapshot, if one can be used, and then page by page.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::Shared;
+use super::error::Error;
+use super::executor::Executor;
+use super::replicas::Replicas;
 use super::resume::Resume;
-use super::snapshots::Policy;
+use super::slot::{Slot, State, Warm};
+use super::stream_data::{self, Begin, Loaded};
+use super::worker::Message;
 use crate::deploy::Deployed;
-use crate::fold::{self, Start, Until, Unusable};
-use crate::model::{StreamId, Timestamp, Version};
-use crate::store::{self, Head, LoadPage};
+use crate::fold;
+use crate::meters::Phase;
+use crate::model::{StreamId, Version};
+use crate::runtime::{Failure, FoldEvent, Snapshot};
+use crate::store::{LoadPage, RunId};
+use crate::upcast::Liftable;
 
-/// The data from which a state is folded.
-pub struct Loaded {
-    /// Where the fold begins.
-    pub begin: Begin,
-    /// The first events after it.
-    pub page: LoadPage,
-    /// Whether more events follow than the category allows. In that case none of them were read.
-    pub is_too_long: bool,
-}
-
-/// Where the fold of a stream begins.
-pub enum Begin {
-    /// At the first event, or where the last page ended.
-    Events,
-    /// At a stored snapshot.
-    Snapshot(Start),
-    /// At a state that was kept after a conflict.
-    Kept(Resume),
-}
-
-impl Begin {
-    /// Version of the stored snapshot on which the fold rests; 0 without one.
-    fn snapshot_version(&self) -> Version {
-        match self {
-            Self::Events => Version::NONE,
-            Self::Snapshot(start) => start.version,
-            Self::Kept(kept) => kept.snapshot_version,
+impl Executor {
+    /// Opens an aggregate and begins to read its stream.
+    pub(super) fn load(&mut self, stream: &StreamId, slot: &mut Slot, deployed: Arc<Deployed>) {
+        let plan = self.plan_of(stream, &deployed);
+        let module = deployed.rules.module.digest();
+        if !self.brakes.is_empty()
+            && let Some(resting) = self.brakes.rests(module, stream, Instant::now())
+        {
+            return self.refuse_all(slot, Some(plan), || Error::of_guest(stream, &resting));
         }
-    }
-}
-
-/// Reads the state to begin with, and the first events after it: the one that was kept, if it
-/// serves, otherwise a snapshot. The newest `passed_by` snapshots are skipped, because the guest
-/// refused them.
-pub async fn begin(
-    shared: &Shared,
-    deployed: &Deployed,
-    stream: &StreamId,
-    kept: Option<Resume>,
-    passed_by: usize,
-) -> Result<Loaded, fold::Error> {
-    let load = |after| {
-        let limit = shared.options.load_page;
-        shared.reader.load(stream, after, limit)
-    };
-    if let Some(kept) = kept {
-        let page = load(kept.start.version).await?;
-        if page.head.is_some_and(|head| kept.start.serves_at(head)) {
-            let loaded = guarded(shared, stream, Begin::Kept(kept), page).await?;
-            // Otherwise a snapshot that was stored since may make the stream short enough.
-            if !loaded.is_too_long {
-                return Ok(loaded);
+        match self.open(stream, &deployed, None, slot.is_apart) {
+            Ok(replicas) => {
+                let warm = Warm::new(deployed, replicas);
+                let kept = self.resumes.of(stream, &warm.deployed.rules);
+                self.begin_to_read(stream, &warm, kept, slot.refused_snapshots);
+                slot.state = State::Loading(warm);
+            }
+            Err(failure) => {
+                self.refuse_all(slot, Some(plan), || Error::of_guest(stream, &failure));
             }
         }
     }
-    let mut first = None;
-    if shared.options.snapshots.of(stream.category()) == Policy::Off {
-        let page = load(Version::NONE).await?;
-        let max = shared.options.stream_events_max.get(stream.category());
-        let needs_no_snapshot = page.head.is_none_or(|head| {
-            head.first() == Version(1) && max.is_none_or(|max| head.version.0 <= *max)
+
+    /// Opens the aggregates of a stream, from a snapshot or from the beginning.
+    pub(super) fn open(
+        &mut self,
+        stream: &StreamId,
+        deployed: &Deployed,
+        snapshot: Option<&Snapshot>,
+        is_apart: bool,
+    ) -> Result<Replicas, Failure> {
+        let check = self.shared.options.check_purity;
+        Replicas::open(&mut self.pool, deployed, stream, snapshot, is_apart, check)
+    }
+
+    /// Reads the state to begin with and the first events outside this thread. The newest `skipped`
+    /// snapshots are skipped, because the guest has refused them.
+    pub(super) fn begin_to_read(
+        &self,
+        stream: &StreamId,
+        warm: &Warm,
+        kept: Option<Resume>,
+        skipped: usize,
+    ) {
+        let (shared, inbox) = (Arc::clone(&self.shared), self.inbox.clone());
+        let (stream, run) = (stream.clone(), warm.run.id());
+        let deployed = Arc::clone(&warm.deployed);
+        self.shared.runtime.spawn(async move {
+            let loading = stream_data::begin(&shared, &deployed, &stream, kept, skipped);
+            let loaded = shared.loading.attempt(loading).await;
+            let loaded = loaded.unwrap_or_else(|cause| Err(stream_data::not_loaded(&cause)));
+            inbox.send(Message::Page(stream, run, Box::new(loaded)));
         });
-        if page.is_last && needs_no_snapshot {
-            return guarded(shared, stream, Begin::Events, page).await;
-        }
-        first = Some(page);
     }
-    for start in starts(shared, deployed, stream)
-        .await?
-        .into_iter()
-        .skip(passed_by)
-    {
-        let page = load(start.version).await?;
-        let head = page.head.filter(|head| head.version >= start.version);
-        match head {
-            Some(head) if start.serves(head) => {
-                return guarded(shared, stream, Begin::Snapshot(start), page).await;
-            }
-            Some(_) => {}
-            None => {
-                let why = Unusable::Beyond(start.version);
-                shared.folder.ignore(stream, why.code(), &why);
-            }
-        }
-    }
-    let page = match first {
-        Some(page) => page,
-        None => load(Version::NONE).await?,
-    };
-    match page.head {
-        Some(head) if head.first() > Version(1) => Err(fold::no_anchor(stream, head)),
-        _ => guarded(shared, stream, Begin::Events, page).await,
-    }
-}
 
-/// Returns the snapshots from which the fold may begin, whatever version the stream has.
-async fn starts(
-    shared: &Shared,
-    deployed: &Deployed,
-    stream: &StreamId,
-) -> Result<Vec<Start>, fold::Error> {
-    let stored = shared.folder.snapshots(stream).await?;
-    let anywhere = Head {
-        version: Version(u64::MAX),
-        recorded_at: Timestamp(0),
-        archived: false,
-        // The mark is checked after the read.
-        truncated_before: Version(1),
-        digest: None,
-    };
-    let (folder, rules) = (&shared.folder, &deployed.rules);
-    Ok(folder.starts(rules, stream, &stored, anywhere, Until::End))
-}
+    /// Reads the next page outside this thread.
+    fn read_on(&self, stream: &StreamId, run: RunId, after: Version) {
+        let (shared, inbox) = (Arc::clone(&self.shared), self.inbox.clone());
+        let stream = stream.clone();
+        self.shared.runtime.spawn(async move {
+            let limit = shared.options.load_page;
+            let loading = shared.reader.load(&stream, after, limit);
+            let loaded = match shared.loading.attempt(loading).await {
+                Ok(Ok(page)) => Ok(Loaded {
+                    begin: Begin::Events,
+                    page,
+                    is_too_long: false,
+                }),
+                Ok(Err(error)) => Err(fold::Error::Store(error)),
+                Err(cause) => Err(stream_data::not_loaded(&cause)),
+            };
+            inbox.send(Message::Page(stream, run, Box::new(loaded)));
+        });
+    }
 
-/// Checks the length of a stream. A stream that is too long is not folded at all.
-async fn guarded(
-    shared: &Shared,
-    stream: &StreamId,
-    begin: Begin,
-    page: LoadPage,
-) -> Result<Loaded, fold::Error> {
-    let base = begin.snapshot_version().0;
-    let max = shared.options.stream_events_max.get(stream.category());
-    let head = match (max, page.is_last) {
-        (Some(_), false) => shared.reader.head(stream).await?,
-        _ => page.head,
-    };
-    let events = head.map_or(0, |head| head.version.0.saturating_sub(base));
-    if max.is_none_or(|max| events <= *max) {
-        return Ok(Loaded {
+    /// Processes a page of a stream. A page of an abandoned load is dropped.
+    pub(super) fn take_page(
+        &mut self,
+        stream: &StreamId,
+        slot: &mut Slot,
+        run: RunId,
+        loaded: Result<Loaded, fold::Error>,
+    ) {
+        let State::Loading(warm) = &mut slot.state else {
+            return;
+        };
+        if warm.run.id() != run {
+            return;
+        }
+        let Loaded {
             begin,
             page,
-            is_too_long: false,
-        });
+            is_too_long,
+        } = match loaded {
+            Ok(loaded) => loaded,
+            Err(fold::Error::Store(error)) => {
+                self.retire(slot);
+                return self.fail_all(slot, &error);
+            }
+            Err(error) => return self.unreadable(stream, slot, &error),
+        };
+        if let Err(failure) = self.start_from(stream, warm, &begin, slot.is_apart, is_too_long) {
+            // A snapshot that the host could not open may be fine.
+            if failure.is_of_host() {
+                let error = fold::Error::of_guest(stream, &failure);
+                return self.unreadable(stream, slot, &error);
+            }
+            return match begin {
+                Begin::Kept(_) => self.skip_kept(stream, slot, &failure),
+                Begin::Snapshot(_) | Begin::Events => self.skip_snapshot(stream, slot, &failure),
+            };
+        }
+        let is_last = page.is_last;
+        match self.fold_page(stream, warm, page, slot.is_apart, is_too_long) {
+            Folded::Page if is_last => {
+                let from = warm.snapshot_version;
+                let events = warm.version.0.saturating_sub(warm.begun_at.0);
+                if !is_too_long {
+                    let meters = self.shared.committer.meters();
+                    meters.loaded(from > Version::NONE, events, warm.begun.elapsed());
+                    if meters.spans.are_sent() {
+                        let now = Instant::now();
+                        for request in &mut slot.waiting {
+                            request.span(Phase::Load, warm.begun, now);
+                        }
+                    }
+                    self.keep_for_next_load(stream, warm, &mut slot.is_contested);
+                }
+                self.consider_snapshot(stream, warm, true);
+                slot.refused_snapshots = 0;
+                if let State::Loading(warm) = std::mem::replace(&mut slot.state, State::Cold) {
+                    slot.state = State::Warm(warm);
+                }
+            }
+            Folded::Page => self.read_on(stream, run, warm.version),
+            Folded::Gone => self.retire(slot),
+            Folded::Not(error) => self.unreadable(stream, slot, &error),
+        }
     }
-    Ok(Loaded {
-        begin,
-        page: LoadPage {
-            head,
-            events: Vec::new(),
-            is_last: true,
-        },
-        is_too_long: true,
-    })
+
+    /// Opens the state to begin with in place of the empty one.
+    fn start_from(
+        &mut self,
+        stream: &StreamId,
+        warm: &mut Warm,
+        begin: &Begin,
+        is_apart: bool,
+        is_too_long: bool,
+    ) -> Result<(), Failure> {
+        let (start, snapshot_version) = match begin {
+            Begin::Events => return Ok(()),
+            Begin::Snapshot(start) => (start, start.version),
+            Begin::Kept(kept) => (&kept.start, kept.snapshot_version),
+        };
+        warm.ids.begin_after_others();
+        (warm.version, warm.begun_at) = (start.version, start.version);
+        warm.snapshot_version = snapshot_version;
+        if is_too_long {
+            return Ok(());
+        }
+        let deployed = Arc::clone(&warm.deployed);
+        let opened = self.open(stream, &deployed, Some(&start.snapshot), is_apart)?;
+        self.close(std::mem::replace(&mut warm.replicas, opened));
+        if matches!(begin, Begin::Snapshot(_)) {
+            self.shared.folder.counts().used();
+        }
+        Ok(())
+    }
+
+    /// Reloads a stream from scratch without a snapshot, because the guest refused it.
+    fn skip_snapshot(&mut self, stream: &StreamId, slot: &mut Slot, failure: &Failure) {
+        let folder = &self.shared.folder;
+        folder.ignore(stream, "refused-by-the-guest", failure);
+        slot.refused_snapshots += 1;
+        // The fault may have ended the states of other streams.
+        if matches!(failure, Failure::Fault(_)) {
+            self.isolate(stream, slot);
+        }
+        self.retire(slot);
+    }
+
+    /// Folds the events of a page into the state.
+    fn fold_page(
+        &mut self,
+        stream: &StreamId,
+        warm: &mut Warm,
+        page: LoadPage,
+        is_apart: bool,
+        is_too_long: bool,
+    ) -> Folded {
+        // Numbered now: a look-up that was made earlier does not count against these ids.
+        let number = self.next_number();
+        for event in &page.events {
+            if let Some(id) = &event.command_id {
+                warm.ids.insert(id, number);
+            }
+        }
+        let last = page.events.last();
+        let last = last.map(|event| (event.version, event.recorded_at));
+        let lift = &warm.deployed.rules.lift;
+        let lifted = match self.shared.folder.lifter().lift(lift, page.events) {
+            Ok(lifted) => lifted,
+            Err(error) => return Folded::Not(fold::Error::of_lift(stream, error)),
+        };
+        let events: Vec<FoldEvent<'_>> = lifted.iter().map(Liftable::fold).collect();
+        let begun = Instant::now();
+        // A stream with a separate instance may use the fuel of a call for each event.
+        match warm.replicas.fold(&mut self.pool, &events, is_apart) {
+            Some(Ok(())) => {}
+            Some(Err(failure)) => {
+                self.brakes.failed(&failure, stream, begun);
+                return Folded::Not(fold::Error::of_guest(stream, &failure));
+            }
+            None => return Folded::Gone,
+        }
+        if let Some(head) = page.head {
+            warm.is_archived = head.archived;
+            warm.is_unread = is_too_long;
+            // A stream that is too long was not read, so its version is that of its head. For
+            // other streams, the head may have moved since the events were read, so it does not
+            // describe the state.
+            if is_too_long {
+                warm.version = head.version;
+            }
+            warm.recorded_at = warm.recorded_at.max(head.recorded_at);
+        }
+        if let Some((version, recorded_at)) = last {
+            warm.version = version;
+            warm.recorded_at = warm.recorded_at.max(recorded_at);
+        }
+        Folded::Page
+    }
+
+    /// Handles a stream that can't be folded. It is tried a second time in a separate instance, if
+    /// that may help; otherwise every command that waits for it receives the error.
+    fn unreadable(&mut self, stream: &StreamId, slot: &mut Slot, error: &fold::Error) {
+        let plan = match &slot.state {
+            State::Loading(warm) | State::Warm(warm) => Some(self.plan_of(stream, &warm.deployed)),
+            State::Cold | State::Draining(_) => None,
+        };
+        self.retire(slot);
+        let may_pass = matches!(error, fold::Error::Fault(fault) if fault.kind.may_pass());
+        if may_pass && !slot.is_apart {
+            return self.isolate(stream, slot);
+        }
+        self.refuse_all(slot, plan, || error.clone().into());
+    }
 }
 
-/// Returns the version of the newest snapshot from which a stream at version `head`, or later,
-/// could be loaded now.
-pub async fn newest_start(
-    shared: &Arc<Shared>,
-    deployed: &Deployed,
-    stream: &StreamId,
-    head: Version,
-) -> Option<Version> {
-    let starts = starts(shared, deployed, stream).await.ok()?;
-    let mut versions = starts.iter().map(|start| start.version);
-    versions.find(|version| *version <= head)
-}
-
-/// Returns the error for a load that panicked. It may be repeated.
-pub(super) fn not_loaded(cause: &str) -> fold::Error {
-    let text = format!("the stream was not loaded: a part of the host panicked: {cause}");
-    fold::Error::Store(store::Error::Unavailable(text))
+/// The result of folding a page.
+enum Folded {
+    /// Its events are in the state.
+    Page,
+    /// Another stream's fault has ended the instance.
+    Gone,
+    /// The guest, or a step, could not process them.
+    Not(fold::Error),
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::executor::Executor;
-use super::load;
 use super::request::Request;
 use super::slot::{Slot, State, Warm};
 use super::snapshots::Policy;
+use super::stream_data;
 use super::worker::Message;
 use crate::model::{StreamId, Version};
 
@@ -66,7 +66,7 @@ impl Executor {
         let (deployed, head) = (Arc::clone(&warm.deployed), warm.version);
         self.shared.runtime.spawn(async move {
             let stream = &request.stream;
-            let newest = load::newest_start(&shared, &deployed, stream, head);
+            let newest = stream_data::newest_start(&shared, &deployed, stream, head);
             let newest = shared.loading.attempt(newest).await.unwrap_or_default();
             if let Some(version) = newest {
                 inbox.send(Message::Snapshotted(stream.clone(), Some(version)));

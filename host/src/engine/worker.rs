@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 
 use super::Shared;
 use super::executor::Executor;
-use super::load::Loaded;
 use super::request::Request;
 use super::slot::{Slot, State};
+use super::stream_data::Loaded;
 use crate::fold;
 use crate::model::{StreamId, Version};
 use crate::store::RunId;

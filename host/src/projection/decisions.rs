@@ -5,7 +5,7 @@ use super::management::refused;
 use super::{Error, ParkedPage, Service};
 use crate::model::{Invalid, Position};
 use crate::store::{
-    BuildId, DOCUMENTS_PAGE_MAX, ParkedFilter, Role, SetAside, StoredProjection, Subject,
+    BuildId, DOCUMENTS_PAGE_MAX, FailedEvent, ParkedFilter, Role, StoredProjection, Subject,
 };
 
 /// Longest reason, in bytes.
@@ -66,7 +66,7 @@ impl Service {
         subject: &Subject,
         after: Position,
         limit: usize,
-    ) -> Result<Vec<SetAside>, Error> {
+    ) -> Result<Vec<FailedEvent>, Error> {
         let after = (subject.clone(), after);
         let documents = &self.shared.documents;
         let mut events = documents.parked(build, Some(&after), limit).await?;
@@ -104,7 +104,7 @@ impl Service {
         position: Option<Position>,
     ) -> Result<(), Error> {
         let name = &*stored.name;
-        let mut earlier: Option<Vec<SetAside>> = None;
+        let mut earlier: Option<Vec<FailedEvent>> = None;
         let mut is_first = false;
         for build in stored.builds.iter().filter(|it| it.role != Role::Previous) {
             let first = self.sequence(build.id, subject, Position(0), 1).await?;
@@ -120,7 +120,7 @@ impl Service {
                 let events = self
                     .sequence(build.id, subject, Position(0), NAMED_MAX)
                     .await?;
-                let is_before = |event: &SetAside| event.position < position;
+                let is_before = |event: &FailedEvent| event.position < position;
                 earlier = Some(events.into_iter().filter(is_before).collect());
             }
         }
@@ -201,7 +201,7 @@ fn check_filter(which: &ParkedFilter) -> Result<(), Error> {
 }
 
 impl ParkedPage {
-    fn of(events: Vec<SetAside>, limit: usize) -> Self {
+    fn of(events: Vec<FailedEvent>, limit: usize) -> Self {
         let last = events.last().filter(|_| events.len() >= limit);
         let next = last.map(|last| (last.subject.clone(), last.position));
         Self { events, next }

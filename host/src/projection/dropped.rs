@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::rules::{Event, Keyed};
 use crate::model::{Position, Timestamp};
-use crate::store::{DOCUMENTS_PAGE_MAX, DocumentStore, DroppedEvent, SetAside, Subject};
+use crate::store::{DOCUMENTS_PAGE_MAX, DocumentStore, DroppedEvent, FailedEvent, Subject};
 
 /// All events dropped from a projection, as the owner of one of its builds knows them.
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ impl Drops {
         &self,
         events: &[Event],
         at: Timestamp,
-    ) -> (Vec<Event>, Vec<SetAside>) {
+    ) -> (Vec<Event>, Vec<FailedEvent>) {
         if self.at.is_empty() {
             return (events.to_vec(), Vec::new());
         }
@@ -79,11 +79,11 @@ impl Drops {
 
     /// Removes events from the documents for which they were dropped. Returns the removed ones with
     /// the operators' reasons.
-    pub(super) fn take_documents(&self, keyed: &mut Keyed, at: Timestamp) -> Vec<SetAside> {
+    pub(super) fn take_documents(&self, keyed: &mut Keyed, at: Timestamp) -> Vec<FailedEvent> {
         if self.at.is_empty() {
             return Vec::new();
         }
-        let (events, mut dropped) = (&keyed.events, Vec::<SetAside>::new());
+        let (events, mut dropped) = (&keyed.events, Vec::<FailedEvent>::new());
         keyed.works.retain_mut(|(key, indexes)| {
             let of = |subject: &Subject| match subject {
                 Subject::Document(document) => document == key,
@@ -108,8 +108,8 @@ impl Drops {
     }
 }
 
-fn left_out(event: &DroppedEvent, at: Timestamp) -> SetAside {
-    SetAside {
+fn left_out(event: &DroppedEvent, at: Timestamp) -> FailedEvent {
+    FailedEvent {
         subject: event.subject.clone(),
         position: event.position,
         at,

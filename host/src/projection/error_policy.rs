@@ -9,7 +9,9 @@ use super::owner::{End, Owner};
 use super::rules::{Event, Rules, Stuck, Task};
 use super::{Error, Trouble};
 use crate::model::{Backoff, OnError, Position, Timestamp};
-use crate::store::{DOCUMENTS_PAGE_MAX, Direction, Filter, SKIPPED_BY_POLICY, SetAside, Subject};
+use crate::store::{
+    DOCUMENTS_PAGE_MAX, Direction, FailedEvent, Filter, SKIPPED_BY_POLICY, Subject,
+};
 
 /// Number of retried events after which the results are written.
 const RETRIED_AT_ONCE: usize = 500;
@@ -94,7 +96,7 @@ impl Owner {
                     "an event was parked or skipped; the same error is not logged for a minute"
                 );
             }
-            let mut aside = SetAside {
+            let mut failed = FailedEvent {
                 subject: subject.clone(),
                 position,
                 at,
@@ -104,10 +106,10 @@ impl Owner {
             };
             if self.on_error == OnError::Park {
                 self.parked.add(&subject, position);
-                self.buffer.aside.parked.push(aside);
+                self.buffer.failed.parked.push(failed);
             } else {
-                aside.reason = Some(SKIPPED_BY_POLICY.into());
-                self.buffer.aside.skipped.push(aside);
+                failed.reason = Some(SKIPPED_BY_POLICY.into());
+                self.buffer.failed.skipped.push(failed);
             }
         }
         self.passed(position, tried).await
@@ -140,12 +142,12 @@ impl Owner {
         }
         let at = self.shared.clock.now();
         let dropped = self.drops.take_documents(&mut keyed, at);
-        self.buffer.aside.skipped.extend(dropped);
+        self.buffer.failed.skipped.extend(dropped);
         match only {
             Some(only) => keyed.works.retain(|(key, _)| key == only),
             None => {
                 for (subject, position) in self.parked.take_documents(&mut keyed) {
-                    self.set_aside(subject, position, at);
+                    self.park(subject, position, at);
                 }
             }
         }
@@ -211,7 +213,7 @@ impl Owner {
                         break;
                     }
                 }
-                self.buffer.aside.retried.push((subject, number));
+                self.buffer.failed.retried.push((subject, number));
             }
             self.flush(None).await?;
         }
@@ -225,12 +227,12 @@ impl Owner {
         let at = self.shared.clock.now();
         let tried = self.try_one(position, only).await?;
         let mut has_passed = true;
-        for (failed, stuck) in tried.failed {
+        for (of, stuck) in tried.failed {
             // An event that is parked for a document stays parked for it, no matter for which
             // subject the retry fails.
-            let failed = only.map_or(failed, |_| subject.clone());
-            let mut aside = SetAside {
-                subject: failed,
+            let of = only.map_or(of, |_| subject.clone());
+            let mut failed = FailedEvent {
+                subject: of,
                 position,
                 at,
                 error: Some(stuck.error),
@@ -239,20 +241,23 @@ impl Owner {
             };
             if self.on_error == OnError::Skip {
                 // As for an event that fails for the first time.
-                aside.reason = Some(SKIPPED_BY_POLICY.into());
-                self.buffer.aside.skipped.push(aside);
+                failed.reason = Some(SKIPPED_BY_POLICY.into());
+                self.buffer.failed.skipped.push(failed);
                 continue;
             }
-            has_passed &= aside.subject != *subject;
-            self.parked.add(&aside.subject, position);
-            self.buffer.aside.parked.push(aside);
+            has_passed &= failed.subject != *subject;
+            self.parked.add(&failed.subject, position);
+            self.buffer.failed.parked.push(failed);
         }
         for (key, document) in tried.documents {
             self.buffer.cache.put(&key, document, position);
         }
         if has_passed {
             self.parked.remove(subject, position);
-            self.buffer.aside.unparked.push((subject.clone(), position));
+            self.buffer
+                .failed
+                .unparked
+                .push((subject.clone(), position));
         }
         Ok(has_passed)
     }

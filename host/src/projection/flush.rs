@@ -13,14 +13,14 @@ use super::owner::{End, Owner};
 use super::prefetch::Ahead;
 use super::shared::Options;
 use crate::model::{Backoff, Position};
-use crate::store::{BuildBatch, BuildId, DocumentStore, Kept, SetAside};
+use crate::store::{BuildBatch, BuildId, DocumentStore, FailedEvent, Kept};
 use crate::supervise::joined;
 
 /// What was read or folded, and is not stored yet.
 pub(super) struct Buffer {
     pub(super) cache: Cache,
     /// What the next batch writes in addition to the documents.
-    pub(super) aside: BuildBatch,
+    pub(super) failed: BuildBatch,
     /// The page that is read while other events are folded.
     pub(super) ahead: Option<Ahead>,
     /// The batch that is written while more events are folded.
@@ -36,7 +36,7 @@ impl Buffer {
     pub(super) fn new(cache: Cache) -> Self {
         Self {
             cache,
-            aside: BuildBatch::default(),
+            failed: BuildBatch::default(),
             ahead: None,
             writing: None,
             events: 0,
@@ -49,8 +49,8 @@ impl Buffer {
         self.events >= options.flush_events
             || self.cache.changed() >= options.flush_documents
             || self.cache.bytes() >= options.cache_bytes
-            || self.aside.parked.len() >= options.flush_documents
-            || self.aside.skipped.len() >= options.flush_documents
+            || self.failed.parked.len() >= options.flush_documents
+            || self.failed.skipped.len() >= options.flush_documents
             || self.since.elapsed() >= options.flush_interval
     }
 }
@@ -86,10 +86,10 @@ impl Owner {
         // Not while events are folded, because they may need a document that this evicts.
         self.buffer.cache.trim(self.shared.options.cache_bytes);
         let (writes, changes) = self.buffer.cache.writes(&self.rules.definition().indexes);
-        let mut aside = std::mem::take(&mut self.buffer.aside);
+        let mut failed = std::mem::take(&mut self.buffer.failed);
         // An event that was tried twice between two flushes is recorded once.
-        last_of_each(&mut aside.parked);
-        last_of_each(&mut aside.skipped);
+        last_of_each(&mut failed.parked);
+        last_of_each(&mut failed.skipped);
         let batch = BuildBatch {
             position: self.progress.folded,
             changes,
@@ -98,7 +98,7 @@ impl Owner {
             waits: self.takeover.waits.clone(),
             plan: self.verdict.plan,
             stale: self.verdict.stale.clone(),
-            ..aside
+            ..failed
         };
         let has_news = self.progress.folded > self.progress.stored
             || !batch.writes.is_empty()
@@ -161,7 +161,7 @@ impl Owner {
 }
 
 /// Keeps only the last entry for each subject and position.
-fn last_of_each(events: &mut Vec<SetAside>) {
+fn last_of_each(events: &mut Vec<FailedEvent>) {
     let mut known = HashSet::new();
     events.reverse();
     events.retain(|event| known.insert((event.subject.clone(), event.position)));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Error;
 use super::rules::Stuck;
 use crate::model::Position;
-use crate::store::{BuildId, DOCUMENTS_PAGE_MAX, DocumentStore, SetAside, Subject};
+use crate::store::{BuildId, DOCUMENTS_PAGE_MAX, DocumentStore, FailedEvent, Subject};
 
 /// Limit for the number of times that the documents are halved.
 const BITS_MAX: u32 = 24;
@@ -131,7 +131,7 @@ fn size(key: &str, value: &Value) -> usize {
 /// Reads skipped events in step with the log.
 pub(super) struct Skips {
     after: (Subject, Position),
-    ahead: VecDeque<SetAside>,
+    ahead: VecDeque<FailedEvent>,
     is_last: bool,
 }
 

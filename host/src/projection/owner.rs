@@ -22,7 +22,7 @@ use super::shared::{Shared, blocking};
 use super::staleness::Verdict;
 use super::{Error, Trouble};
 use crate::model::{Backoff, OnError, Position, Timestamp};
-use crate::store::{Build, BuildClaim, Role, SetAside, StoredProjection, Subject};
+use crate::store::{Build, BuildClaim, FailedEvent, Role, StoredProjection, Subject};
 
 /// Number of documents in a page from which folding is distributed among threads.
 const SHARED_OUT_MIN: usize = 64;
@@ -324,10 +324,10 @@ impl Owner {
             match self.apply(&keyed, is_behind).await? {
                 Ok(()) => {
                     self.buffer.events += events.len();
-                    self.buffer.aside.skipped.extend(dropped);
+                    self.buffer.failed.skipped.extend(dropped);
                     let waiting = waiting.into_iter().chain(behind);
                     for (subject, position) in waiting {
-                        self.set_aside(subject, position, at);
+                        self.park(subject, position, at);
                     }
                     self.check_parked(&events).await?;
                     return Ok(first_stuck);
@@ -338,9 +338,9 @@ impl Owner {
     }
 
     /// Parks an event for a subject.
-    pub(super) fn set_aside(&mut self, subject: Subject, position: Position, at: Timestamp) {
+    pub(super) fn park(&mut self, subject: Subject, position: Position, at: Timestamp) {
         self.parked.add(&subject, position);
-        self.buffer.aside.parked.push(SetAside {
+        self.buffer.failed.parked.push(FailedEvent {
             subject,
             position,
             at,

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, Position, Settings, Timestamp};
-use crate::store::{BuildCounts, Role, SetAside, Subject};
+use crate::store::{BuildCounts, FailedEvent, Role, Subject};
 
 /// The status of a projection.
 #[derive(Debug, Clone)]
@@ -222,7 +222,7 @@ pub enum Action {
 #[derive(Debug, Clone)]
 pub struct ParkedPage {
     /// The events.
-    pub events: Vec<SetAside>,
+    pub events: Vec<FailedEvent>,
     /// Where the next page starts.
     pub next: Option<(Subject, Position)>,
 }

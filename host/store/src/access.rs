@@ -83,15 +83,39 @@ pub struct AuditRecord {
     pub digest: [u8; 32],
 }
 
+/// An operation that has begun, and whose record is still to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BegunEntry {
+    /// Names it until it is recorded. Never used a second time.
+    pub id: u64,
+    /// What is known of it; `at` is when it began.
+    pub entry: AuditEntry,
+}
+
 /// Computes the digest of a record from the digest before it, its number and what was done.
 pub type Chain = fn(&[u8; 32], u64, &AuditEntry) -> [u8; 32];
 
 /// The audit: records that are only ever added.
 #[async_trait]
 pub trait AuditStore: Send + Sync {
-    /// Appends an entry. It is durable when the call returns. The record's digest is computed from
-    /// the digest of the record before it, which is 32 zero bytes for the first one, and its number.
-    async fn append(&self, entry: &AuditEntry, digest: Chain) -> Result<()>;
+    /// Appends an entry, and ends the operation that it records, if one was begun. It is durable when
+    /// the call returns. The record's digest is computed from the digest of the record before it, which
+    /// is 32 zero bytes for the first one, and its number.
+    async fn append(&self, entry: &AuditEntry, begun: Option<u64>, digest: Chain) -> Result<()>;
+
+    /// Stores that an operation begins. It is durable when the call returns. Returns what names it.
+    async fn begin(&self, entry: &AuditEntry) -> Result<u64>;
+
+    /// Returns up to [`AUDIT_PAGE_MAX`] operations that began before a time and are not recorded, in
+    /// the order in which they began.
+    async fn begun(&self, before: Timestamp) -> Result<Vec<BegunEntry>>;
+
+    /// Appends an entry for an operation whose host has gone. Returns false and appends nothing when
+    /// the operation is recorded meanwhile.
+    async fn settle(&self, entry: &AuditEntry, begun: u64, digest: Chain) -> Result<bool>;
+
+    /// Whether other hosts may have the store open.
+    fn is_shared(&self) -> bool;
 
     /// Returns up to `limit` records, at most [`AUDIT_PAGE_MAX`], after a number.
     async fn records(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>>;

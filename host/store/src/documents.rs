@@ -192,7 +192,7 @@ impl fmt::Display for Subject {
 
 /// An event that is parked, skipped or dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetAside {
+pub struct FailedEvent {
     /// The subject.
     pub subject: Subject,
     /// The event's position in the log.
@@ -279,11 +279,11 @@ pub struct BuildBatch {
     /// Documents, each once.
     pub writes: Vec<DocumentWrite>,
     /// Events that are parked from now on, or whose error has changed.
-    pub parked: Vec<SetAside>,
+    pub parked: Vec<FailedEvent>,
     /// Events that are no longer parked.
     pub unparked: Vec<(Subject, Position)>,
     /// Returns skipped events.
-    pub skipped: Vec<SetAside>,
+    pub skipped: Vec<FailedEvent>,
     /// Completed requests to retry: see [`DocumentStore::retries`].
     pub retried: Vec<(Subject, u64)>,
     /// Why the build stopped at this position; none clears the reason.
@@ -473,7 +473,7 @@ pub trait DocumentStore: Send + Sync {
         build: BuildId,
         after: Option<&(Subject, Position)>,
         limit: usize,
-    ) -> Result<Vec<SetAside>>;
+    ) -> Result<Vec<FailedEvent>>;
 
     /// Returns skipped and dropped events, in order of position and subject, after one of them.
     async fn skipped(
@@ -481,7 +481,7 @@ pub trait DocumentStore: Send + Sync {
         build: BuildId,
         after: Option<&(Subject, Position)>,
         limit: usize,
-    ) -> Result<Vec<SetAside>>;
+    ) -> Result<Vec<FailedEvent>>;
 
     /// Returns the events that are parked for a document of a build; none when there are none.
     async fn parked_for(&self, build: BuildId, key: &str) -> Result<Option<ParkedDocument>>;

@@ -48,7 +48,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use access::{
-    AUDIT_PAGE_MAX, AuditEntry, AuditRecord, AuditStore, Chain, StoredToken, TOKENS_MAX, TokenStore,
+    AUDIT_PAGE_MAX, AuditEntry, AuditRecord, AuditStore, BegunEntry, Chain, StoredToken,
+    TOKENS_MAX, TokenStore,
 };
 pub use acknowledged::{
     ACKNOWLEDGED_MAX, ACKNOWLEDGED_PAGE_MAX, Acknowledgement, AcknowledgementStore,
@@ -61,8 +62,8 @@ pub use digests::{
 };
 pub use documents::{
     Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore,
-    DocumentWrite, DroppedEvent, Found, IndexEntry, Kept, LOST_KEYS_MAX, LostDocuments,
-    ParkedDocument, ParkedFilter, ParkedHeads, Role, SKIPPED_BY_POLICY, Scan, SetAside, Steer,
+    DocumentWrite, DroppedEvent, FailedEvent, Found, IndexEntry, Kept, LOST_KEYS_MAX,
+    LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Role, SKIPPED_BY_POLICY, Scan, Steer,
     StoredDocument, StoredProjection, Subject,
 };
 pub use error::Error;

@@ -9,6 +9,7 @@ on_every_store! {
     a_valid_token_keeps_its_name_to_itself,
     the_last_use_only_moves_forward,
     audit_records_are_chained_and_paged,
+    an_operation_that_began_is_recorded_once,
     tokens_and_audit_survive_a_restart,
     records_of_many_writers_have_no_gap,
 }
@@ -94,7 +95,7 @@ async fn audit_records_are_chained_and_paged(place: Place) {
     assert_eq!(audit.last().await.unwrap(), 0);
     assert_eq!(audit.records(0, 10).await.unwrap(), []);
     for object in ["one", "two", "three"] {
-        audit.append(&entry(object), digest).await.unwrap();
+        audit.append(&entry(object), None, digest).await.unwrap();
     }
     assert_eq!(audit.last().await.unwrap(), 3);
     let record = |number: u64, object: &str| AuditRecord {
@@ -110,15 +111,58 @@ async fn audit_records_are_chained_and_paged(place: Place) {
     assert_eq!(audit.records(2, 2).await.unwrap(), [record(3, "three")]);
 }
 
+async fn an_operation_that_began_is_recorded_once(place: Place) {
+    let store = place.open().await;
+    let audit = &store.audit;
+    let at = |at| AuditEntry {
+        at: Timestamp(at),
+        ..entry("one")
+    };
+    let first = audit.begin(&at(5)).await.unwrap();
+    let second = audit.begin(&at(6)).await.unwrap();
+    let ids = async |before| {
+        let begun = audit.begun(Timestamp(before)).await.unwrap();
+        let ids = begun.iter().map(|begun| begun.id);
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(ids(5).await, [0; 0]);
+    assert_eq!(ids(6).await, [first]);
+    assert_eq!(ids(u64::MAX).await, [first, second]);
+    let begun = audit.begun(Timestamp(6)).await.unwrap();
+    let kept = AuditEntry {
+        result: "".into(),
+        ..at(5)
+    };
+    assert_eq!(begun[0].entry, kept);
+    audit.append(&at(7), Some(first), digest).await.unwrap();
+    assert!(!audit.settle(&at(7), first, digest).await.unwrap());
+    assert!(audit.settle(&at(8), second, digest).await.unwrap());
+    assert!(!audit.settle(&at(8), second, digest).await.unwrap());
+    assert_eq!(ids(u64::MAX).await, [0; 0]);
+    let records = audit.records(0, 10).await.unwrap();
+    assert_eq!(records.len(), 2);
+    // Ids are not used a second time, so nobody ends what another began.
+    let third = audit.begin(&at(9)).await.unwrap();
+    assert!(third > second, "{third}");
+}
+
 async fn tokens_and_audit_survive_a_restart(place: Place) {
     let store = place.open().await;
     assert!(store.tokens.add(&token("a1", "shop")).await.unwrap());
-    store.audit.append(&entry("one"), digest).await.unwrap();
+    store
+        .audit
+        .append(&entry("one"), None, digest)
+        .await
+        .unwrap();
     store.writer.close().await.unwrap();
     let store = place.open().await;
     assert_eq!(store.tokens.tokens().await.unwrap(), [token("a1", "shop")]);
     assert_eq!(store.audit.last().await.unwrap(), 1);
-    store.audit.append(&entry("two"), digest).await.unwrap();
+    store
+        .audit
+        .append(&entry("two"), None, digest)
+        .await
+        .unwrap();
     let records = store.audit.records(0, 10).await.unwrap();
     assert_eq!(records[1].digest[0], 2);
 }
@@ -130,7 +174,7 @@ async fn records_of_many_writers_have_no_gap(place: Place) {
         let audit = store.audit.clone();
         tokio::spawn(async move {
             for _ in 0..EACH {
-                audit.append(&entry("one"), digest).await.unwrap();
+                audit.append(&entry("one"), None, digest).await.unwrap();
             }
         })
     });

@@ -7,8 +7,8 @@ use std::time::Duration;
 use quipu::model::ExpectedVersion::Any;
 use quipu::model::{Digest, Lifecycle, OnError, Position, Settings, Timestamp};
 use quipu::store::{
-    Build, BuildBatch, BuildId, Error, Import, InlineBuild, Item, Kept, Outcome, ProjectionPlan,
-    Role, SetAside, Store, Subject, Turn,
+    Build, BuildBatch, BuildId, Error, FailedEvent, Import, InlineBuild, Item, Kept, Outcome,
+    ProjectionPlan, Role, Store, Subject, Turn,
 };
 use quipu_tests::counting::{Counting, Settling, all, counts, writes};
 use quipu_tests::{Place, build, on_every_store};
@@ -143,7 +143,7 @@ async fn a_build_with_parked_events_does_not_become_inline(place: Place) {
     let (mut store, build) = behind(&place, 5).await;
     let claim = store.documents.claim(build, LEASE).await.unwrap().unwrap();
     let subject = Subject::Document("all".into());
-    let parked = SetAside {
+    let parked = FailedEvent {
         subject: subject.clone(),
         position: Position(1),
         at: Timestamp(1),

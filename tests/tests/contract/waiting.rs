@@ -2,7 +2,7 @@
 
 use quipu::model::{Position, Timestamp};
 use quipu::store::{
-    Build, BuildBatch, DocumentStore, ParkedDocument, ParkedHeads, Role, SetAside, Subject,
+    Build, BuildBatch, DocumentStore, FailedEvent, ParkedDocument, ParkedHeads, Role, Subject,
 };
 use quipu_tests::documents::{batch, begin, claim, document, keep, moved};
 use quipu_tests::{Place, on_every_store};
@@ -93,7 +93,7 @@ async fn parked_events_are_reported_per_document_and_in_total(place: Place) {
     let heads = async || store.parked_heads(build).await.unwrap();
     assert!(!has_parked().await);
     assert_eq!(heads().await, ParkedHeads::default());
-    let waiting = |subject, position, error: Option<&str>| SetAside {
+    let waiting = |subject, position, error: Option<&str>| FailedEvent {
         subject,
         position: Position(position),
         at: Timestamp(1),

@@ -80,7 +80,7 @@ async fn an_older_schema_is_refused_until_it_is_migrated() {
             error,
             Error::TooOld {
                 found: 2,
-                known: 14
+                known: 15
             }
         ),
         "{error}"
@@ -89,10 +89,10 @@ async fn an_older_schema_is_refused_until_it_is_migrated() {
 
     let url: StoreUrl = place.url().parse().unwrap();
     let migrated = store::migrate(&url).await.unwrap();
-    assert_eq!((migrated.from, migrated.to), (2, 14));
+    assert_eq!((migrated.from, migrated.to), (2, 15));
     place.open().await;
     let again = store::migrate(&url).await.unwrap();
-    assert_eq!((again.from, again.to), (14, 14));
+    assert_eq!((again.from, again.to), (15, 15));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -211,7 +211,7 @@ async fn stale_sum(host: &quipu::Host) -> i64 {
 }
 
 /// Waits until the parked events satisfy this condition.
-async fn until_parked(host: &quipu::Host, is_so: impl Fn(&[quipu::store::SetAside]) -> bool) {
+async fn until_parked(host: &quipu::Host, is_so: impl Fn(&[quipu::store::FailedEvent]) -> bool) {
     let mut last = Vec::new();
     let begun = std::time::Instant::now();
     while begun.elapsed() < PATIENCE {

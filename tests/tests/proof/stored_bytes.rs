@@ -83,7 +83,7 @@ async fn filled(place: &Place, lifecycle: Lifecycle) -> Host {
             result: "done".into(),
             reason: None,
         };
-        host.audit().record(entry).await.unwrap();
+        host.audit().record(entry, None).await.unwrap();
     }
     host
 }

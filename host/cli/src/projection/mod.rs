@@ -1,7 +1,7 @@
 //! One projection: its status, actions on it, and its parked and skipped events.
 
-mod aside;
 mod details;
+mod failed_events;
 mod watch;
 
 use std::io::{self, Write};
@@ -107,14 +107,14 @@ impl Projection {
                 self.print(&client.send(request).await?.text().await?)
             }
             Some(action @ (Action::Parked | Action::Skipped)) => {
-                let asked = aside::Asked {
+                let asked = failed_events::Asked {
                     which: word(action),
                     build: self.build,
                     filter: self.filter(),
                     position: self.position,
                     json: self.json,
                 };
-                aside::list(&client, &self.name, &asked).await
+                failed_events::list(&client, &self.name, &asked).await
             }
             Some(Action::Watch) => {
                 let request = client.request(Method::GET, &["v1", "projections", &self.name]);

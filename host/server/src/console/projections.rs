@@ -12,7 +12,7 @@ use super::visitor::Visitor;
 use crate::failure::Result;
 use crate::params::Segments;
 use quipu::access::Action;
-use quipu_api::{BuildView, ComparisonView, ProjectionList, ProjectionView, SetAsideList};
+use quipu_api::{BuildView, ComparisonView, FailedEventList, ProjectionList, ProjectionView};
 
 /// Parked events of one page.
 const PARKED: usize = 50;
@@ -173,7 +173,7 @@ async fn parked(visitor: &Visitor, name: &str) -> Result<Markup> {
         encoded(name),
         cursor.unwrap_or_default()
     );
-    let page = visitor.get::<SetAsideList>(&path).await?;
+    let page = visitor.get::<FailedEventList>(&path).await?;
     let here = layout::projection_path(name);
     let older = page
         .next

@@ -240,6 +240,9 @@ pub async fn lock_proposals(connection: &mut Connection) -> Result<()> {
     Ok(())
 }
 
+/// Several hosts may have a schema open.
+pub const IS_SHARED: bool = true;
+
 /// Prevents others from appending to the audit until the end of the transaction.
 pub async fn lock_audit(connection: &mut Connection) -> Result<()> {
     sqlx::query(LOCK_AUDIT).execute(connection).await?;

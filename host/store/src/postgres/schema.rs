@@ -79,6 +79,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "proposals",
         include_str!("../../../../migrations/postgres/0014_proposals.sql"),
     ),
+    (
+        15,
+        "audit_begun",
+        include_str!("../../../../migrations/postgres/0015_audit_begun.sql"),
+    ),
 ];
 
 /// Creates the tables when the schema has none. Refuses a schema that is older or newer than this

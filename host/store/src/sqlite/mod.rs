@@ -134,6 +134,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "proposals",
         include_str!("../../../../migrations/sqlite/0014_proposals.sql"),
     ),
+    (
+        15,
+        "audit_begun",
+        include_str!("../../../../migrations/sqlite/0015_audit_begun.sql"),
+    ),
 ];
 
 /// Rows that a reading connection fetches ahead of the reader. Each may have a MiB.

@@ -3,9 +3,11 @@
 use async_trait::async_trait;
 
 use super::cell::{Cells, from_row};
-use super::dialect::{self, Connections};
+use super::dialect::{self, Connection, Connections, Row};
 use super::signed;
-use crate::{AUDIT_PAGE_MAX, AuditEntry, AuditRecord, AuditStore, Chain, Error, Result};
+use crate::{
+    AUDIT_PAGE_MAX, AuditEntry, AuditRecord, AuditStore, BegunEntry, Chain, Error, Result,
+};
 use quipu_model::Timestamp;
 
 const LAST: &str = "SELECT number, digest FROM audit ORDER BY number DESC LIMIT 1";
@@ -15,6 +17,11 @@ const APPEND: &str = "INSERT INTO audit \
 const RECORDS: &str = "SELECT number, at, principal, origin, operation, object, result, reason, \
          digest \
      FROM audit WHERE number > $1 ORDER BY number LIMIT $2";
+const BEGIN: &str = "INSERT INTO audit_begun (at, principal, origin, operation, object, reason) \
+     VALUES ($1, $2, $3, $4, $5, $6) RETURNING id";
+const BEGUN: &str = "SELECT id, at, principal, origin, operation, object, '' AS result, reason \
+     FROM audit_begun WHERE at < $1 ORDER BY id LIMIT $2";
+const END: &str = "DELETE FROM audit_begun WHERE id = $1";
 
 /// Each append waits for the disk.
 pub struct Audit(pub Connections);
@@ -36,9 +43,23 @@ from_row!(Last, |row| Ok(Last {
     digest: digest(row.cell("digest")?)?,
 }));
 
+struct Begun(u64);
+
+from_row!(Begun, |row| Ok(Begun(row.number("id")?)));
+
 from_row!(AuditRecord, |row| Ok(AuditRecord {
     number: row.number("number")?,
-    entry: AuditEntry {
+    entry: entry(row)?,
+    digest: digest(row.cell("digest")?)?,
+}));
+
+from_row!(BegunEntry, |row| Ok(BegunEntry {
+    id: row.number("id")?,
+    entry: entry(row)?,
+}));
+
+fn entry(row: &Row) -> Result<AuditEntry> {
+    Ok(AuditEntry {
         at: Timestamp(row.number("at")?),
         principal: row.maybe_text("principal")?,
         origin: row.maybe_text("origin")?,
@@ -46,32 +67,78 @@ from_row!(AuditRecord, |row| Ok(AuditRecord {
         object: row.cell::<&str>("object")?.into(),
         result: row.cell::<&str>("result")?.into(),
         reason: row.maybe_text("reason")?,
-    },
-    digest: digest(row.cell("digest")?)?,
-}));
+    })
+}
+
+/// Appends an entry to the chain, which is locked.
+async fn append(writing: &mut Connection, entry: &AuditEntry, digest: Chain) -> Result<()> {
+    let last: Option<Last> = sqlx::query_as(LAST).fetch_optional(&mut *writing).await?;
+    let last = last.unwrap_or_default();
+    let number = last.number + 1;
+    let digest = digest(&last.digest, number, entry);
+    let append = sqlx::query(APPEND)
+        .bind(signed(number))
+        .bind(signed(entry.at.0))
+        .bind(entry.principal.as_deref())
+        .bind(entry.origin.as_deref())
+        .bind(&*entry.operation)
+        .bind(&*entry.object)
+        .bind(&*entry.result)
+        .bind(entry.reason.as_deref())
+        .bind(&digest[..]);
+    append.execute(writing).await?;
+    Ok(())
+}
 
 #[async_trait]
 impl AuditStore for Audit {
-    async fn append(&self, entry: &AuditEntry, digest: Chain) -> Result<()> {
+    async fn append(&self, entry: &AuditEntry, begun: Option<u64>, digest: Chain) -> Result<()> {
         let mut writing = self.0.begin_durable().await?;
         dialect::lock_audit(&mut writing).await?;
-        let last: Option<Last> = sqlx::query_as(LAST).fetch_optional(&mut *writing).await?;
-        let last = last.unwrap_or_default();
-        let number = last.number + 1;
-        let digest = digest(&last.digest, number, entry);
-        let append = sqlx::query(APPEND)
-            .bind(signed(number))
+        append(&mut writing, entry, digest).await?;
+        if let Some(id) = begun {
+            let end = sqlx::query(END).bind(signed(id));
+            end.execute(&mut *writing).await?;
+        }
+        writing.commit().await?;
+        Ok(())
+    }
+
+    async fn begin(&self, entry: &AuditEntry) -> Result<u64> {
+        let mut writing = self.0.begin_durable().await?;
+        let begin = sqlx::query_as(BEGIN)
             .bind(signed(entry.at.0))
             .bind(entry.principal.as_deref())
             .bind(entry.origin.as_deref())
             .bind(&*entry.operation)
             .bind(&*entry.object)
-            .bind(&*entry.result)
-            .bind(entry.reason.as_deref())
-            .bind(&digest[..]);
-        append.execute(&mut *writing).await?;
+            .bind(entry.reason.as_deref());
+        let Begun(id) = begin.fetch_one(&mut *writing).await?;
         writing.commit().await?;
-        Ok(())
+        Ok(id)
+    }
+
+    async fn begun(&self, before: Timestamp) -> Result<Vec<BegunEntry>> {
+        let begun = sqlx::query_as(BEGUN)
+            .bind(signed(before.0))
+            .bind(signed(AUDIT_PAGE_MAX as u64));
+        Ok(begun.fetch_all(self.0.pool()).await?)
+    }
+
+    async fn settle(&self, entry: &AuditEntry, begun: u64, digest: Chain) -> Result<bool> {
+        let mut writing = self.0.begin_durable().await?;
+        dialect::lock_audit(&mut writing).await?;
+        let ended = sqlx::query(END).bind(signed(begun));
+        if ended.execute(&mut *writing).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        append(&mut writing, entry, digest).await?;
+        writing.commit().await?;
+        Ok(true)
+    }
+
+    fn is_shared(&self) -> bool {
+        dialect::IS_SHARED
     }
 
     async fn records(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>> {

@@ -10,8 +10,8 @@ use super::dialect::{Connection, Pool, Row, each};
 use super::signed;
 use crate::builds::without_nul;
 use crate::{
-    BuildBatch, BuildId, DOCUMENTS_PAGE_MAX, Error, ParkedDocument, ParkedHeads, Result, SetAside,
-    Subject,
+    BuildBatch, BuildId, DOCUMENTS_PAGE_MAX, Error, FailedEvent, ParkedDocument, ParkedHeads,
+    Result, Subject,
 };
 use quipu_model::{Position, Timestamp};
 
@@ -68,7 +68,7 @@ const PARKED_HEADS: &str = "SELECT \
          AS documents, \
      (SELECT min(position) FROM parked_events WHERE build = $1 AND is_stream = true) AS streams";
 
-from_row!(SetAside, |row| Ok(SetAside {
+from_row!(FailedEvent, |row| Ok(FailedEvent {
     subject: subject(row)?,
     position: Position(row.number("position")?),
     at: Timestamp(row.number("at")?),
@@ -103,7 +103,7 @@ struct Record<'a>(
 );
 
 impl<'a> Record<'a> {
-    fn new(event: &'a SetAside) -> Self {
+    fn new(event: &'a FailedEvent) -> Self {
         let (is_stream, subject) = parts(&event.subject);
         Record(
             is_stream,
@@ -144,7 +144,7 @@ pub fn place(after: Option<&(Subject, Position)>) -> (bool, Cow<'_, str>, i64) {
 
 /// Parks events, removes others that are no longer parked, and records skipped ones.
 pub async fn write(connection: &mut Connection, build: BuildId, batch: &BuildBatch) -> Result<()> {
-    let records = |of: &[SetAside]| array(&of.iter().map(Record::new).collect::<Vec<_>>());
+    let records = |of: &[FailedEvent]| array(&of.iter().map(Record::new).collect::<Vec<_>>());
     let unparked = batch.unparked.iter().map(|(subject, position)| {
         let (is_stream, subject) = parts(subject);
         (is_stream, subject, signed(position.0))
@@ -185,7 +185,7 @@ pub async fn parked(
     build: BuildId,
     after: Option<&(Subject, Position)>,
     limit: usize,
-) -> Result<Vec<SetAside>> {
+) -> Result<Vec<FailedEvent>> {
     page(pool, PARKED, build, after, limit).await
 }
 
@@ -195,7 +195,7 @@ pub async fn skipped(
     build: BuildId,
     after: Option<&(Subject, Position)>,
     limit: usize,
-) -> Result<Vec<SetAside>> {
+) -> Result<Vec<FailedEvent>> {
     page(pool, SKIPPED, build, after, limit).await
 }
 
@@ -217,7 +217,7 @@ async fn page(
     build: BuildId,
     after: Option<&(Subject, Position)>,
     limit: usize,
-) -> Result<Vec<SetAside>> {
+) -> Result<Vec<FailedEvent>> {
     let (is_stream, subject, position) = place(after);
     let page = sqlx::query_as(sql)
         .bind(signed(build.0))

@@ -9,9 +9,9 @@ use super::dialect::{Connection, Connections};
 use super::{builds, contents, documents, dropped, parked, retries, scans};
 use crate::builds::{self as rules, Roles};
 use crate::{
-    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent, Found, Kept,
-    LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan, SetAside, Steer,
-    StoredDocument, StoredProjection, Subject,
+    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent, FailedEvent,
+    Found, Kept, LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan,
+    Steer, StoredDocument, StoredProjection, Subject,
 };
 use quipu_model::{Digest, Position, Timestamp};
 
@@ -200,7 +200,7 @@ impl DocumentStore for Projections {
         build: BuildId,
         after: Option<&(Subject, Position)>,
         limit: usize,
-    ) -> Result<Vec<SetAside>> {
+    ) -> Result<Vec<FailedEvent>> {
         parked::parked(self.0.pool(), build, after, limit).await
     }
 
@@ -209,7 +209,7 @@ impl DocumentStore for Projections {
         build: BuildId,
         after: Option<&(Subject, Position)>,
         limit: usize,
-    ) -> Result<Vec<SetAside>> {
+    ) -> Result<Vec<FailedEvent>> {
         parked::skipped(self.0.pool(), build, after, limit).await
     }
 

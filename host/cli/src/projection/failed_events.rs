@@ -10,7 +10,7 @@ use crate::Client;
 use crate::events::PAGE;
 use crate::execute::one_lined;
 use crate::table::{Table, id, number, text, time};
-use quipu_api::SetAsideView;
+use quipu_api::FailedEventView;
 
 #[derive(Deserialize)]
 struct Page<'a> {
@@ -133,7 +133,7 @@ fn print(events: &[&RawValue], table: &mut Table, json: bool) -> Result<()> {
     Ok(out.flush()?)
 }
 
-fn row(event: SetAsideView) -> [String; 5] {
+fn row(event: FailedEventView) -> [String; 5] {
     let subject = match (event.document, event.stream) {
         (Some(key), _) => format!("document {key}"),
         (None, stream) => format!("stream {}", stream.unwrap_or_default()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quipu::model::{Position, Timestamp};
 use quipu::store::{
-    BuildBatch, BuildId, DocumentStore, DroppedEvent, Kept, ParkedFilter, Role, SetAside, Steer,
+    BuildBatch, BuildId, DocumentStore, DroppedEvent, FailedEvent, Kept, ParkedFilter, Role, Steer,
     Subject,
 };
 use quipu_tests::documents::{LONG, begin, claim, keep, moved};
@@ -33,8 +33,8 @@ fn of_stream(id: &str) -> Subject {
     Subject::Stream(Arc::from(id))
 }
 
-fn waiting(subject: Subject, position: u64) -> SetAside {
-    SetAside {
+fn waiting(subject: Subject, position: u64) -> FailedEvent {
+    FailedEvent {
         subject,
         position: Position(position),
         at: Timestamp(50),
@@ -44,21 +44,21 @@ fn waiting(subject: Subject, position: u64) -> SetAside {
     }
 }
 
-fn left_out(subject: Subject, position: u64) -> SetAside {
-    SetAside {
+fn left_out(subject: Subject, position: u64) -> FailedEvent {
+    FailedEvent {
         reason: Some("policy".into()),
         ..waiting(subject, position)
     }
 }
 
-fn park(parked: &[SetAside]) -> BuildBatch {
+fn park(parked: &[FailedEvent]) -> BuildBatch {
     BuildBatch {
         parked: parked.to_vec(),
         ..moved(1)
     }
 }
 
-fn skip(skipped: &[SetAside]) -> BuildBatch {
+fn skip(skipped: &[FailedEvent]) -> BuildBatch {
     BuildBatch {
         skipped: skipped.to_vec(),
         ..moved(1)
@@ -71,11 +71,11 @@ async fn owned(store: &dyn DocumentStore, name: &str) -> (BuildId, u64) {
     (build, claim(store, build).await.token)
 }
 
-async fn parked(store: &dyn DocumentStore, build: BuildId) -> Vec<SetAside> {
+async fn parked(store: &dyn DocumentStore, build: BuildId) -> Vec<FailedEvent> {
     store.parked(build, None, 1_000).await.unwrap()
 }
 
-async fn skipped(store: &dyn DocumentStore, build: BuildId) -> Vec<SetAside> {
+async fn skipped(store: &dyn DocumentStore, build: BuildId) -> Vec<FailedEvent> {
     store.skipped(build, None, 1_000).await.unwrap()
 }
 
@@ -95,7 +95,7 @@ fn subjects() -> [Subject; 7] {
 async fn parked_events_are_returned_as_they_were_stored(place: Place) {
     let store = place.open().await.documents;
     let (build, token) = owned(&*store, "a").await;
-    let one = SetAside {
+    let one = FailedEvent {
         at: Timestamp(1 << 50),
         error: Some("it \"failed\"\n\\ \u{1F600}".into()),
         attempts: u32::MAX,
@@ -106,13 +106,13 @@ async fn parked_events_are_returned_as_they_were_stored(place: Place) {
     assert_eq!(parked(&*store, build).await, [one.clone(), two.clone()]);
     assert!(skipped(&*store, build).await.is_empty());
     let reason = Some("an 'operator' \u{e9}".into());
-    let one = SetAside { reason, ..one };
+    let one = FailedEvent { reason, ..one };
     keep(&*store, build, token, &skip(&[one.clone(), two.clone()])).await;
     assert_eq!(skipped(&*store, build).await, [two, one]);
     let counts = store.counts(build).await.unwrap();
     assert_eq!((counts.parked, counts.skipped), (2, 2));
     // A guest may report any text.
-    let nul = SetAside {
+    let nul = FailedEvent {
         error: Some("a\0b".into()),
         ..waiting(of_document("nul"), 1)
     };
@@ -173,7 +173,7 @@ async fn a_parked_event_can_get_another_error(place: Place) {
     let (build, token) = owned(&*store, "a").await;
     let first = waiting(of_document("k"), 3);
     keep(&*store, build, token, &park(std::slice::from_ref(&first))).await;
-    let again = SetAside {
+    let again = FailedEvent {
         at: Timestamp(60),
         error: Some("another".into()),
         attempts: 2,
@@ -205,7 +205,7 @@ async fn an_event_can_be_unparked(place: Place) {
 async fn dropped_events_are_left_out_permanently(place: Place) {
     let store = place.open().await.documents;
     let (build, token) = owned(&*store, "a").await;
-    let failed = SetAside {
+    let failed = FailedEvent {
         error: Some("why".into()),
         attempts: 3,
         ..waiting(of_document("k"), 3)
@@ -231,7 +231,7 @@ async fn dropped_events_are_left_out_permanently(place: Place) {
     };
     assert_eq!(drop(Some(of_document("none"))).await, 0);
     assert_eq!(drop(Some(of_document("k"))).await, 2);
-    let dropped = |event: &SetAside| SetAside {
+    let dropped = |event: &FailedEvent| FailedEvent {
         at,
         reason: Some("it's of no use".into()),
         ..event.clone()
