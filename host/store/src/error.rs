@@ -3,7 +3,7 @@
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteError;
 
-use super::{postgres, sqlite};
+use super::{Loss, postgres, sqlite};
 
 /// Why a store did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -44,6 +44,9 @@ pub enum Error {
         /// The version that this program requires.
         known: i64,
     },
+    /// The server of the store does not have events that were acknowledged. Nothing was stored.
+    #[error("{0}")]
+    EventsLost(Loss),
     /// The store's address can't be understood.
     #[error("{0}")]
     Url(String),
@@ -58,9 +61,10 @@ pub enum Error {
 impl Error {
     /// Its stable code, as HTTP clients see it.
     pub fn code(&self) -> &'static str {
-        match self.is_lasting() {
-            true => "store-damaged",
-            false => "store-unavailable",
+        match self {
+            Self::EventsLost(_) => "events-lost",
+            _ if self.is_lasting() => "store-damaged",
+            _ => "store-unavailable",
         }
     }
 

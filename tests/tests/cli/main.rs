@@ -18,6 +18,7 @@ mod help;
 mod log;
 mod log_lines;
 mod logs;
+mod losses;
 mod policy;
 mod program;
 mod projections;
