@@ -35,13 +35,24 @@ pub enum Error {
     },
     /// The store was made by an older program.
     #[error(
-        "the store has schema version {found}, this program wants {known}: stop the hosts of \
-         the older program, then run `quipu migrate`"
+        "the store has schema version {found}, this program wants {known}: run `quipu migrate`, \
+         which says whether the hosts of the older program have to be stopped first"
     )]
     TooOld {
         /// The version of the store.
         found: i64,
         /// The version that this program requires.
+        known: i64,
+    },
+    /// Hosts use a store whose migration changes what they rely on. Nothing was changed.
+    #[error(
+        "hosts are connected to the store, and the migration from schema version {found} to \
+         {known} is not only additive: stop every host of the store, then run `quipu migrate`"
+    )]
+    HostsConnected {
+        /// The version of the store.
+        found: i64,
+        /// The version after the migration.
         known: i64,
     },
     /// The server of the store does not have events that were acknowledged. Nothing was stored.

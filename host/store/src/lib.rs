@@ -24,6 +24,7 @@ mod follow;
 mod inline;
 mod item;
 mod loss;
+mod migrations;
 mod page;
 mod parts;
 mod postgres;
@@ -76,6 +77,7 @@ pub use item::{
     Outcome, RunId, Write,
 };
 pub use loss::Loss;
+pub use migrations::is_additive;
 pub use page::{
     Direction, Filter, Head, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, PAGE_BYTES_MAX,
     STREAM_PAGE_MAX, StreamPage, Versions,

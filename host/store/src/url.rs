@@ -265,10 +265,11 @@ pub struct Migrated {
     pub to: i64,
 }
 
-/// Migrates a store to the schema version of this program, and creates it if it does not exist.
+/// Migrates a store to the schema version of this program, and creates it if it does not exist. Hosts
+/// on PostgreSQL may run meanwhile if every migration is additive.
 ///
 /// # Errors
-/// When it can't be opened, is in use by another host, or was made by a newer program.
+/// When it can't be opened, is in use by another host, or may not be used by this program.
 pub async fn migrate(url: &StoreUrl) -> Result<Migrated> {
     match url {
         StoreUrl::Sqlite(path) => sqlite::migrate(path).await,

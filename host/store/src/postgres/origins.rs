@@ -27,7 +27,7 @@ const SET: &str = "INSERT INTO meta (name, value) VALUES ('origin', convert_to($
      ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 const SKIP: &str = "SELECT last_position(), setval('positions', last_position() + $1)";
 
-type Tried<T> = std::result::Result<T, Failure>;
+type Tried<T> = Result<T, Failure>;
 
 /// The server and the timeline of a store.
 struct Origins {

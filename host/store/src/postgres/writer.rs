@@ -17,6 +17,7 @@ use super::loaded::LoadedHeads;
 use super::losses::Newest;
 use super::memory::Memory;
 use super::origins;
+use super::schema;
 use super::sent::Sent;
 use super::session::{Backend, Session, Settings};
 use super::wakes::Told;
@@ -32,9 +33,10 @@ const CONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// How long an attempt to connect lasts at least before it is given up.
 const CONNECT_MIN: Duration = Duration::from_secs(10);
 
-/// Whether the server is read-only, and whether another host has found that events are lost.
+/// Whether the server is read-only, and whether events were found lost or the store was migrated so
+/// that earlier programs may not write.
 const CHECK: &str = "SELECT current_setting('transaction_read_only') = 'on', \
-    EXISTS (SELECT FROM meta WHERE name = 'lost')";
+    EXISTS (SELECT FROM meta WHERE name = 'lost' OR (name = 'writers_from' AND value > int8send($1)))";
 
 /// Why a connection is given up.
 const SILENT: &str = "the server does not answer: it can't be reached, or it waits for a \
@@ -185,6 +187,7 @@ impl Writer {
             (self.suspect, self.confirming) = (None, None);
             let namespace = self.settings.namespace;
             import::follow(&mut session.connection, namespace).await?;
+            schema::check_still(&mut session.connection).await?;
             origins::check(&mut session.connection, namespace).await?;
             let newest = &self.newest;
             newest.check(&mut session.connection, namespace).await?;
@@ -293,7 +296,8 @@ impl EventWriter for Writer {
         let Some(session) = &mut self.session else {
             return Err(Error::Unavailable("no connection".to_owned()));
         };
-        let asking = sqlx::query(CHECK).fetch_one(&mut session.connection);
+        let asking = sqlx::query(CHECK).bind(schema::newest());
+        let asking = asking.fetch_one(&mut session.connection);
         let failure = match tokio::time::timeout(CHECKED_IN, asking).await {
             Ok(Ok(row)) => match (row.cell::<bool>(0)?, row.cell::<bool>(1)?) {
                 (false, false) => return Ok(()),
