@@ -17,6 +17,7 @@ mod replay;
 mod segment;
 mod ship;
 mod shipper;
+mod spool;
 mod until;
 
 pub use drill::Drill;
