@@ -6,6 +6,7 @@ mod access;
 mod administration;
 mod asking;
 mod author;
+mod bases;
 mod changing_events;
 mod clients;
 mod configuration;
