@@ -13,7 +13,7 @@ use quipu::access;
 use quipu::model::{SystemClock, Timestamp};
 use quipu::store::{self, AuditEntry, Loss, StoreUrl};
 
-/// Accept that a server lost acknowledged events, so that hosts write to the store
+/// Accept that acknowledged events are lost, so that hosts write
 ///
 /// After the promotion of a standby that lacks acknowledged events, no host writes. This command
 /// prints which positions are missing, records the reason in the audit, and lets hosts that are

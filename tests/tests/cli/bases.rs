@@ -54,7 +54,9 @@ fn names(dir: &Path) -> Vec<String> {
 /// The files that the manifest lists.
 fn listed(dir: &Path) -> Vec<String> {
     let segments = segments(dir);
-    let files = segments.iter().map(|it| it["file"].as_str().unwrap().to_owned());
+    let files = segments
+        .iter()
+        .map(|it| it["file"].as_str().unwrap().to_owned());
     let mut files: Vec<_> = files.collect();
     files.sort();
     files
@@ -64,7 +66,8 @@ fn listed(dir: &Path) -> Vec<String> {
 fn base(dir: &Path) -> u64 {
     let segments = segments(dir);
     let mut base = segments.iter().filter(|it| it["plain_bytes"].is_u64());
-    base.next_back().map_or(0, |it| it["last"].as_u64().unwrap())
+    base.next_back()
+        .map_or(0, |it| it["last"].as_u64().unwrap())
 }
 
 /// The export of what a folder leads to.
@@ -88,7 +91,10 @@ fn every_position_after_the_base_is_recovered_as_before() {
     assert!(base > 0);
     assert_eq!(told["base"], base);
     assert_eq!(names(&dir), listed(&dir));
-    let plain = listed(&dir).iter().filter(|it| !it.ends_with(".gz")).count();
+    let plain = listed(&dir)
+        .iter()
+        .filter(|it| !it.ends_with(".gz"))
+        .count();
     assert_eq!(plain, 2);
 
     let export = host.run(&["export"]).ok();
@@ -122,8 +128,10 @@ fn an_interruption_before_and_after_the_manifest_loses_nothing() {
     ship(&host, &dir, &["--keep", "1"]).ok();
     copy(&dir, &after);
     let export = host.run(&["export"]).ok();
-    for (files, manifest) in [(&after, &before), (&before, &after)] {
+    for (number, (files, from)) in [(&after, &before), (&before, &after)].iter().enumerate() {
         // The files of both, and one of the manifests.
+        let manifest = &host.path(&format!("both-{number}"));
+        copy(from, manifest);
         for name in names(files) {
             fs::copy(files.join(&name), manifest.join(&name)).unwrap();
         }
@@ -166,6 +174,7 @@ fn a_kill_at_any_time_loses_nothing_that_was_shipped() {
         // Each start writes a base at its first look.
         let mut shipping = Shipping::start_with(&host, &dir, &["--keep", "1"]);
         for _ in 0..random.random_range(0..4) {
+            pay(&host, "account-1");
             shipped = shipping.until(0);
         }
         shipping.kill();

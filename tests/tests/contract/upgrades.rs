@@ -145,13 +145,19 @@ fn each_migration_is_additive_or_excludes_earlier_programs() {
             let statements = statements(&sql);
             if !store::is_additive(number) {
                 let writers = statements.iter().any(|it| it.contains("'writers_from'"));
-                assert!(writers || number < 13, "{database}/{name} sets writers_from");
+                assert!(
+                    writers || number < 13,
+                    "{database}/{name} sets writers_from"
+                );
                 continue;
             }
             checked += 1;
             let mut tables = BTreeSet::new();
             for statement in &statements {
-                assert!(adds(statement, &mut tables), "{database}/{name}: {statement}");
+                assert!(
+                    adds(statement, &mut tables),
+                    "{database}/{name}: {statement}"
+                );
             }
         }
     }

@@ -52,7 +52,9 @@ impl FromStr for Keep {
             "w" => 7 * 86_400,
             _ => return Err(expected.to_owned()),
         };
-        let seconds = number.checked_mul(unit).filter(|it| (1..=AGE_MAX).contains(it));
+        let seconds = number
+            .checked_mul(unit)
+            .filter(|it| (1..=AGE_MAX).contains(it));
         let seconds = seconds.ok_or("expected an age from 1s to 5200w")?;
         Ok(Self::Age(SignedDuration::from_secs(seconds)))
     }
@@ -207,7 +209,17 @@ mod tests {
         assert_eq!("3".parse(), Ok(Keep::Segments(3)));
         assert_eq!("30d".parse(), Ok(days(30)));
         assert_eq!("8w".parse(), Ok(days(56)));
-        for wrong in ["", "0", "-1", "0d", "d", "1y", "1.5d", "5300w", "9999999999999999999w"] {
+        for wrong in [
+            "",
+            "0",
+            "-1",
+            "0d",
+            "d",
+            "1y",
+            "1.5d",
+            "5300w",
+            "9999999999999999999w",
+        ] {
             assert!(wrong.parse::<Keep>().is_err(), "{wrong}");
         }
     }

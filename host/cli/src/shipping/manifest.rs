@@ -96,7 +96,9 @@ impl Manifest {
             let found = manifest.format;
             bail!("{shown}: the manifest has format {found}, this program reads {FORMAT_BASE}");
         }
-        if manifest.digest != digest(manifest.format, &manifest.segments)? || manifest.text()? != text {
+        if manifest.digest != digest(manifest.format, &manifest.segments)?
+            || manifest.text()? != text
+        {
             bail!("{shown}: the manifest was changed: it does not have its digest");
         }
         manifest.check().with_context(|| shown.to_string())?;
@@ -112,7 +114,10 @@ impl Manifest {
         }
         let rest = self.segments.get(base..).unwrap_or_default();
         if let Some(entry) = rest.iter().find(|it| it.plain_bytes.is_some()) {
-            bail!("the manifest was changed: {} is not at the beginning", entry.file);
+            bail!(
+                "the manifest was changed: {} is not at the beginning",
+                entry.file
+            );
         }
         for entry in &self.segments {
             let file = &entry.file;
@@ -146,7 +151,10 @@ impl Manifest {
 
     /// The number of segments at the beginning that are the base.
     pub fn base_segments(&self) -> usize {
-        let base = self.segments.iter().take_while(|it| it.plain_bytes.is_some());
+        let base = self
+            .segments
+            .iter()
+            .take_while(|it| it.plain_bytes.is_some());
         base.count()
     }
 

@@ -80,9 +80,7 @@ impl Marks {
     pub fn anchor(&mut self, line: &Line<'_>, text: Lone) -> Result<()> {
         let AnchorData { before } = line.data()?;
         let marked = self.streams.entry(line.subject()?.to_owned()).or_default();
-        marked
-            .anchors
-            .push((line.time()?.to_owned(), before, text));
+        marked.anchors.push((line.time()?.to_owned(), before, text));
         Ok(())
     }
 

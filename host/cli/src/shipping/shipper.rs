@@ -12,7 +12,9 @@ use super::archive::{self, Archive};
 use super::base::{Folding, Keep};
 use super::host::{Incoming, cut_off};
 use super::line::{Commit, Kind, Line, Shared};
-use super::manifest::{self, COMPRESSED, EXTENSION, Entry, Manifest, stem, sync_folder, write_durably};
+use super::manifest::{
+    self, COMPRESSED, EXTENSION, Entry, Manifest, stem, sync_folder, write_durably,
+};
 use super::segment::{self, Tally};
 use quipu::model::Digest;
 

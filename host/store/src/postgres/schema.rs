@@ -144,7 +144,9 @@ pub async fn migrate(connection: &mut Connection, schema: &str) -> Result<Migrat
         .run_direct(None, connection.driver(), false)
         .await
         .map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(error),
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                failed(error)
+            }
             other => Error::Damaged(format!("migrations: {other}")),
         })?;
     Ok(Migrated { from, to: known })
