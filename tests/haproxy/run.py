@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Rolling restarts of two hosts behind HAProxy, under load, with clients that never retry.
 
-    python3 tests/haproxy/run.py --quipu target/debug/quipu [--restarts 20] [--clients 8]
+    python3 tests/haproxy/run.py --quipu target/debug/quipu [--restarts 20] [--clients 8] [--upgrade] [--from PROGRAM]
 
 Needs the Debian packages `haproxy` and `postgresql`. The hosts share a store in a PostgreSQL server
 of their own. Each client keeps one connection to HAProxy and sends appends and reads. One host after the
 other gets SIGTERM and is started again. No request may fail, and each append is stored once.
+
+With --upgrade, the store gets an additive migration of a later version halfway, while both hosts run. With --from, the
+hosts are first started with another program, so each restart replaces it.
 """
 
 import argparse
@@ -24,6 +27,14 @@ import time
 from pathlib import Path
 
 READY_S_MAX = 60
+# What an additive migration of a later program does.
+ADDITIVE = """
+SET search_path TO bank;
+ALTER TABLE events ADD COLUMN later bytea;
+CREATE TABLE later (later_id bigint PRIMARY KEY);
+INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+    VALUES (9998, 'later', TRUE, '\\x00', 0);
+"""
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 HAPROXY = """
@@ -96,6 +107,9 @@ class Postgres:
         done = subprocess.run(command, user=self.user, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             sys.exit(f"{program}: {done.stderr}")
+
+    def execute(self, sql: str) -> None:
+        self.run("psql", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--command", sql, self.url)
 
     def stop(self) -> None:
         self.run("pg_ctl", "--pgdata", self.data, "--mode", "immediate", "stop")
@@ -197,6 +211,8 @@ def main() -> None:
     parser.add_argument("--quipu", required=True)
     parser.add_argument("--restarts", type=int, default=20)
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--upgrade", action="store_true")
+    parser.add_argument("--from", dest="earlier")
     arguments = parser.parse_args()
     if not shutil.which("haproxy", path="/usr/sbin:/usr/bin"):
         sys.exit("haproxy is missing: apt-get install haproxy")
@@ -206,7 +222,7 @@ def main() -> None:
     hosts, proxy, clients = [], None, []
     try:
         store = f"{postgres.url}?schema=bank"
-        hosts = [Host(arguments.quipu, folder, store, name) for name in ("one", "two")]
+        hosts = [Host(arguments.earlier or arguments.quipu, folder, store, name) for name in ("one", "two")]
         port = free_port()
         config = folder / "haproxy.cfg"
         stats = folder / "stats"
@@ -221,8 +237,12 @@ def main() -> None:
             client.start()
         for number in range(arguments.restarts):
             before = sum(client.appended for client in clients)
+            if arguments.upgrade and number == arguments.restarts // 2:
+                postgres.execute(ADDITIVE)
+                print("migrated", flush=True)
             host = hosts[number % 2]
             host.stop()
+            host.program = arguments.quipu
             host.start()
             until_up(stats)
             while sum(client.appended for client in clients) < before + 10 and not any(c.failures for c in clients):

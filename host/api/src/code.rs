@@ -91,6 +91,7 @@ codes! {
     NotReady "not-ready" 503 "a part of the host does not work";
     Overloaded "overloaded" 503 "too much is in flight";
     StoreUnavailable "store-unavailable" 503 "the store is not available";
+    EventsLost "events-lost" 503 "the store has lost acknowledged events";
     StoreDamaged "store-damaged" 500 "the store holds what can't be read";
     Timeout "timeout" 504 "the request took too long";
     NotFresh "not-fresh" 504 "the projection is not as fresh as asked for";

@@ -49,6 +49,9 @@ impl From<store::Error> for Box<Problem> {
         if error.is_lasting() {
             return Box::new(Problem::new(Code::StoreDamaged, error.to_string()));
         }
+        if let store::Error::EventsLost(_) = error {
+            return Box::new(Problem::new(Code::EventsLost, error.to_string()));
+        }
         let what = match &error {
             store::Error::Full(_) => "the disk of the store is full; free space, then",
             _ => "the store failed;",

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use quipu::app::{Check, STORE_READER, STORE_WRITER};
 use quipu::projection;
+use quipu::store::Loss;
 
 use crate::{ProjectionView, choices};
 
@@ -70,9 +71,35 @@ pub struct Status {
     pub subscriptions: u64,
     /// Snapshots.
     pub snapshots: SnapshotCounts,
+    /// Acknowledged events that the store does not have any more, as far as this host knows; absent
+    /// while nothing is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<LostEvents>,
     /// Short status of the store's projections.
     #[serde(default)]
     pub projections: Vec<ProjectionState>,
+}
+
+/// Acknowledged events that a promoted standby lacks.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LostEvents {
+    /// The first position with a lost event.
+    pub from: u64,
+    /// The last position with a lost event that a host knows.
+    pub to: u64,
+    /// What an operator has to do.
+    pub text: String,
+}
+
+impl LostEvents {
+    /// The view of a loss.
+    pub fn of(loss: &Loss) -> Self {
+        Self {
+            from: loss.from,
+            to: loss.to,
+            text: loss.to_string(),
+        }
+    }
 }
 
 /// Short status of a projection.

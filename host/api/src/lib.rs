@@ -45,7 +45,7 @@ pub use acknowledgements::{AcknowledgementList, AcknowledgementView};
 pub use code::Code;
 pub use definitions::{DefinitionView, IndexView, SourceEventView, SourceView};
 pub use deployments::{DeploymentList, DeploymentView, MemberView, SettingsView, SummaryView};
-pub use health::{CheckView, ProjectionState, SnapshotCounts, Status};
+pub use health::{CheckView, LostEvents, ProjectionState, SnapshotCounts, Status};
 pub use import::ImportView;
 pub use lanes::Lanes;
 pub use line_answer::LineAnswer;

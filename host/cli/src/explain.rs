@@ -34,6 +34,7 @@ pages! {
     "document-not-found"
     "duplicate-in-append"
     "event-not-found"
+    "events-lost"
     "finding-not-acknowledged"
     "forbidden"
     "guest-fault"

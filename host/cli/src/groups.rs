@@ -68,6 +68,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "recover",
             "drill",
             "migrate",
+            "accept-loss",
         ],
     ),
 ];

@@ -4,6 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod accept_loss;
 mod access;
 mod append;
 mod author;
@@ -156,6 +157,7 @@ enum Command {
     Recover(shipping::Recover),
     Drill(shipping::Drill),
     Migrate(migrate::Migrate),
+    AcceptLoss(accept_loss::AcceptLoss),
     Bench(bench::Bench),
     #[command(name = Compiler::ARGUMENT, hide = true)]
     CompileComponent(compile::CompileComponent),
@@ -328,6 +330,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Recover(recover) => recover.run().await,
         Command::Drill(drill) => drill.run().await,
         Command::Migrate(migrate) => migrate.run().await,
+        Command::AcceptLoss(accept) => accept.run().await,
         Command::Bench(bench) => bench.run().await,
         Command::CompileComponent(compile) => compile.run(),
     }

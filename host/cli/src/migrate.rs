@@ -12,7 +12,9 @@ use quipu::store::{self, Proving, StoreUrl};
 
 /// Bring a store to the schema version of this program
 ///
-/// No host may have the store open. A store that does not exist is created.
+/// A store that does not exist is created. Hosts on PostgreSQL may run meanwhile if only tables and
+/// columns are added; otherwise the command is refused until they are stopped. A host has a SQLite
+/// file for itself.
 ///
 /// With --prove, it also adds digests to commits that have none, because they are older than digests
 /// or were imported without. A run that was interrupted can be repeated.

@@ -5,7 +5,7 @@ use clap::Args;
 use reqwest::Method;
 
 use super::execute::one_lined;
-use super::table::{Table, grouped, id, number, word};
+use super::table::{Table, grouped, id, number, printable, word};
 use super::{Client, Connection};
 use quipu_api::Status as HostStatus;
 
@@ -49,6 +49,9 @@ impl Status {
             table.row([format!("snapshots ignored: {reason}"), grouped(count)]);
         }
         table.write(&mut out)?;
+        if let Some(lost) = status.lost {
+            writeln!(out, "\n{}", printable(&lost.text))?;
+        }
         if status.projections.is_empty() {
             return Ok(());
         }

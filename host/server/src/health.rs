@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 use super::failure::{Failure, Result};
 use super::params::Params;
 use super::{App, answer, draining};
+use quipu::app::STORE_WRITER;
 use quipu::projection;
-use quipu_api::{CheckView, Code, Problem, ProjectionState, SnapshotCounts, Status};
+use quipu_api::{CheckView, Code, LostEvents, Problem, ProjectionState, SnapshotCounts, Status};
 
 /// Whether the host is alive.
 #[derive(Serialize, ToSchema)]
@@ -58,7 +59,14 @@ pub async fn ready(State(app): State<App>) -> Result<Response> {
     draining::check(&app)?;
     // The active modules were loaded before the server began to listen.
     let readiness = app.host.readiness(READY_WAIT).await;
-    let checks: Vec<_> = readiness.checks.iter().map(CheckView::of).collect();
+    let mut checks: Vec<_> = readiness.checks.iter().map(CheckView::of).collect();
+    // Its text has no details of the database.
+    if let Some(loss) = app.host.lost()
+        && let Some(writer) = checks.iter_mut().find(|it| it.name == STORE_WRITER)
+        && !writer.is_ready
+    {
+        writer.fault = Some(loss.to_string());
+    }
     for check in &readiness.checks {
         if let Some(fault) = &check.fault {
             tracing::warn!(name = %check.name, %fault, "not ready");
@@ -114,6 +122,7 @@ pub async fn status(State(app): State<App>, _: Params<()>) -> Result<Response> {
             ignored: ignored.map(|(why, n)| (why.to_owned(), n)).collect(),
             near_length: counts.near_length,
         },
+        lost: host.lost().as_ref().map(LostEvents::of),
         projections: projections.iter().map(ProjectionState::of).collect(),
     };
     answer::json(StatusCode::OK, &status)

@@ -3,7 +3,7 @@
 use super::Host;
 use crate::model::Position;
 use crate::projection::{self, Lag};
-use crate::store::{CHECKPOINTS_PAGE_MAX, Checkpoint};
+use crate::store::{CHECKPOINTS_PAGE_MAX, Checkpoint, Loss};
 use crate::subscribe;
 
 /// Figures of the store at one moment. They are the same on every host of the store.
@@ -13,6 +13,8 @@ pub struct Figures {
     pub log_head: Position,
     /// Bytes that the store takes; none if it does not say.
     pub store_bytes: Option<u64>,
+    /// The acknowledged events that the store does not have any more, as far as this host knows.
+    pub lost: Option<Loss>,
     /// The projections, by name.
     pub projections: Vec<Lag>,
     /// Named subscriptions, those with the largest lag first.
@@ -31,6 +33,11 @@ pub struct SubscriptionLag {
 }
 
 impl Host {
+    /// Returns which acknowledged events the store does not have any more, as far as this host knows.
+    pub fn lost(&self) -> Option<Loss> {
+        self.tenant.reader.lost()
+    }
+
     /// Reads figures of the store. It reads a few rows of each projection, and at most 1,000 named
     /// subscriptions.
     ///
@@ -54,6 +61,7 @@ impl Host {
         Ok(Figures {
             log_head,
             store_bytes: reader.bytes().await?,
+            lost: reader.lost(),
             projections: self.tenant.projections.lags().await?,
             subscriptions,
         })

@@ -181,7 +181,7 @@ pub fn outcome(answer: &Result<Executed, Error>) -> Outcome {
         "wrong-expected-version" | "conflict" => Outcome::Conflict,
         "guest-fault" | "projection-failing" => Outcome::Fault,
         "overloaded" => Outcome::Overloaded,
-        "store-unavailable" | "store-damaged" => Outcome::Failed,
+        "store-unavailable" | "store-damaged" | "events-lost" => Outcome::Failed,
         _ => Outcome::Refused,
     }
 }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use super::commit_digest::CommitHasher;
 use super::digests::{DigestMarks, DigestStore, LogRow, RowCommit};
 use super::{
-    Direction, Error, EventReader, Filter, Head, LOG_PAGE_MAX, LoadPage, LogPage, Result,
+    Direction, Error, EventReader, Filter, Head, LOG_PAGE_MAX, LoadPage, LogPage, Loss, Result,
     StoredPage, StreamFilter, StreamPage, StreamsPage,
 };
 use quipu_model::{Digest, Position, RecordedEvent, StreamId, Version};
@@ -261,6 +261,10 @@ impl EventReader for CheckedReader {
 
     async fn bytes(&self) -> Result<Option<u64>> {
         self.reader.bytes().await
+    }
+
+    fn lost(&self) -> Option<Loss> {
+        self.reader.lost()
     }
 
     async fn streams(

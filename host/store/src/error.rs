@@ -3,7 +3,7 @@
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteError;
 
-use super::{postgres, sqlite};
+use super::{Loss, postgres, sqlite};
 
 /// Why a store did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -35,8 +35,8 @@ pub enum Error {
     },
     /// The store was made by an older program.
     #[error(
-        "the store has schema version {found}, this program wants {known}: stop the hosts of \
-         the older program, then run `quipu migrate`"
+        "the store has schema version {found}, this program wants {known}: run `quipu migrate`, \
+         which says whether the hosts of the older program have to be stopped first"
     )]
     TooOld {
         /// The version of the store.
@@ -44,6 +44,20 @@ pub enum Error {
         /// The version that this program requires.
         known: i64,
     },
+    /// Hosts use a store whose migration changes what they rely on. Nothing was changed.
+    #[error(
+        "hosts are connected to the store, and the migration from schema version {found} to \
+         {known} is not only additive: stop every host of the store, then run `quipu migrate`"
+    )]
+    HostsConnected {
+        /// The version of the store.
+        found: i64,
+        /// The version after the migration.
+        known: i64,
+    },
+    /// The server of the store does not have events that were acknowledged. Nothing was stored.
+    #[error("{0}")]
+    EventsLost(Loss),
     /// The store's address can't be understood.
     #[error("{0}")]
     Url(String),
@@ -58,9 +72,10 @@ pub enum Error {
 impl Error {
     /// Its stable code, as HTTP clients see it.
     pub fn code(&self) -> &'static str {
-        match self.is_lasting() {
-            true => "store-damaged",
-            false => "store-unavailable",
+        match self {
+            Self::EventsLost(_) => "events-lost",
+            _ if self.is_lasting() => "store-damaged",
+            _ => "store-unavailable",
         }
     }
 

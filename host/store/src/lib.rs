@@ -23,6 +23,8 @@ mod error;
 mod follow;
 mod inline;
 mod item;
+mod loss;
+mod migrations;
 mod page;
 mod parts;
 mod postgres;
@@ -75,6 +77,8 @@ pub use item::{
     Activation, Appended, Change, Check, Commit, Decided, Item, KnownCommit, KnownEvent, Mark,
     Outcome, RunId, Write,
 };
+pub use loss::Loss;
+pub use migrations::is_additive;
 pub use page::{
     Direction, Filter, Head, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, PAGE_BYTES_MAX,
     STREAM_PAGE_MAX, StreamPage, Versions,
@@ -92,8 +96,8 @@ pub use streams::{ArchivedStreams, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, S
 pub use tenants::{StoredTenant, TENANTS_MAX, TenantStore};
 pub use types::{TypeStore, TypeUse};
 pub use url::{
-    Backup, Migrated, StoreUrl, backup, finish_recovering, is_there, migrate, open, open_bytes,
-    open_reading, open_recovering,
+    Backup, Migrated, StoreUrl, accept_loss, backup, finish_recovering, is_there, lost, migrate,
+    open, open_bytes, open_reading, open_recovering,
 };
 pub use wake::Wakes;
 
@@ -142,6 +146,12 @@ pub trait EventReader: Send + Sync {
     /// Returns how many bytes the store takes; none if it does not know.
     async fn bytes(&self) -> Result<Option<u64>> {
         Ok(None)
+    }
+
+    /// Returns which acknowledged events the store does not have any more, as far as this host
+    /// knows.
+    fn lost(&self) -> Option<Loss> {
+        None
     }
 
     /// Returns up to `limit` streams, at most [`STREAMS_PAGE_MAX`], in the order of the bytes of

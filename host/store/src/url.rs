@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{Error, Result, Source, Store, StoredBytes, postgres, sqlite};
+use super::{Error, Loss, Result, Source, Store, StoredBytes, postgres, sqlite};
 
 /// The address of a store: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME` or
 /// `memory:`.
@@ -123,6 +123,36 @@ pub async fn finish_recovering(url: &StoreUrl) -> Result<()> {
     }
 }
 
+/// Returns which acknowledged events hosts have found missing in a store; none while nothing is
+/// missing, or after the loss was accepted.
+///
+/// # Errors
+/// When the server does not answer, or the store is not in PostgreSQL.
+pub async fn lost(url: &StoreUrl) -> Result<Option<Loss>> {
+    match url {
+        StoreUrl::Postgres(url) => postgres::lost(url).await,
+        StoreUrl::Sqlite(_) | StoreUrl::Memory => Err(loses_nothing()),
+    }
+}
+
+/// Accepts a loss, as [`lost`] returned it. Hosts that are started afterwards write to the store, at
+/// positions after the lost ones. Returns false, and changes nothing, when something else is missing
+/// by now.
+///
+/// # Errors
+/// As [`lost`].
+pub async fn accept_loss(url: &StoreUrl, loss: &Loss) -> Result<bool> {
+    match url {
+        StoreUrl::Postgres(url) => postgres::accept_loss(url, loss).await,
+        StoreUrl::Sqlite(_) | StoreUrl::Memory => Err(loses_nothing()),
+    }
+}
+
+fn loses_nothing() -> Error {
+    let why = "only a store in PostgreSQL can lose acknowledged events to a standby";
+    Error::Url(why.to_owned())
+}
+
 fn not_postgres() -> Error {
     let why = "only a store in PostgreSQL is marked; a SQLite file gets its name at the end";
     Error::Url(why.to_owned())
@@ -235,10 +265,11 @@ pub struct Migrated {
     pub to: i64,
 }
 
-/// Migrates a store to the schema version of this program, and creates it if it does not exist.
+/// Migrates a store to the schema version of this program, and creates it if it does not exist. Hosts
+/// on PostgreSQL may run meanwhile if every migration is additive.
 ///
 /// # Errors
-/// When it can't be opened, is in use by another host, or was made by a newer program.
+/// When it can't be opened, is in use by another host, or may not be used by this program.
 pub async fn migrate(url: &StoreUrl) -> Result<Migrated> {
     match url {
         StoreUrl::Sqlite(path) => sqlite::migrate(path).await,

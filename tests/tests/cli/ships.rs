@@ -84,8 +84,12 @@ pub struct Shipping {
 
 impl Shipping {
     pub fn start(host: &Served, dir: &Path) -> Self {
+        Self::start_with(host, dir, &[])
+    }
+
+    pub fn start_with(host: &Served, dir: &Path, more: &[&str]) -> Self {
         let dir = text(dir);
-        let args = [
+        let mut args = vec![
             "ship",
             &dir,
             "--every",
@@ -94,6 +98,7 @@ impl Shipping {
             "20000",
             "--json",
         ];
+        args.extend(more);
         let mut command = quipu(&args);
         command.env("QUIPU_URL", &host.url).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -101,14 +106,15 @@ impl Shipping {
         Self { child, out }
     }
 
-    /// Waits until a position was shipped.
-    pub fn until(&mut self, position: u64) {
+    /// Waits until a position was shipped. Returns what was shipped.
+    pub fn until(&mut self, position: u64) -> u64 {
         loop {
             let mut line = String::new();
             self.out.read_line(&mut line).unwrap();
             let told: Value = serde_json::from_str(&line).expect("it goes on");
-            if told["position"].as_u64().unwrap() >= position {
-                return;
+            let shipped = told["position"].as_u64().unwrap();
+            if shipped >= position {
+                return shipped;
             }
         }
     }

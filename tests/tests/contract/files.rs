@@ -150,6 +150,8 @@ async fn a_newer_schema_is_refused(place: Place) {
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
         VALUES (9999, 'newer', 1, x'00', 0)";
     sqlx::query(newer).execute(&mut connection).await.unwrap();
+    let from = "UPDATE meta SET value = x'000000000000270F' WHERE name = 'writers_from'";
+    sqlx::query(from).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let error = why(&place).await;
     assert!(

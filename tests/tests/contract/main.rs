@@ -42,4 +42,5 @@ mod truncation_marks;
 mod turns;
 mod type_counts;
 mod unfit;
+mod upgrades;
 mod waiting;

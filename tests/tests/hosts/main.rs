@@ -10,6 +10,7 @@ mod failover;
 mod horizon;
 mod inline;
 mod late;
+mod lost;
 mod lost_answers;
 mod outages;
 mod plans;

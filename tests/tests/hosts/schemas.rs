@@ -5,22 +5,25 @@ use std::time::Duration;
 use quipu::model::{Body, Digest, Timestamp, Version};
 use quipu::store::{self, Direction, Error, Filter, Outcome, StoreUrl, StoredSnapshot};
 use quipu_tests::postgres::server;
-use quipu_tests::{Place, build, log};
+use quipu_tests::{PATIENCE, Place, build, log};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{AssertSqlSafe, SqlSafeStr};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
 
-const VERSION_2: [(i64, &str, &str); 2] = [
-    (
-        1,
-        "store",
-        include_str!("../../../migrations/postgres/0001_store.sql"),
-    ),
-    (
-        2,
-        "checkpoints",
-        include_str!("../../../migrations/postgres/0002_checkpoints.sql"),
-    ),
-];
+/// The migrations up to a version, with their numbers and names.
+fn migrations(until: i64) -> Vec<(i64, String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/postgres");
+    let files = std::fs::read_dir(folder).unwrap();
+    let migrations = files.map(|file| {
+        let path = file.unwrap().path();
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        let (number, name) = stem.split_once('_').unwrap();
+        let sql = std::fs::read_to_string(&path).unwrap();
+        (number.parse().unwrap(), name.to_owned(), sql)
+    });
+    let mut migrations: Vec<_> = migrations.filter(|(number, ..)| *number <= until).collect();
+    migrations.sort();
+    migrations
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hosts_that_start_at_the_same_time_create_one_store() {
@@ -34,22 +37,28 @@ async fn hosts_that_start_at_the_same_time_create_one_store() {
     assert!(secrets.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
-/// Creates a schema as programs before version 3 did, and fills it.
-async fn at_version_2(place: &Place) {
+/// Creates a schema as programs of an earlier version did.
+async fn at_version(version: i64, place: &Place) -> PgConnection {
     let schema = place.url().rsplit_once("schema=").unwrap().1;
     let mut connection = server().connect().await;
     let sql = AssertSqlSafe(format!(
         "CREATE SCHEMA {schema}; SET search_path TO {schema}"
     ));
     sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
-    let migrations = VERSION_2.iter().map(|(number, name, sql)| {
-        let sql = sql.into_sql_str();
-        Migration::new(*number, (*name).into(), MigrationType::Simple, sql, false)
+    let migrations = migrations(version).into_iter().map(|(number, name, sql)| {
+        let sql = AssertSqlSafe(sql).into_sql_str();
+        Migration::new(number, name.into(), MigrationType::Simple, sql, false)
     });
     Migrator::with_migrations(migrations.collect())
         .run_direct(None, &mut connection, false)
         .await
         .unwrap();
+    connection
+}
+
+/// Creates a schema as programs before version 3 did, and fills it.
+async fn at_version_2(place: &Place) {
+    let mut connection = at_version(2, place).await;
     sqlx::raw_sql(
         "INSERT INTO streams (name, version, recorded_at, archived_at) \
              VALUES ('note-1', 2, 6, NULL), ('note-2', 1, 7, 8); \
@@ -149,7 +158,10 @@ async fn a_newer_schema_is_refused() {
     let place = Place::postgres();
     place.host().await.shutdown().await.unwrap();
     place
-        .tamper("UPDATE _sqlx_migrations SET version = 99 WHERE version = 3")
+        .tamper(
+            "UPDATE _sqlx_migrations SET version = 99 WHERE version = 3; \
+             UPDATE meta SET value = int8send(99) WHERE name = 'writers_from'",
+        )
         .await;
     let error = place.try_open().await.err().unwrap();
     assert!(matches!(error, Error::TooNew { found: 99, .. }), "{error}");
@@ -158,6 +170,51 @@ async fn a_newer_schema_is_refused() {
         store::migrate(&url).await,
         Err(Error::TooNew { .. })
     ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_an_additive_migration_is_possible_while_hosts_are_connected() {
+    const HOST: &str = "SELECT pg_advisory_lock_shared((SELECT oid::bigint % 524288 \
+        FROM pg_namespace WHERE nspname = current_schema())::int, 2)";
+    for (version, is_online) in [(12, false), (13, true)] {
+        let place = Place::postgres();
+        // As a connected host of that version.
+        let mut host = at_version(version, &place).await;
+        host.execute(HOST).await.unwrap();
+        let url: StoreUrl = place.url().parse().unwrap();
+        let migrated = store::migrate(&url).await;
+        if is_online {
+            assert_eq!(migrated.unwrap().from, version);
+            continue;
+        }
+        let error = migrated.unwrap_err();
+        assert!(
+            matches!(error, Error::HostsConnected { found: 12, .. }),
+            "{error}"
+        );
+        host.close().await.unwrap();
+        let migrating = async {
+            // The server notices a little later that the host is gone.
+            while store::migrate(&url).await.is_err() {}
+        };
+        tokio::time::timeout(PATIENCE, migrating).await.unwrap();
+        place.open().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_holds_off_a_migration_that_is_not_additive() {
+    let place = Place::postgres();
+    let host = place.host().await;
+    let stream = build::stream("note-1");
+    host.append(&stream, build::append(build::events(1)))
+        .await
+        .unwrap();
+    let count = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 \
+        AND objid::bigint = 2 AND classid::bigint = (SELECT oid::bigint % 524288 \
+        FROM pg_namespace WHERE nspname = current_schema())";
+    assert_eq!(place.number(count).await, 1);
+    host.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

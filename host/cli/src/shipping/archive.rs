@@ -101,11 +101,23 @@ impl Archive {
             let last = self.manifest.last();
             bail!("position {position} was not shipped: the last one is {last}");
         }
+        let base = self.manifest.base();
+        if let Until::Position(position) = until
+            && *position < base
+        {
+            bail!("position {position} is before the end of the base, {base}: it was not kept");
+        }
         let mut contents = Contents::new(until.clone());
         self.read(progress, &mut |place, line, kind, text| {
             contents.take(place, line, kind, text)
         })?;
         contents.finish();
+        if contents.head < base {
+            let head = contents.head;
+            bail!(
+                "this point is at position {head}, before the end of the base, {base}: it was not kept"
+            );
+        }
         Ok(contents)
     }
 
@@ -117,11 +129,8 @@ impl Archive {
             let path = self.dir.join(&entry.file);
             let mut tally = Tally::default();
             let mut from = 0;
-            while from < text.len() {
-                let rest = text.get(from..).unwrap_or_default();
-                let end = rest.iter().position(|byte| *byte == b'\n');
-                let to = end.map_or(text.len(), |end| from + end + 1);
-                let bytes = text.slice(from..to);
+            for bytes in segment::lines(&text) {
+                let to = from + bytes.len();
                 let mut add = || {
                     let line = Line::read(&bytes)?;
                     let kind = line.kind()?;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::archive::Place;
 use super::line::{Commit, Kind, Line, Shared};
 use super::marks::Marks;
+use super::spool::{Lone, Spool};
 use super::until::Until;
 
 /// What a recovery contains.
@@ -30,6 +31,8 @@ pub struct Contents {
     plans: BTreeMap<u64, Plan>,
     dropped: BTreeMap<DropKey, Dropped>,
     pub marks: Marks,
+    /// The lines of components and of states of streams.
+    pub spool: Spool,
 }
 
 /// The commits of one append.
@@ -47,7 +50,7 @@ struct Unit {
 struct Module {
     id: String,
     time: String,
-    place: Place,
+    line: Lone,
 }
 
 struct Plan {
@@ -102,6 +105,7 @@ impl Contents {
             plans: BTreeMap::new(),
             dropped: BTreeMap::new(),
             marks: Marks::default(),
+            spool: Spool::default(),
         }
     }
 
@@ -121,12 +125,13 @@ impl Contents {
                 let time = line.time()?.to_owned();
                 // It has another signature now.
                 self.modules.retain(|module| module.id != id);
-                self.modules.push(Module { id, time, place });
+                let line = self.spool.put(text)?;
+                self.modules.push(Module { id, time, line });
             }
             Kind::Plan => self.plan(line, text)?,
             Kind::Dropped => self.dropped(line, text)?,
             Kind::Archived => self.marks.archived(line)?,
-            Kind::Anchor => self.marks.anchor(line, place)?,
+            Kind::Anchor => self.marks.anchor(line, self.spool.put(text)?)?,
             Kind::Begin | Kind::End => {}
         }
         Ok(())
@@ -224,7 +229,7 @@ impl Contents {
     }
 
     /// The lines of the components that the activations name, in order of upload.
-    pub fn modules(&self) -> Vec<Place> {
+    pub fn modules(&self) -> Vec<Lone> {
         let plans = self.included_plans();
         let named: BTreeSet<&str> = plans.flat_map(|it| &it.modules).map(|it| &**it).collect();
         let modules = self.modules.iter();
@@ -233,7 +238,7 @@ impl Contents {
             .filter(|module| named.contains(&*digest(&module.id)))
             .collect();
         modules.sort_by(|one, other| one.time.cmp(&other.time));
-        modules.into_iter().map(|module| module.place).collect()
+        modules.into_iter().map(|module| module.line).collect()
     }
 
     /// The lines of events that were dropped from projections.

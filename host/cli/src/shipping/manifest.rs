@@ -16,6 +16,8 @@ pub const NAME: &str = "manifest.json";
 pub const PARTIAL: &str = "manifest.json.partial";
 /// The number of the manifest's form.
 const FORMAT: u64 = 1;
+/// The same with a base, which earlier programs can't read.
+const FORMAT_BASE: u64 = 2;
 
 /// The list of segments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +48,11 @@ pub struct Entry {
     pub commits: u64,
     pub events: u64,
     pub lines: u64,
+    /// Bytes of the file.
     pub bytes: u64,
+    /// Of a segment of the base, which is compressed: the bytes of its lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain_bytes: Option<u64>,
     /// When the last event was recorded; absent if there is no event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<String>,
@@ -60,9 +66,13 @@ pub struct Entry {
 impl Manifest {
     /// A manifest of these segments.
     pub fn new(segments: Vec<Entry>) -> Result<Self> {
-        let digest = digest(FORMAT, &segments)?;
+        let format = match segments.first() {
+            Some(first) if first.plain_bytes.is_some() => FORMAT_BASE,
+            _ => FORMAT,
+        };
+        let digest = digest(format, &segments)?;
         Ok(Self {
-            format: FORMAT,
+            format,
             segments,
             digest,
         })
@@ -82,11 +92,13 @@ impl Manifest {
         };
         let manifest: Self = serde_json::from_slice(&text)
             .with_context(|| format!("{shown}: the manifest was changed: it can't be read"))?;
-        if manifest.format != FORMAT {
+        if manifest.format > FORMAT_BASE {
             let found = manifest.format;
-            bail!("{shown}: the manifest has format {found}, this program reads {FORMAT}");
+            bail!("{shown}: the manifest has format {found}, this program reads {FORMAT_BASE}");
         }
-        if manifest.digest != digest(FORMAT, &manifest.segments)? || manifest.text()? != text {
+        if manifest.digest != digest(manifest.format, &manifest.segments)?
+            || manifest.text()? != text
+        {
             bail!("{shown}: the manifest was changed: it does not have its digest");
         }
         manifest.check().with_context(|| shown.to_string())?;
@@ -96,9 +108,22 @@ impl Manifest {
     /// Checks the order and the chain of the segments.
     fn check(&self) -> Result<()> {
         let (mut last, mut chain) = (0, START);
+        let base = self.base_segments();
+        if (self.format == FORMAT_BASE) != (base > 0) {
+            bail!("the manifest was changed: its format is {}", self.format);
+        }
+        let rest = self.segments.get(base..).unwrap_or_default();
+        if let Some(entry) = rest.iter().find(|it| it.plain_bytes.is_some()) {
+            bail!(
+                "the manifest was changed: {} is not at the beginning",
+                entry.file
+            );
+        }
         for entry in &self.segments {
             let file = &entry.file;
-            if !is_segment(file) || !file.starts_with(&stem(entry.first, entry.last)) {
+            let is_named = file.starts_with(&stem(entry.first, entry.last))
+                && file.ends_with(COMPRESSED) == entry.plain_bytes.is_some();
+            if !is_segment(file) || !is_named {
                 bail!("the manifest was changed: {file:?} is not the name of this segment");
             }
             if entry.after != last || entry.first < entry.after || entry.last < entry.first {
@@ -122,6 +147,28 @@ impl Manifest {
         write_durably(&partial, &self.text()?)?;
         fs::rename(&partial, &path).with_context(|| path.display().to_string())?;
         sync_folder(dir)
+    }
+
+    /// The number of segments at the beginning that are the base.
+    pub fn base_segments(&self) -> usize {
+        let base = self
+            .segments
+            .iter()
+            .take_while(|it| it.plain_bytes.is_some());
+        base.count()
+    }
+
+    /// The last position of the base, before which nothing can be recovered; 0 without a base.
+    pub fn base(&self) -> u64 {
+        let last = self.base_segments().checked_sub(1);
+        let last = last.and_then(|last| self.segments.get(last));
+        last.map_or(0, |entry| entry.last)
+    }
+
+    /// Adds an entry of another manifest, after a change of those before it.
+    pub fn push(&mut self, entry: Entry) {
+        let chain = chained(self.chain(), entry.sha256);
+        self.segments.push(Entry { chain, ..entry });
     }
 
     /// The last position.
@@ -167,11 +214,27 @@ impl Entry {
             events: tally.events,
             lines: tally.lines,
             bytes: tally.bytes,
+            plain_bytes: None,
             newest: tally.newest.clone(),
             shipped_at: jiff::Timestamp::now().to_string(),
             sha256,
             chain: chained(others.chain(), sha256),
         }
+    }
+
+    /// The entry of a compressed file with this number of bytes.
+    #[must_use]
+    pub fn compressed(self, bytes: u64) -> Self {
+        Self {
+            plain_bytes: Some(self.bytes),
+            bytes,
+            ..self
+        }
+    }
+
+    /// The bytes of the lines.
+    pub fn plain(&self) -> u64 {
+        self.plain_bytes.unwrap_or(self.bytes)
     }
 
     /// Checks what the manifest says about the content of the file.
@@ -213,10 +276,14 @@ pub fn stem(first: u64, last: u64) -> String {
 
 /// The end of the name of a segment.
 pub const EXTENSION: &str = "ndjson";
+/// The end of the name of a segment of the base.
+pub const COMPRESSED: &str = ".gz";
 
-/// Whether a file has the name of a segment: two positions, perhaps a number, and the extension.
+/// Whether a file has the name of a segment: two positions, perhaps a number, and the extension. It is
+/// followed by `.gz` in the base.
 pub fn is_segment(name: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    let name = name.strip_suffix(COMPRESSED).unwrap_or(name);
     let Some(name) = name.strip_suffix(&format!(".{EXTENSION}")) else {
         return false;
     };
@@ -255,12 +322,14 @@ mod tests {
             "1-2.ndjson",
             "000000000001-000000000002.ndjson",
             "1-2.3.ndjson",
+            "1-2.ndjson.gz",
         ] {
             assert!(is_segment(name), "{name}");
         }
         for name in [
             "1.ndjson",
             "1-2.json",
+            "1-2.gz",
             "a-2.ndjson",
             "../1-2.ndjson",
             "1-2..ndjson",

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::Deserialize;
 
-use super::archive::Place;
 use super::line::Line;
+use super::spool::Lone;
 
 /// The stream with events about other streams.
 const STREAMS: &str = "$streams";
@@ -32,8 +32,8 @@ struct Marked {
     truncated: Vec<(u64, String, u64)>,
     /// The time in the last line about the stream.
     line: Option<String>,
-    /// The lines with states: time and place, and the first version that is shown.
-    anchors: Vec<(String, u64, Place)>,
+    /// The lines with states: time, and the first version that is shown.
+    anchors: Vec<(String, u64, Lone)>,
 }
 
 #[derive(Deserialize)]
@@ -77,12 +77,10 @@ impl Marks {
     }
 
     /// Takes the line of a truncated stream.
-    pub fn anchor(&mut self, line: &Line<'_>, place: Place) -> Result<()> {
+    pub fn anchor(&mut self, line: &Line<'_>, text: Lone) -> Result<()> {
         let AnchorData { before } = line.data()?;
         let marked = self.streams.entry(line.subject()?.to_owned()).or_default();
-        marked
-            .anchors
-            .push((line.time()?.to_owned(), before, place));
+        marked.anchors.push((line.time()?.to_owned(), before, text));
         Ok(())
     }
 
@@ -116,8 +114,8 @@ impl Marks {
     }
 
     /// The lines of truncated streams, and the number of truncated streams whose line is missing.
-    pub fn truncated_streams(&self) -> (Vec<Place>, u64) {
-        let (mut places, mut missing) = (Vec::new(), 0);
+    pub fn truncated_streams(&self) -> (Vec<Lone>, u64) {
+        let (mut lines, mut missing) = (Vec::new(), 0);
         for marked in self.streams.values() {
             let mut changes = marked.truncated.iter().rev();
             let change = changes.find(|(position, ..)| self.includes(*position));
@@ -132,10 +130,10 @@ impl Marks {
                 None => continue,
             };
             match found {
-                Some((_, _, place)) => places.push(*place),
+                Some((_, _, line)) => lines.push(*line),
                 None => missing += u64::from(change.is_some()),
             }
         }
-        (places, missing)
+        (lines, missing)
     }
 }

@@ -8,6 +8,7 @@ use futures::Stream;
 
 use super::archive::{Archive, Place};
 use super::contents::Contents;
+use super::spool::{Lone, Spool};
 use quipu::model::{Position, StreamId, Timestamp};
 use quipu::transfer::{self, Totals};
 
@@ -15,6 +16,7 @@ use quipu::transfer::{self, Totals};
 pub struct Replay<'a> {
     archive: &'a Archive,
     parts: VecDeque<Part>,
+    spool: Spool,
     /// The last segment that was read, and its index.
     segment: Option<(usize, Bytes)>,
 }
@@ -22,6 +24,7 @@ pub struct Replay<'a> {
 enum Part {
     Bytes(Bytes),
     Place(Place),
+    Lone(Lone),
 }
 
 impl<'a> Replay<'a> {
@@ -40,7 +43,7 @@ impl<'a> Replay<'a> {
 
         let modules = contents.modules();
         totals.modules = modules.len() as u64;
-        parts.extend(modules.into_iter().map(Part::Place));
+        parts.extend(modules.into_iter().map(Part::Lone));
         let plans = contents.plans();
         totals.plans = plans.len() as u64;
         parts.extend(plans.into_iter().map(Part::Bytes));
@@ -58,7 +61,7 @@ impl<'a> Replay<'a> {
         }
         let (anchors, _) = contents.marks.truncated_streams();
         totals.anchors = anchors.len() as u64;
-        parts.extend(anchors.into_iter().map(Part::Place));
+        parts.extend(anchors.into_iter().map(Part::Lone));
 
         let mut end = Vec::new();
         transfer::write_end(&totals, &mut end)?;
@@ -66,6 +69,7 @@ impl<'a> Replay<'a> {
         Ok(Self {
             archive,
             parts,
+            spool: contents.spool.clone(),
             segment: None,
         })
     }
@@ -78,6 +82,7 @@ impl<'a> Replay<'a> {
         let place = match self.parts.pop_front() {
             None => return Ok(None),
             Some(Part::Bytes(bytes)) => return Ok(Some(bytes)),
+            Some(Part::Lone(line)) => return self.spool.get(line).map(Some),
             Some(Part::Place(place)) => place,
         };
         let text = match self.segment.take() {

@@ -4,11 +4,14 @@
 //! events, marks of streams) are only in the segment that has them first, or changed.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 
 use super::line::{Commit, Kind, Line};
 use super::manifest::Entry;
@@ -88,7 +91,7 @@ impl From<&Entry> for Tally {
         let has_events = entry.events > 0;
         Self {
             lines: entry.lines,
-            bytes: entry.bytes,
+            bytes: entry.plain(),
             commits: entry.commits,
             events: entry.events,
             first: has_events.then_some(entry.first),
@@ -131,5 +134,37 @@ pub fn read(dir: &Path, entry: &Entry) -> Result<Bytes> {
             entry.sha256
         );
     }
-    Ok(bytes.into())
+    match entry.plain_bytes {
+        None => Ok(bytes.into()),
+        Some(plain) => decompressed(&bytes, plain).with_context(|| shown.to_string()),
+    }
+}
+
+/// The lines of a compressed segment, which has this number of bytes.
+fn decompressed(bytes: &[u8], plain: u64) -> Result<Bytes> {
+    let mut lines = Vec::new();
+    let mut decoder = GzDecoder::new(bytes).take(plain.saturating_add(1));
+    let read = decoder.read_to_end(&mut lines);
+    read.context("the segment can't be decompressed")?;
+    match lines.len() as u64 == plain {
+        true => Ok(lines.into()),
+        false => bail!("the segment does not have the {plain} bytes that the manifest says"),
+    }
+}
+
+/// Compresses lines.
+pub fn compressed(lines: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(lines)?;
+    Ok(encoder.finish()?)
+}
+
+/// The lines of a segment, each with its line feed.
+pub fn lines(text: &Bytes) -> impl Iterator<Item = Bytes> {
+    let mut rest = text.clone();
+    std::iter::from_fn(move || {
+        let end = rest.iter().position(|byte| *byte == b'\n');
+        let line = rest.split_to(end.map_or(rest.len(), |end| end + 1));
+        (!line.is_empty()).then_some(line)
+    })
 }

@@ -11,8 +11,9 @@ use super::super::serve::{asked_to_end, signals};
 use super::super::table::grouped;
 use super::super::transfer::Bar;
 use super::super::{Client, Connection};
+use super::base::Keep;
 use super::host::Away;
-use super::shipper::{Shipped, Shipper};
+use super::shipper::{Based, Shipped, Shipper};
 
 /// How often components, activations and marks are compared while the log does not grow.
 const FULL_EVERY: Duration = Duration::from_secs(60);
@@ -40,6 +41,10 @@ pub struct Ship {
         value_parser = clap::value_parser!(u64).range(1..=1 << 28)
     )]
     segment_bytes: u64,
+    /// Keep positions of this time (12h, 30d, 8w), or this number of segments: earlier segments are
+    /// replaced by a compressed base, and positions before its end can't be recovered any more
+    #[arg(long, value_name = "AGE|N")]
+    keep: Option<Keep>,
     /// Print JSON, a line for each time that something was shipped
     #[arg(long)]
     json: bool,
@@ -87,7 +92,8 @@ impl Ship {
     async fn ship(&self, client: &Client, shipper: &mut Shipper) -> Result<()> {
         if self.once {
             let shipped = shipper.ship(client, true).await?;
-            return self.print(shipper, &shipped);
+            let based = self.keep(shipper)?;
+            return self.print(shipper, &shipped, based.as_ref());
         }
         self.follow(client, shipper).await
     }
@@ -102,8 +108,12 @@ impl Ship {
                     if is_full {
                         full_at = Instant::now() + FULL_EVERY;
                     }
-                    if shipped != Shipped::default() {
-                        self.print(shipper, &shipped)?;
+                    let based = match is_full {
+                        true => self.keep(shipper)?,
+                        false => None,
+                    };
+                    if shipped != Shipped::default() || based.is_some() {
+                        self.print(shipper, &shipped, based.as_ref())?;
                     }
                 }
                 Err(error) if error.is::<Away>() => {
@@ -118,19 +128,26 @@ impl Ship {
         }
     }
 
-    fn print(&self, shipper: &Shipper, shipped: &Shipped) -> Result<()> {
+    fn keep(&self, shipper: &mut Shipper) -> Result<Option<Based>> {
+        self.keep.map_or(Ok(None), |keep| shipper.keep(keep))
+    }
+
+    fn print(&self, shipper: &Shipper, shipped: &Shipped, based: Option<&Based>) -> Result<()> {
         let manifest = shipper.manifest();
         let (last, segments) = (manifest.last(), manifest.segments.len());
         let Shipped { events, bytes } = *shipped;
         let mut out = io::stdout().lock();
         if self.json {
-            let json = json!({
+            let mut json = json!({
                 "position": last,
                 "events": events,
                 "bytes": bytes,
                 "segments": segments,
                 "chain": manifest.chain(),
             });
+            if manifest.base() > 0 {
+                json["base"] = manifest.base().into();
+            }
             writeln!(out, "{json}")?;
         } else {
             writeln!(
@@ -140,6 +157,15 @@ impl Ship {
                 grouped(last),
                 grouped(segments as u64),
             )?;
+            if let Some(based) = based {
+                writeln!(
+                    out,
+                    "a base up to position {} replaced {} segments with {} bytes",
+                    grouped(based.position),
+                    grouped(based.segments),
+                    grouped(based.bytes),
+                )?;
+            }
         }
         Ok(out.flush()?)
     }

@@ -9,9 +9,12 @@ use bytes::Bytes;
 
 use super::super::Client;
 use super::archive::{self, Archive};
+use super::base::{Folding, Keep};
 use super::host::{Incoming, cut_off};
 use super::line::{Commit, Kind, Line, Shared};
-use super::manifest::{self, EXTENSION, Entry, Manifest, stem, sync_folder, write_durably};
+use super::manifest::{
+    self, COMPRESSED, EXTENSION, Entry, Manifest, stem, sync_folder, write_durably,
+};
 use super::segment::{self, Tally};
 use quipu::model::Digest;
 
@@ -34,6 +37,17 @@ pub struct Shipper {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Shipped {
     pub events: u64,
+    pub bytes: u64,
+}
+
+/// A base that was written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Based {
+    /// Its last position.
+    pub position: u64,
+    /// Segments that it replaced.
+    pub segments: u64,
+    /// Bytes of their files.
     pub bytes: u64,
 }
 
@@ -133,6 +147,7 @@ impl Shipper {
         let entries = &self.manifest.segments;
         let (mut from, mut bytes) = (entries.len(), pending.tally.bytes);
         while let Some(before) = from.checked_sub(1).and_then(|it| entries.get(it))
+            && before.plain_bytes.is_none()
             && before.bytes <= bytes.saturating_mul(2)
             && before.bytes.saturating_add(bytes) <= self.segment_bytes
         {
@@ -151,12 +166,7 @@ impl Shipper {
         let mut manifest = Manifest::new(kept.to_vec())?;
         let after = manifest.last();
         let (first, last) = (tally.first.unwrap_or(after), tally.last.unwrap_or(after));
-        let file = self.free_name(first, last);
-        let partial = self.dir.join(PARTIAL);
-        write_durably(&partial, &text)?;
-        let path = self.dir.join(&file);
-        fs::rename(&partial, &path).with_context(|| path.display().to_string())?;
-        sync_folder(&self.dir)?;
+        let file = self.write(first, last, "", &text)?;
         let entry = Entry::new(&manifest, file, &tally, Digest::of(&text));
         manifest.segments.push(entry);
         let manifest = Manifest::new(manifest.segments)?;
@@ -164,22 +174,90 @@ impl Shipper {
         let merged = merged.to_vec();
         self.manifest = manifest;
         self.known.extend(pending.known);
-        for entry in merged {
-            // The manifest does not list it any more; the next start removes it otherwise.
-            _ = fs::remove_file(self.dir.join(entry.file));
-        }
+        self.remove(&merged);
         Ok(())
     }
 
+    /// Replaces segments that are not kept by a base. Returns none when nothing changed.
+    ///
+    /// # Errors
+    /// When a segment was changed, or the disk fails. The manifest then lists what it listed before.
+    pub fn keep(&mut self, keep: Keep) -> Result<Option<Based>> {
+        let outdated = keep.outdated(&self.manifest, jiff::Timestamp::now())?;
+        let Some(mut folding) = Folding::new(&self.manifest, outdated, self.segment_bytes) else {
+            return Ok(None);
+        };
+        let entries = self.manifest.segments.clone();
+        let (before, rest) = entries.split_at(folding.from);
+        let (folded, after) = rest.split_at(folding.to - folding.from);
+        for entry in folded {
+            folding.look(&segment::read(&self.dir, entry)?)?;
+        }
+        folding.rewind();
+        let mut manifest = Manifest::new(before.to_vec())?;
+        let mut chunk = (Vec::new(), Tally::default());
+        for entry in folded {
+            let text = segment::read(&self.dir, entry)?;
+            let (text, tally) = folding.reduce(&text, entry.after)?;
+            if chunk.1.bytes > 0 && chunk.1.bytes + tally.bytes > self.segment_bytes {
+                self.add_to_base(&mut manifest, std::mem::take(&mut chunk))?;
+            }
+            chunk.0.extend_from_slice(&text);
+            chunk.1.append(&tally);
+        }
+        self.add_to_base(&mut manifest, chunk)?;
+        for entry in after {
+            manifest.push(entry.clone());
+        }
+        let manifest = Manifest::new(manifest.segments)?;
+        manifest.write(&self.dir)?;
+        self.manifest = manifest;
+        self.remove(folded);
+        Ok(Some(Based {
+            position: self.manifest.base(),
+            segments: folded.len() as u64,
+            bytes: folded.iter().map(|entry| entry.bytes).sum(),
+        }))
+    }
+
+    /// Writes a segment of the base. A segment without lines stays, because it holds positions.
+    fn add_to_base(&self, base: &mut Manifest, (text, tally): (Vec<u8>, Tally)) -> Result<()> {
+        let after = base.last();
+        let (first, last) = (tally.first.unwrap_or(after), tally.last.unwrap_or(after));
+        let text = segment::compressed(&text)?;
+        let file = self.write(first, last, COMPRESSED, &text)?;
+        let entry = Entry::new(base, file, &tally, Digest::of(&text));
+        base.push(entry.compressed(text.len() as u64));
+        Ok(())
+    }
+
+    /// Writes a file durably. Returns its name.
+    fn write(&self, first: u64, last: u64, suffix: &str, text: &[u8]) -> Result<String> {
+        let file = self.free_name(first, last, suffix);
+        let partial = self.dir.join(PARTIAL);
+        write_durably(&partial, text)?;
+        let path = self.dir.join(&file);
+        fs::rename(&partial, &path).with_context(|| path.display().to_string())?;
+        sync_folder(&self.dir)?;
+        Ok(file)
+    }
+
+    /// Removes files that the manifest does not list any more. The next start removes what is left.
+    fn remove(&self, entries: &[Entry]) {
+        for entry in entries {
+            _ = fs::remove_file(self.dir.join(&entry.file));
+        }
+    }
+
     /// A name that no file has.
-    fn free_name(&self, first: u64, last: u64) -> String {
+    fn free_name(&self, first: u64, last: u64, suffix: &str) -> String {
         let stem = stem(first, last);
-        let mut name = format!("{stem}{EXTENSION}");
+        let mut name = format!("{stem}{EXTENSION}{suffix}");
         for number in 2_u64.. {
             if !self.dir.join(&name).exists() {
                 break;
             }
-            name = format!("{stem}{number}.{EXTENSION}");
+            name = format!("{stem}{number}.{EXTENSION}{suffix}");
         }
         name
     }
@@ -231,7 +309,7 @@ impl Shipped {
 }
 
 /// Whether a line is shipped only when it is new or changed.
-fn is_state(kind: Kind) -> bool {
+pub fn is_state(kind: Kind) -> bool {
     !matches!(kind, Kind::Commit | Kind::Event)
 }
 

@@ -308,6 +308,15 @@ fn store(page: &mut Page, sample: &Sample) {
     }
     let mut family = page.family(
         Gauge,
+        "quipu_store_lost_positions",
+        "Positions with acknowledged events that the store does not have any more.",
+    );
+    if let Some(figures) = figures {
+        let lost = figures.lost.map_or(0, |lost| lost.positions());
+        family.series(&[], lost as f64);
+    }
+    let mut family = page.family(
+        Gauge,
         "quipu_log_position",
         "Position up to which the log can be read.",
     );

@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::error::Failure;
 use super::inline::Locks;
 use super::loaded::LoadedHeads;
+use super::losses::Newest;
 use super::memory::{Memory, TypeKey};
 use super::sent::{Sent, place};
 use super::tables::signed;
@@ -41,6 +42,7 @@ pub struct Attempt<'c> {
     pub connection: &'c mut Connection,
     pub memory: &'c mut Memory,
     pub loaded: &'c LoadedHeads,
+    pub newest: &'c Newest,
     pub namespace: i64,
     pub sent: &'c mut Option<Sent>,
     /// The inline projections, if they may take something of the batch.
@@ -375,6 +377,10 @@ impl Attempt<'_> {
         }
         if let Some(last) = positions.last() {
             self.memory.floor = self.memory.floor.max(Some(*last));
+            let mut accepted = classified.accepted.iter().rev();
+            if let Some(event) = accepted.find_map(|it| it.write.commit.events.last()) {
+                self.newest.saw(*last, event.id);
+            }
         }
         self.memory.parts = Some(classified.parts);
         let mut outcomes = classified.outcomes;

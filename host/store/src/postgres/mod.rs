@@ -17,7 +17,9 @@ mod import;
 mod inline;
 mod loaded;
 mod lookup;
+mod losses;
 mod memory;
+mod origins;
 mod reader;
 mod recovering;
 mod rejected;
@@ -45,7 +47,7 @@ use self::tables::{
     snapshots, tenants, tokens, turns, types,
 };
 pub use self::url::Url;
-use super::{Error, Migrated, Result, Store};
+use super::{Error, Loss, Migrated, Result, Store};
 use quipu_model::supervise::Supervisor;
 
 /// Options for the use of a database.
@@ -104,7 +106,11 @@ pub async fn finish_recovering(url: &Url) -> Result<()> {
 async fn opened(url: &Url, options: &Options, is_recovery: bool) -> Result<Store> {
     let options = url.or(options);
     let base = url.options()?;
-    let (secret, namespace) = found(url, &options, is_recovery).await?;
+    let Found {
+        secret,
+        namespace,
+        newest,
+    } = found(url, &options, is_recovery).await?;
     // One more listens.
     let pool = Pool::new(&base, &options, options.readers.saturating_sub(1).max(1));
     let (waker, wakes) = super::wake::Waker::new();
@@ -117,8 +123,10 @@ async fn opened(url: &Url, options: &Options, is_recovery: bool) -> Result<Store
     let told = wakes::start(&settings, &pool, waker, &supervisor);
     let tables = Connections::new(pool.clone(), namespace);
     let loaded = loaded::LoadedHeads::new();
+    let reader = (loaded.clone(), newest.clone());
+    let reader = reader::Reader::new(pool.clone(), namespace, reader);
     Ok(Store {
-        reader: Arc::new(reader::Reader::new(pool.clone(), namespace, loaded.clone())),
+        reader: Arc::new(reader),
         modules: Arc::new(modules::Modules(tables.clone())),
         checkpoints: Arc::new(checkpoints::Checkpoints(tables.clone())),
         snapshots: Arc::new(snapshots::Snapshots(tables.clone())),
@@ -131,16 +139,23 @@ async fn opened(url: &Url, options: &Options, is_recovery: bool) -> Result<Store
         tenants: Arc::new(tenants::Tenants(tables.clone())),
         proposals: Arc::new(proposals::Proposals(tables.clone())),
         digests: Arc::new(digests::Digests(tables)),
-        writer: Box::new(writer::Writer::new(settings, pool, told, loaded)),
+        writer: Box::new(writer::Writer::new(settings, pool, told, (loaded, newest))),
         wakes,
         secret,
         supervisor,
     })
 }
 
-/// Returns the secret of a store, and the number that distinguishes its advisory locks. Creates the
-/// store when the schema is empty or missing.
-async fn found(url: &Url, options: &Options, is_recovery: bool) -> Result<([u8; 32], i64)> {
+/// What a store says when it is opened.
+struct Found {
+    secret: [u8; 32],
+    /// Distinguishes its advisory locks.
+    namespace: i64,
+    newest: losses::Newest,
+}
+
+/// Looks at a store, and creates it when the schema is empty or missing.
+async fn found(url: &Url, options: &Options, is_recovery: bool) -> Result<Found> {
     let mut connection = connect(url, options).await?;
     session::check(&mut connection, url.schema()).await?;
     schema::check(&mut connection, url.schema()).await?;
@@ -149,14 +164,23 @@ async fn found(url: &Url, options: &Options, is_recovery: bool) -> Result<([u8; 
         false => recovering::check(&mut connection).await?,
     }
     let secret = secret(&mut connection).await?;
-    let namespace = sqlx::query("SELECT oid::bigint % 524288 FROM pg_namespace WHERE nspname = $1")
-        .bind(url.schema())
-        .fetch_one(&mut connection)
-        .await?
-        .cell(0)?;
+    let namespace = namespace(&mut connection, url.schema()).await?;
     import::follow(&mut connection, namespace).await?;
+    let newest = losses::Newest::opened(&mut connection).await?;
     connection.close().await;
-    Ok((secret, namespace))
+    Ok(Found {
+        secret,
+        namespace,
+        newest,
+    })
+}
+
+async fn namespace(connection: &mut Connection, schema: &str) -> Result<i64> {
+    sqlx::query("SELECT oid::bigint % 524288 FROM pg_namespace WHERE nspname = $1")
+        .bind(schema)
+        .fetch_one(connection)
+        .await?
+        .cell(0)
 }
 
 async fn connect(url: &Url, options: &Options) -> Result<Connection> {
@@ -173,6 +197,28 @@ pub async fn migrate(url: &Url) -> Result<Migrated> {
     let migrated = schema::migrate(&mut connection, url.schema()).await?;
     secret(&mut connection).await?;
     Ok(migrated)
+}
+
+/// Returns what hosts have found missing.
+pub async fn lost(url: &Url) -> Result<Option<Loss>> {
+    let mut connection = existing(url).await?;
+    losses::marked(&mut connection).await
+}
+
+/// Accepts a loss. Returns false when something else is missing by now.
+pub async fn accept_loss(url: &Url, loss: &Loss) -> Result<bool> {
+    let mut connection = existing(url).await?;
+    let namespace = namespace(&mut connection, url.schema()).await?;
+    losses::accept(&mut connection, namespace, loss).await
+}
+
+/// A connection to a store, which must exist.
+async fn existing(url: &Url) -> Result<Connection> {
+    let mut connection = connect(url, &Options::default()).await?;
+    match schema::is_there(&mut connection, url.schema()).await? {
+        true => Ok(connection),
+        false => Err(Error::Url(format!("there is no store at {url}"))),
+    }
 }
 
 /// Whether the schema holds a store.

@@ -10,12 +10,13 @@ use super::cell::Cells;
 use super::connection::Pool;
 use super::loaded::LoadedHeads;
 use super::lookup::{bound, commit_digest, head};
+use super::losses::Newest;
 use super::tables::signed;
 use crate::assemble::{Assembler, EventRow, body, stored, stream_id};
 use crate::page::{Room, page_bounds};
 use crate::{
     ArchivedStreams, Direction, Error, EventReader, Filter, Head, LOG_PAGE_MAX, LoadPage,
-    LoadedEvent, LogPage, Result, STREAMS_PAGE_MAX, StoredPage, StreamFilter, StreamInfo,
+    LoadedEvent, LogPage, Loss, Result, STREAMS_PAGE_MAX, StoredPage, StreamFilter, StreamInfo,
     StreamPage, StreamsPage,
 };
 use quipu_model::{CommandId, Name, Position, StreamId, Timestamp, Version};
@@ -131,17 +132,19 @@ pub struct Reader {
     pool: Pool,
     namespace: i64,
     loaded: LoadedHeads,
+    newest: Newest,
 }
 
 type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
 impl Reader {
     /// A reader on this pool.
-    pub fn new(pool: Pool, namespace: i64, loaded: LoadedHeads) -> Self {
+    pub fn new(pool: Pool, namespace: i64, (loaded, newest): (LoadedHeads, Newest)) -> Self {
         Self {
             pool,
             namespace,
             loaded,
+            newest,
         }
     }
 
@@ -313,6 +316,13 @@ impl EventReader for Reader {
                 Direction::Forward => (bounds.1, bounds.1 >= up_to.0),
                 Direction::Backward => (bounds.0, bounds.0 == 1),
             };
+            let newest = match direction {
+                Direction::Forward => events.last(),
+                Direction::Backward => events.first(),
+            };
+            if let Some(newest) = newest {
+                self.newest.saw(signed(newest.position.0), newest.id);
+            }
             let next = match events.last() {
                 Some(last) if is_cut || events.len() == limit => Some(last.position),
                 _ => (!is_last).then_some(Position(end)),
@@ -404,6 +414,10 @@ impl EventReader for Reader {
             })
         });
         Ok(StreamsPage::new(streams.collect::<Result<_>>()?, limit))
+    }
+
+    fn lost(&self) -> Option<Loss> {
+        self.newest.lost()
     }
 
     async fn read_stored(&self, after: Position, limit: usize) -> Result<StoredPage> {

@@ -1,10 +1,12 @@
 //! The store's tables: created when there are none, checked otherwise.
 
 use sqlx::SqlSafeStr;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 use super::cell::Cells;
 use super::connection::Connection;
+use super::tables::{digests, signed};
+use crate::migrations::{WRITERS_FROM, is_usable, may_run_meanwhile};
 use crate::{Error, Migrated, Result};
 
 /// Numbered, forward-only; a number that has been released never changes.
@@ -86,16 +88,40 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
 ];
 
-/// Creates the tables when the schema has none. Refuses a schema that is older or newer than this
-/// program.
+/// How long an additive migration waits for a table that a transaction of a host uses. Meanwhile
+/// others that want the table wait after it.
+const LOCK_MAX: &str = "SET lock_timeout = '5s'";
+/// Each host has this lock while it is connected for writing.
+const TRY_HOSTS: &str = "SELECT pg_try_advisory_lock($1::int, 2)";
+
+/// Creates the tables when the schema has none. Refuses a schema that is older than this program, and
+/// a newer one that it may not use.
 pub async fn check(connection: &mut Connection, schema: &str) -> Result<()> {
     let known = newest();
     match found(connection, schema).await? {
         0 => migrate(connection, schema).await.map(|_| ()),
         found if found == known => Ok(()),
-        found if found > known => Err(Error::TooNew { found, known }),
+        found if found > known => check_newer(connection, found).await,
         found => Err(Error::TooOld { found, known }),
     }
+}
+
+/// Refuses a newer schema, unless this program does not need to know what was added.
+async fn check_newer(connection: &mut Connection, found: i64) -> Result<()> {
+    let (from, known) = (digests::mark(connection, WRITERS_FROM).await?, newest());
+    match is_usable(from.0, known) {
+        true => Ok(()),
+        false => Err(Error::TooNew { found, known }),
+    }
+}
+
+/// Refuses a schema that was migrated since the store was opened, and that this program may not use
+/// any more.
+pub async fn check_still(connection: &mut Connection) -> Result<()> {
+    let from = digests::mark(connection, WRITERS_FROM).await?;
+    let checked = check_newer(connection, signed(from.0)).await;
+    // Another host can serve the callers.
+    checked.map_err(|error| Error::Unavailable(error.to_string()))
 }
 
 /// Whether the schema has the tables of a store.
@@ -108,9 +134,13 @@ pub async fn migrate(connection: &mut Connection, schema: &str) -> Result<Migrat
     let from = found(connection, schema).await?;
     let known = newest();
     if from > known {
-        return Err(Error::TooNew { found: from, known });
+        check_newer(connection, from).await?;
+        return Ok(Migrated { from, to: from });
     }
     make_schema(connection, schema).await?;
+    if from > 0 && from < known {
+        exclude_hosts(connection, schema, (from, known)).await?;
+    }
     let migrations = MIGRATIONS.iter().map(|(number, name, sql)| {
         let sql = sql.into_sql_str();
         Migration::new(*number, (*name).into(), MigrationType::Simple, sql, false)
@@ -119,13 +149,46 @@ pub async fn migrate(connection: &mut Connection, schema: &str) -> Result<Migrat
         .run_direct(None, connection.driver(), false)
         .await
         .map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error) => error.into(),
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                failed(error)
+            }
             other => Error::Damaged(format!("migrations: {other}")),
         })?;
     Ok(Migrated { from, to: known })
 }
 
-fn newest() -> i64 {
+/// Refuses a migration that is not only additive while hosts are connected, and those that connect
+/// until this connection ends. An additive one does not wait for them for long.
+async fn exclude_hosts(
+    connection: &mut Connection,
+    schema: &str,
+    (found, known): (i64, i64),
+) -> Result<()> {
+    if may_run_meanwhile(found, known) {
+        sqlx::query(LOCK_MAX).execute(connection).await?;
+        return Ok(());
+    }
+    let namespace = super::namespace(connection, schema).await?;
+    let row = sqlx::query(TRY_HOSTS).bind(namespace);
+    match row.fetch_one(connection).await?.cell(0)? {
+        true => Ok(()),
+        false => Err(Error::HostsConnected { found, known }),
+    }
+}
+
+fn failed(error: sqlx::Error) -> Error {
+    let code = error.as_database_error().and_then(|it| it.code());
+    match code.as_deref() {
+        Some("55P03") => Error::Unavailable(
+            "a transaction uses a table for longer than 5 s; run `quipu migrate` once more"
+                .to_owned(),
+        ),
+        _ => error.into(),
+    }
+}
+
+/// The newest schema version that this program knows.
+pub fn newest() -> i64 {
     MIGRATIONS.last().map_or(0, |(number, ..)| *number)
 }
 

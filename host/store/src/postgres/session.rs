@@ -113,6 +113,10 @@ impl Session {
             ("plan_cache_mode", "force_generic_plan"),
         ]);
         let mut connection = Connection::open(&options, NO_BOUND).await?;
+        // Says that a host uses the store, to a migration and to a host that finds events lost.
+        let host = sqlx::query("SELECT pg_advisory_lock_shared($1::int, 2)");
+        let host = host.bind(settings.namespace);
+        host.execute(&mut connection).await?;
         let row = sqlx::query(
             "SELECT pid, (extract(epoch FROM backend_start) * 1000000)::bigint, \
                  current_setting('transaction_read_only') = 'on' \

@@ -14,7 +14,10 @@ use super::connection::Pool;
 use super::error::Failure;
 use super::import;
 use super::loaded::LoadedHeads;
+use super::losses::Newest;
 use super::memory::Memory;
+use super::origins;
+use super::schema;
 use super::sent::Sent;
 use super::session::{Backend, Session, Settings};
 use super::wakes::Told;
@@ -29,6 +32,11 @@ const CHECKED_IN: Duration = Duration::from_millis(400);
 const CONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// How long an attempt to connect lasts at least before it is given up.
 const CONNECT_MIN: Duration = Duration::from_secs(10);
+
+/// Whether the server is read-only, and whether events were found lost or the store was migrated so
+/// that earlier programs may not write.
+const CHECK: &str = "SELECT current_setting('transaction_read_only') = 'on', \
+    EXISTS (SELECT FROM meta WHERE name = 'lost' OR (name = 'writers_from' AND value > int8send($1)))";
 
 /// Why a connection is given up.
 const SILENT: &str = "the server does not answer: it can't be reached, or it waits for a \
@@ -52,6 +60,7 @@ pub struct Writer {
     session: Option<Session>,
     memory: Memory,
     loaded: LoadedHeads,
+    newest: Newest,
     /// A back-end whose last answer was lost, and may still be at work.
     suspect: Option<Backend>,
     /// A back-end that waits for a synchronous standby, and nothing else.
@@ -62,7 +71,12 @@ pub struct Writer {
 
 impl Writer {
     /// A writer that connects with its first batch, on the runtime that commits it.
-    pub fn new(settings: Settings, pool: Pool, told: Told, loaded: LoadedHeads) -> Self {
+    pub fn new(
+        settings: Settings,
+        pool: Pool,
+        told: Told,
+        (loaded, newest): (LoadedHeads, Newest),
+    ) -> Self {
         Self {
             settings,
             pool,
@@ -70,6 +84,7 @@ impl Writer {
             session: None,
             memory: Memory::new(),
             loaded,
+            newest,
             suspect: None,
             confirming: None,
             is_down: false,
@@ -98,6 +113,7 @@ impl Writer {
             connection: &mut session.connection,
             memory: &mut self.memory,
             loaded: &self.loaded,
+            newest: &self.newest,
             namespace: self.settings.namespace,
             sent,
             inline,
@@ -157,6 +173,7 @@ impl Writer {
 
     async fn connected(&mut self, until: Instant) -> std::result::Result<(), Failure> {
         if self.session.is_none() {
+            self.newest.refuse_known()?;
             let mut session = Session::begin(&self.settings).await?;
             if let Some(suspect) = self.suspect {
                 if !session.end(suspect, until).await? {
@@ -168,7 +185,12 @@ impl Writer {
                 session.confirm(earlier).await?;
             }
             (self.suspect, self.confirming) = (None, None);
-            import::follow(&mut session.connection, self.settings.namespace).await?;
+            let namespace = self.settings.namespace;
+            import::follow(&mut session.connection, namespace).await?;
+            schema::check_still(&mut session.connection).await?;
+            origins::check(&mut session.connection, namespace).await?;
+            let newest = &self.newest;
+            newest.check(&mut session.connection, namespace).await?;
             if self.memory.floor.is_none() {
                 let row = sqlx::query("SELECT last_position()")
                     .fetch_one(&mut session.connection)
@@ -274,12 +296,19 @@ impl EventWriter for Writer {
         let Some(session) = &mut self.session else {
             return Err(Error::Unavailable("no connection".to_owned()));
         };
-        let asking = sqlx::query("SELECT current_setting('transaction_read_only') = 'on'")
-            .fetch_one(&mut session.connection);
+        let asking = sqlx::query(CHECK).bind(schema::newest());
+        let asking = asking.fetch_one(&mut session.connection);
         let failure = match tokio::time::timeout(CHECKED_IN, asking).await {
-            Ok(Ok(row)) => match row.cell::<bool>(0)? {
-                false => return Ok(()),
-                true => Failure::Lost(Error::Unavailable(
+            Ok(Ok(row)) => match (row.cell::<bool>(0)?, row.cell::<bool>(1)?) {
+                (false, false) => return Ok(()),
+                // Another connection says why nothing may be written.
+                (false, true) => {
+                    self.forget();
+                    let connecting = self.ready(Instant::now() + CHECKED_IN);
+                    let connected = tokio::time::timeout(CHECKED_IN, connecting).await;
+                    return connected.unwrap_or_else(|_| Err(Error::Unavailable(SILENT.into())));
+                }
+                (true, _) => Failure::Lost(Error::Unavailable(
                     "the server takes no writes now: it is a standby, or read-only".to_owned(),
                 )),
             },

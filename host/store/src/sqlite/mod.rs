@@ -58,6 +58,7 @@ use self::tables::{
     snapshots, tenants, tokens, turns, types,
 };
 use self::temporary::Folder;
+use super::migrations::{WRITERS_FROM, is_usable};
 use super::wake::Waker;
 use super::{Error, Migrated, Result, Source, Store, StoredBytes};
 use quipu_model::supervise::Supervisor;
@@ -298,7 +299,8 @@ pub async fn migrate(path: &Path) -> Result<Migrated> {
     };
     let store = open(path, &Options::default()).await?;
     store.writer.close().await?;
-    Ok(Migrated { from, to: known() })
+    let to = known().max(from);
+    Ok(Migrated { from, to })
 }
 
 /// Whether the file is a store.
@@ -335,7 +337,7 @@ async fn reading_tables(path: &Path) -> Result<(Arc<reader::Reader>, Connections
     let found = version(&mut connection).await?;
     match found.cmp(&known()) {
         Ordering::Equal => {}
-        Ordering::Greater => return Err(too_new(found)),
+        Ordering::Greater => check_newer(&mut connection, found).await?,
         Ordering::Less => {
             return Err(Error::ReadOnly(format!(
                 "{} has schema version {found}, this program reads {}: run `quipu migrate`",
@@ -379,9 +381,13 @@ fn known() -> i64 {
     MIGRATIONS.last().map_or(0, |(number, ..)| *number)
 }
 
-fn too_new(found: i64) -> Error {
-    let known = known();
-    Error::TooNew { found, known }
+/// Refuses a newer schema, unless this program does not need to know what was added.
+async fn check_newer(connection: &mut SqliteConnection, found: i64) -> Result<()> {
+    let (from, known) = (digests::mark(connection, WRITERS_FROM).await?, known());
+    match is_usable(from.0, known) {
+        true => Ok(()),
+        false => Err(Error::TooNew { found, known }),
+    }
 }
 
 /// The number of the last migration that was run; 0 before the first.
@@ -402,7 +408,7 @@ async fn version(connection: &mut SqliteConnection) -> Result<i64> {
 async fn run_migrations(connection: &mut SqliteConnection) -> Result<()> {
     let found = version(connection).await?;
     if found > known() {
-        return Err(too_new(found));
+        return check_newer(connection, found).await;
     }
     let migrations = MIGRATIONS.iter().map(|(number, name, sql)| {
         let sql = sql.into_sql_str();

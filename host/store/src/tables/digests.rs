@@ -241,7 +241,8 @@ fn document_row(row: &Row) -> Result<DocumentRow> {
     })
 }
 
-async fn mark(connection: &mut Connection, name: &str) -> Result<Position> {
+/// A number in the table `meta`; 0 if it is absent.
+pub async fn mark(connection: &mut Connection, name: &str) -> Result<Position> {
     let found = sqlx::query(MARK).bind(name).fetch_optional(connection);
     let Some(row) = found.await? else {
         return Ok(Position(0));

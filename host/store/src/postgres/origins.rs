@@ -1,0 +1,94 @@
+//! Gaps in the positions where a store continues on another server.
+//!
+//! A promoted standby, and a server with a restored backup, may lack events that somebody has seen.
+//! Hosts that knew them may not run any more. So the store remembers the server and the timeline on
+//! which it was written last. The first host that finds another one moves the sequence of positions
+//! by [`GAP`], before anything is written. So no position that somebody has seen gets another event,
+//! unless more than that number of positions are missing.
+
+use sqlx::Executor;
+use sqlx::postgres::PgRow;
+
+use super::cell::Cells;
+use super::connection::Connection;
+use super::error::Failure;
+use super::losses::LOCK_PLAN;
+
+/// More positions than a standby lacks: 100 s of 10,000 events each.
+const GAP: i64 = 1_000_000;
+
+/// The server and the timeline, now and when the store was written last. A promotion begins another
+/// timeline. It is known from the name of a WAL file at once, and from `pg_control_checkpoint` only
+/// after the next checkpoint.
+const ORIGINS: &str = "SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || \
+         left(pg_walfile_name(pg_current_wal_lsn()), 8) AS now, \
+     (SELECT convert_from(value, 'UTF8') FROM meta WHERE name = 'origin') AS known";
+const SET: &str = "INSERT INTO meta (name, value) VALUES ('origin', convert_to($1, 'UTF8')) \
+     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+const SKIP: &str = "SELECT last_position(), setval('positions', last_position() + $1)";
+
+type Tried<T> = Result<T, Failure>;
+
+/// The server and the timeline of a store.
+struct Origins {
+    now: String,
+    /// None in a store that was not written since origins are remembered.
+    known: Option<String>,
+}
+
+/// Moves the sequence of positions when the store has come to another server since it was written
+/// last.
+pub async fn check(connection: &mut Connection, namespace: i64) -> Tried<()> {
+    match origins(connection).await? {
+        Some(Origins { now, known }) if known.as_ref() != Some(&now) => {
+            arrive(connection, namespace).await
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn arrive(connection: &mut Connection, namespace: i64) -> Tried<()> {
+    connection.execute("BEGIN").await?;
+    // Nobody draws a position meanwhile.
+    let lock = sqlx::query(LOCK_PLAN).bind(namespace);
+    lock.execute(&mut *connection).await?;
+    let mut moved = None;
+    // Another host may have been first.
+    if let Some(Origins { now, known }) = origins(connection).await? {
+        if known.is_some_and(|known| known != now) {
+            let skip = sqlx::query(SKIP).bind(GAP);
+            moved = Some(skip.fetch_one(&mut *connection).await?);
+        }
+        let set = sqlx::query(SET).bind(now);
+        set.execute(&mut *connection).await?;
+    }
+    connection.execute("COMMIT").await?;
+    moved.as_ref().map_or(Ok(()), report)
+}
+
+fn report(moved: &PgRow) -> Tried<()> {
+    let (last, next): (i64, i64) = (moved.cell(0)?, moved.cell(1)?);
+    tracing::warn!(
+        last,
+        next,
+        "the store is on another server or was promoted: positions continue after a gap"
+    );
+    Ok(())
+}
+
+/// None where the server does not say it, as some services that are compatible with PostgreSQL.
+async fn origins(connection: &mut Connection) -> Tried<Option<Origins>> {
+    match sqlx::query(ORIGINS).fetch_one(connection).await {
+        Ok(row) => Ok(Some(Origins {
+            now: row.cell(0)?,
+            known: row.cell(1)?,
+        })),
+        Err(sqlx::Error::Database(error)) if is_unsupported(error.code().as_deref()) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Not supported, no privilege, or no such function.
+fn is_unsupported(code: Option<&str>) -> bool {
+    matches!(code, Some("0A000" | "42501" | "42883"))
+}
