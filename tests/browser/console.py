@@ -160,6 +160,8 @@ def pages(host: Host) -> dict[str, str]:
     projection = host.ask("/v1/projections")["projections"][0]["name"]
     document = host.ask(f"/v1/views/{projection}?limit=1")["documents"][0]["key"]
     document = urllib.parse.quote(document, safe="")
+    proposed = {"type": "submit", "data": {"amount": 1_000}, "note": "<script>document.title='owned'</script> \u202e"}
+    proposal = host.ask("/v1/streams/loan-proposed/proposals", proposed)["number"]
     return {
         "overview": "/console",
         "streams": "/console/streams?category=loan",
@@ -177,6 +179,9 @@ def pages(host: Host) -> dict[str, str]:
         "projection": f"/console/projections/{projection}",
         "documents": f"/console/projections/{projection}/documents",
         "document": f"/console/projections/{projection}/documents?key={document}",
+        "proposals": "/console/proposals",
+        "proposal": f"/console/proposals/{proposal}",
+        "approve": f"/console/act?what=proposal&name={proposal}&action=approve",
         "act": f"/console/act?what=projection&name={projection}&action=rebuild",
         "domain": "/console/domain",
         "operations": "/console/operations",
@@ -206,6 +211,16 @@ def works(browser: Browser, host: Host, stream_path: str) -> None:
     assert browser.evaluate("document.activeElement.id") == "q"
     browser.evaluate("{ const range = document.querySelector('[type=range]'); range.value = 1; range.dispatchEvent(new Event('input', { bubbles: true })); }")
     browser.until("document.getElementById('refreshed').textContent.includes('At version 1') && location.search.includes('at=1')")
+    assert not browser.complaints(200), browser.complaints(200)
+
+
+def decides(browser: Browser, host: Host, proposal: str) -> None:
+    """Approves a proposal by the keyboard's way: link, form, button."""
+    browser.open(host.url + proposal)
+    browser.evaluate("document.querySelector('a.action').click()")
+    browser.until("location.pathname === '/console/act' && document.readyState === 'complete'")
+    browser.evaluate("document.getElementById('reason').value = 'checked'; document.querySelector('form.confirm button').click()")
+    browser.until(f"location.pathname === {json.dumps(proposal)} && document.body.textContent.includes('It was executed')")
     assert not browser.complaints(200), browser.complaints(200)
 
 
@@ -253,6 +268,7 @@ def main() -> None:
                         wrong.append(str(error))
             assert not wrong, "\n".join(wrong)
             works(browser, host, all_pages["stream"])
+            decides(browser, host, all_pages["proposal"])
             signs_in(browser, host, given.shots, axe)
             print(f"{len(all_pages) + 1} pages are good, pictures in {given.shots}")
         finally:

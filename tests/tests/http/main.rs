@@ -9,6 +9,7 @@ mod certificates;
 mod commands;
 mod connections;
 mod console;
+mod console_proposals;
 mod dashboards;
 mod domain;
 mod draining;

@@ -18,6 +18,7 @@ mod operations;
 mod options;
 mod overview;
 mod projections;
+mod proposals;
 mod rates;
 mod rejections;
 mod search;
@@ -82,6 +83,8 @@ pub fn routes(app: &App, api: impl FnOnce() -> Router) -> Option<Router<App>> {
             "/console/projections/{name}/documents",
             get(documents::show),
         )
+        .route("/console/proposals", get(proposals::list))
+        .route("/console/proposals/{number}", get(proposals::show))
         .route("/console/domain", get(domain::show))
         .route("/console/operations", get(operations::show))
         .route("/console/audit", get(operations::audit))
