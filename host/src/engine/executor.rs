@@ -170,6 +170,7 @@ impl Executor {
 
     /// Opens an aggregate and begins to read its stream.
     fn load(&mut self, stream: &StreamId, slot: &mut Slot, deployed: Arc<Deployed>) {
+        let _lines = slot.waiting.front().map(|first| first.logged().enter());
         let plan = self.plan_of(stream, &deployed);
         let module = deployed.rules.module.digest();
         if !self.brakes.is_empty()

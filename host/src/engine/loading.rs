@@ -84,6 +84,7 @@ impl Executor {
         if warm.run.id() != run {
             return;
         }
+        let _lines = slot.waiting.front().map(|first| first.logged().enter());
         let Loaded {
             begin,
             page,
