@@ -12,6 +12,7 @@ use super::failure::{Failure, Result};
 use super::params::Params;
 use super::{App, answer, draining};
 use quipu::projection;
+use quipu::store::{Job, LastJobs};
 use quipu_api::{CheckView, Code, Problem, ProjectionState, SnapshotCounts, Status};
 
 /// Whether the host is alive.
@@ -95,11 +96,12 @@ pub async fn ready(State(app): State<App>) -> Result<Response> {
 pub async fn status(State(app): State<App>, _: Params<()>) -> Result<Response> {
     let host = &app.host;
     let counts = host.snapshot_counts();
-    let projections = match host.projections().await {
+    let (projections, last) = match host.projections().await {
         // The counters are reported until the host has shut down.
-        Err(projection::Error::Stopped) => Vec::new(),
-        projections => projections?,
+        Err(projection::Error::Stopped) => (Vec::new(), LastJobs::default()),
+        projections => (projections?, host.last_jobs().await?),
     };
+    let at = |job| last.of(job).map(|at| at.to_string());
     let ignored = counts.ignored.into_iter();
     let status = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -114,6 +116,9 @@ pub async fn status(State(app): State<App>, _: Params<()>) -> Result<Response> {
             ignored: ignored.map(|(why, n)| (why.to_owned(), n)).collect(),
             near_length: counts.near_length,
         },
+        last_backup_at: at(Job::Backup),
+        last_ship_at: at(Job::Ship),
+        last_verify_at: at(Job::Verify),
         projections: projections.iter().map(ProjectionState::of).collect(),
     };
     answer::json(StatusCode::OK, &status)

@@ -15,6 +15,7 @@ mod answer;
 mod answering;
 mod appends;
 mod audit;
+mod backups;
 mod budget;
 mod callers;
 mod can;

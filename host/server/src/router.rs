@@ -21,7 +21,7 @@ use super::failure::{Failure, Result};
 use super::request::LARGE_MAX;
 use super::tenants::{self, Tenancy, Tenants, operations};
 use super::{
-    App, Options, access, acknowledgements, activate, administration, appends, audit, can, changes,
+    App, Options, access, acknowledgements, activate, administration, appends, audit, backups, can, changes,
     commands, console, deed, deployments, documents, domain, draining, export, health, limits,
     lines, log, log_context, logs, marks, mcp, metrics, modules, openapi, pages, params,
     preflights, projections, proposals, rejections, reload, shadows, snapshots, state, streams,
@@ -165,6 +165,7 @@ pub(super) fn paths() -> OpenApiRouter<App> {
         .routes(routes!(documents::read))
         .routes(routes!(export::export))
         .routes(routes!(export::import))
+        .routes(routes!(backups::report))
         .routes(routes!(reload::reload))
         .routes(routes!(logs::read))
         .routes(routes!(health::status))

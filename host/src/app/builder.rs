@@ -266,6 +266,7 @@ impl Builder {
             audit: Audit::new(store.audit, Arc::clone(&clock)),
             tenants: Tenants::new(store.tenants, Arc::clone(&clock)),
             proposals: Proposals::new(store.proposals, clock),
+            jobs: store.jobs,
         };
         Ok(Host {
             tenant: Arc::new(tenant),

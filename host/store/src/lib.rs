@@ -23,6 +23,7 @@ mod error;
 mod follow;
 mod inline;
 mod item;
+mod jobs;
 mod page;
 mod parts;
 mod postgres;
@@ -74,6 +75,7 @@ pub use item::{
     Activation, Appended, Change, Check, Commit, Decided, Item, KnownCommit, KnownEvent, Mark,
     Outcome, RunId, Write,
 };
+pub use jobs::{Job, JobStore, LastJobs};
 pub use page::{
     Direction, Filter, Head, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, PAGE_BYTES_MAX,
     STREAM_PAGE_MAX, StreamPage, Versions,
@@ -92,7 +94,7 @@ pub use tenants::{StoredTenant, TENANTS_MAX, TenantStore};
 pub use types::{TypeStore, TypeUse};
 pub use url::{
     Backup, Migrated, StoreUrl, backup, finish_recovering, is_there, migrate, open, open_bytes,
-    open_reading, open_recovering,
+    open_reading, open_recovering, report,
 };
 pub use wake::Wakes;
 
@@ -419,6 +421,8 @@ pub struct Store {
     pub tenants: Arc<dyn TenantStore>,
     /// Proposed commands.
     pub proposals: Arc<dyn ProposalStore>,
+    /// When backups and verifications were last done.
+    pub jobs: Arc<dyn JobStore>,
     /// Digests of commits.
     pub digests: Arc<dyn DigestStore>,
     /// Notifies that there may be something new.

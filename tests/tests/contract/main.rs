@@ -20,6 +20,7 @@ mod files;
 mod filters;
 mod idempotency;
 mod inline;
+mod jobs;
 mod led_to;
 mod limits;
 mod listing;

@@ -5,6 +5,7 @@
 mod access;
 mod appends;
 mod atomic;
+mod backups;
 mod certificates;
 mod commands;
 mod connections;

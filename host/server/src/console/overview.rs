@@ -302,6 +302,15 @@ fn figures(visitor: &Visitor, parts: &Parts, metrics: &[Series<'_>]) -> Markup {
         .and_then(|list| list.deployments.last());
     let plan = parts.deployments.as_ref().ok().map(|list| list.plan);
     let head = parts.log.as_ref().ok().map(|log| log.head);
+    let now = jiff::Timestamp::now().as_second() as f64;
+    // Without measurements nothing is known.
+    let age = |name| {
+        let last = rates::last(metrics, name);
+        (!metrics.is_empty()).then(|| match last {
+            Some(at) => html! { (seconds((now - at).max(0.0))) " ago" },
+            None => html! { "never, as far as the store knows" },
+        })
+    };
     let per_second = |value: f64| format!("{value:.1} per second");
     let facts = [
         ("Head of the log", head.map(|head| html! { (head) })),
@@ -331,6 +340,8 @@ fn figures(visitor: &Visitor, parts: &Parts, metrics: &[Series<'_>]) -> Markup {
             "Size of the store",
             rates::one(metrics, "quipu_store_size_bytes", None).map(|it| html! { (bytes(whole(it))) }),
         ),
+        ("Last backup", age("quipu_backup_last_success_timestamp_seconds")),
+        ("Last verified", age("quipu_verify_last_success_timestamp_seconds")),
         ("Version", Some(html! { (env!("CARGO_PKG_VERSION")) })),
     ];
     html! {

@@ -41,11 +41,12 @@ pub use self::error::database_error;
 use self::session::Settings;
 use self::tables::cell::{self, Cells};
 use self::tables::{
-    acknowledged, audit, checkpoints, digests, modules, projections, proposals, rejections,
+    acknowledged, audit, checkpoints, digests, jobs, modules, projections, proposals, rejections,
     snapshots, tenants, tokens, turns, types,
 };
 pub use self::url::Url;
-use super::{Error, Migrated, Result, Store};
+use super::{Error, Job, Migrated, Result, Store};
+use quipu_model::Timestamp;
 use quipu_model::supervise::Supervisor;
 
 /// Options for the use of a database.
@@ -130,6 +131,7 @@ async fn opened(url: &Url, options: &Options, is_recovery: bool) -> Result<Store
         audit: Arc::new(audit::Audit(tables.clone())),
         tenants: Arc::new(tenants::Tenants(tables.clone())),
         proposals: Arc::new(proposals::Proposals(tables.clone())),
+        jobs: Arc::new(jobs::Jobs(tables.clone())),
         digests: Arc::new(digests::Digests(tables)),
         writer: Box::new(writer::Writer::new(settings, pool, told, loaded)),
         wakes,
@@ -173,6 +175,15 @@ pub async fn migrate(url: &Url) -> Result<Migrated> {
     let migrated = schema::migrate(&mut connection, url.schema()).await?;
     secret(&mut connection).await?;
     Ok(migrated)
+}
+
+/// Records a job in a store, also while hosts use it.
+pub async fn report(url: &Url, job: Job, began_at: Timestamp) -> Result<()> {
+    let mut connection = connect(url, &Options::default()).await?;
+    schema::check(&mut connection, url.schema()).await?;
+    jobs::done(job, began_at).execute(&mut connection).await?;
+    connection.close().await;
+    Ok(())
 }
 
 /// Whether the schema holds a store.
