@@ -175,6 +175,7 @@ def pages(host: Host) -> dict[str, str]:
         "modules": "/console/modules",
         "module": f"/console/modules/{module}",
         "deployment": f"/console/deployments/{plan}",
+        "steps": f"/console/projections/{projection}/steps?stream={stream}&at=2",
         "projections": "/console/projections",
         "projection": f"/console/projections/{projection}",
         "documents": f"/console/projections/{projection}/documents",
@@ -211,6 +212,30 @@ def works(browser: Browser, host: Host, stream_path: str) -> None:
     assert browser.evaluate("document.activeElement.id") == "q"
     browser.evaluate("{ const range = document.querySelector('[type=range]'); range.value = 1; range.dispatchEvent(new Event('input', { bubbles: true })); }")
     browser.until("document.getElementById('refreshed').textContent.includes('At version 1') && location.search.includes('at=1')")
+    assert not browser.complaints(200), browser.complaints(200)
+
+
+def follows(browser: Browser, host: Host) -> None:
+    """The log grows without a reload, and what comes is inert."""
+    browser.open(host.url + "/console/log?category=live")
+    browser.evaluate("document.querySelector('button[data-live]').click()")
+    browser.until("document.getElementById('live-status').textContent === 'Waiting for events.'")
+    for number in range(3):
+        host.ask(f"/v1/streams/live-{number}/events", {"events": [HOSTILE]})
+    browser.until("document.querySelectorAll('#refreshed tbody tr').length === 3")
+    browser.until("document.getElementById('live-status').textContent.includes('3 new events')")
+    assert browser.evaluate("document.title") != "owned"
+    assert browser.evaluate("document.querySelectorAll('#refreshed script, #refreshed img').length") == 0
+    browser.evaluate("document.querySelector('button[data-live]').click()")
+    browser.until("document.getElementById('live-status').textContent === 'Paused.'")
+    assert not browser.complaints(200), browser.complaints(200)
+
+
+def steps(browser: Browser, host: Host, path: str) -> None:
+    """The slider of a projection moves through the events of a stream."""
+    browser.open(host.url + path)
+    browser.evaluate("{ const range = document.querySelector('[type=range]'); range.value = 1; range.dispatchEvent(new Event('input', { bubbles: true })); }")
+    browser.until("document.getElementById('refreshed').textContent.includes('Event 1: ') && location.search.includes('at=1')")
     assert not browser.complaints(200), browser.complaints(200)
 
 
@@ -268,6 +293,8 @@ def main() -> None:
                         wrong.append(str(error))
             assert not wrong, "\n".join(wrong)
             works(browser, host, all_pages["stream"])
+            follows(browser, host)
+            steps(browser, host, all_pages["steps"])
             decides(browser, host, all_pages["proposal"])
             signs_in(browser, host, given.shots, axe)
             print(f"{len(all_pages) + 1} pages are good, pictures in {given.shots}")

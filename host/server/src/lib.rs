@@ -65,6 +65,7 @@ mod shadows;
 mod snapshots;
 mod sse;
 mod state;
+mod steps;
 mod streams;
 mod subscribe;
 mod subscriptions;
