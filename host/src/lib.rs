@@ -136,6 +136,7 @@ pub mod commit;
 pub mod deploy;
 pub mod engine;
 pub mod fold;
+pub mod log_context;
 pub mod meters;
 pub mod projection;
 pub mod proof;

@@ -160,6 +160,8 @@ def pages(host: Host) -> dict[str, str]:
     projection = host.ask("/v1/projections")["projections"][0]["name"]
     document = host.ask(f"/v1/views/{projection}?limit=1")["documents"][0]["key"]
     document = urllib.parse.quote(document, safe="")
+    proposed = {"type": "submit", "data": {"amount": 1_000}, "note": "<script>document.title='owned'</script> \u202e"}
+    proposal = host.ask("/v1/streams/loan-proposed/proposals", proposed)["number"]
     return {
         "overview": "/console",
         "streams": "/console/streams?category=loan",
@@ -173,10 +175,14 @@ def pages(host: Host) -> dict[str, str]:
         "modules": "/console/modules",
         "module": f"/console/modules/{module}",
         "deployment": f"/console/deployments/{plan}",
+        "steps": f"/console/projections/{projection}/steps?stream={stream}&at=2",
         "projections": "/console/projections",
         "projection": f"/console/projections/{projection}",
         "documents": f"/console/projections/{projection}/documents",
         "document": f"/console/projections/{projection}/documents?key={document}",
+        "proposals": "/console/proposals",
+        "proposal": f"/console/proposals/{proposal}",
+        "approve": f"/console/act?what=proposal&name={proposal}&action=approve",
         "act": f"/console/act?what=projection&name={projection}&action=rebuild",
         "domain": "/console/domain",
         "operations": "/console/operations",
@@ -206,6 +212,40 @@ def works(browser: Browser, host: Host, stream_path: str) -> None:
     assert browser.evaluate("document.activeElement.id") == "q"
     browser.evaluate("{ const range = document.querySelector('[type=range]'); range.value = 1; range.dispatchEvent(new Event('input', { bubbles: true })); }")
     browser.until("document.getElementById('refreshed').textContent.includes('At version 1') && location.search.includes('at=1')")
+    assert not browser.complaints(200), browser.complaints(200)
+
+
+def follows(browser: Browser, host: Host) -> None:
+    """The log grows without a reload, and what comes is inert."""
+    browser.open(host.url + "/console/log?category=live")
+    browser.evaluate("document.querySelector('button[data-live]').click()")
+    browser.until("document.getElementById('live-status').textContent === 'Waiting for events.'")
+    for number in range(3):
+        host.ask(f"/v1/streams/live-{number}/events", {"events": [HOSTILE]})
+    browser.until("document.querySelectorAll('#refreshed tbody tr').length === 3")
+    browser.until("document.getElementById('live-status').textContent.includes('3 new events')")
+    assert browser.evaluate("document.title") != "owned"
+    assert browser.evaluate("document.querySelectorAll('#refreshed script, #refreshed img').length") == 0
+    browser.evaluate("document.querySelector('button[data-live]').click()")
+    browser.until("document.getElementById('live-status').textContent === 'Paused.'")
+    assert not browser.complaints(200), browser.complaints(200)
+
+
+def steps(browser: Browser, host: Host, path: str) -> None:
+    """The slider of a projection moves through the events of a stream."""
+    browser.open(host.url + path)
+    browser.evaluate("{ const range = document.querySelector('[type=range]'); range.value = 1; range.dispatchEvent(new Event('input', { bubbles: true })); }")
+    browser.until("document.getElementById('refreshed').textContent.includes('Event 1: ') && location.search.includes('at=1')")
+    assert not browser.complaints(200), browser.complaints(200)
+
+
+def decides(browser: Browser, host: Host, proposal: str) -> None:
+    """Approves a proposal by the keyboard's way: link, form, button."""
+    browser.open(host.url + proposal)
+    browser.evaluate("document.querySelector('a.action').click()")
+    browser.until("location.pathname === '/console/act' && document.readyState === 'complete'")
+    browser.evaluate("document.getElementById('reason').value = 'checked'; document.querySelector('form.confirm button').click()")
+    browser.until(f"location.pathname === {json.dumps(proposal)} && document.body.textContent.includes('It was executed')")
     assert not browser.complaints(200), browser.complaints(200)
 
 
@@ -253,6 +293,9 @@ def main() -> None:
                         wrong.append(str(error))
             assert not wrong, "\n".join(wrong)
             works(browser, host, all_pages["stream"])
+            follows(browser, host)
+            steps(browser, host, all_pages["steps"])
+            decides(browser, host, all_pages["proposal"])
             signs_in(browser, host, given.shots, axe)
             print(f"{len(all_pages) + 1} pages are good, pictures in {given.shots}")
         finally:

@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["fold"],
     &["upcast"],
     &["commit", "access"],
+    &["log_context"],
     &["meters"],
     &["model", "runtime", "schema", "store", "supervise"],
 ];

@@ -75,6 +75,19 @@ pub struct Status {
     /// while nothing is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<LostEvents>,
+    /// When the last backup of the store was begun that was reported; null without one.
+    #[serde(default)]
+    #[schema(format = "date-time")]
+    pub last_backup_at: Option<String>,
+    /// When `quipu ship` last had everything; null if it never ran.
+    #[serde(default)]
+    #[schema(format = "date-time")]
+    pub last_ship_at: Option<String>,
+    /// When a run of verify over the whole history was last begun that had no finding; null without
+    /// one.
+    #[serde(default)]
+    #[schema(format = "date-time")]
+    pub last_verify_at: Option<String>,
     /// Short status of the store's projections.
     #[serde(default)]
     pub projections: Vec<ProjectionState>,

@@ -11,16 +11,21 @@ use super::secret::Secret;
 use super::shipping::sync_folder;
 use super::table::grouped;
 use super::transfer::{Bar, StoreFile};
-use quipu::store::{self, StoreUrl};
+use quipu::model::{Clock, SystemClock, Timestamp};
+use quipu::store::{self, Job, StoreUrl};
 
 /// Copy a SQLite store into a folder, also while its host runs
 ///
 /// The copy has the name of the store's file, contains the log at one point in time, and is a store
 /// itself. An existing file is not replaced. For PostgreSQL use `pg_dump`.
+///
+/// The store records when its last backup was begun, so status and metrics of its hosts show that.
+/// With --report another tool has made the backup, and only that is recorded, for any store.
 #[derive(Debug, Args)]
 pub struct Backup {
     /// The folder; created if missing
-    dir: PathBuf,
+    #[arg(required_unless_present = "report")]
+    dir: Option<PathBuf>,
     /// The store
     #[arg(long, value_name = "URL", default_value = "sqlite:quipu.db")]
     store: Secret,
@@ -34,6 +39,16 @@ pub struct Backup {
         value_parser = clap::value_parser!(u64).range(1..=100_000)
     )]
     keep: Option<u64>,
+    /// Copy nothing: another tool has made a backup, which was begun at most so many seconds ago
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "0",
+        value_parser = clap::value_parser!(u64).range(0..=2_592_000),
+        conflicts_with_all = ["dir", "keep"]
+    )]
+    report: Option<u64>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -42,13 +57,18 @@ pub struct Backup {
 impl Backup {
     pub async fn run(self) -> Result<()> {
         let url = self.store_file.or(&self.store)?;
+        let began_at = SystemClock.now();
+        if let Some(age_s) = self.report {
+            return self.record(&url, began_at, age_s).await;
+        }
+        let folder = self.dir.as_deref().unwrap_or(Path::new("."));
         let bytes = match &url {
             StoreUrl::Sqlite(path) => path.metadata().map(|it| it.len()).ok(),
             _ => None,
         };
         let dir = match self.keep {
-            Some(_) => self.dir.join(now()),
-            None => self.dir.clone(),
+            Some(_) => folder.join(now()),
+            None => folder.to_owned(),
         };
         let bar = Bar::new(bytes);
         let copied = store::backup(&url, &dir, &mut |bytes| bar.advance(bytes)).await;
@@ -59,8 +79,13 @@ impl Backup {
                 _ = fs::remove_dir(&dir);
             }
         })?;
+        if let Err(error) = store::report(&url, Job::Backup, began_at).await {
+            // The copy is complete nevertheless.
+            let note = "note: the store could not record when it was backed up";
+            _ = writeln!(io::stderr(), "{note}: {error}");
+        }
         let removed = match self.keep {
-            Some(keep) => self.prune(&url, keep)?,
+            Some(keep) => prune(folder, &url, keep)?,
             None => 0,
         };
         let (path, bytes) = (copied.path.display(), copied.bytes);
@@ -80,36 +105,48 @@ impl Backup {
         Ok(())
     }
 
-    /// Removes all but the newest copies of the store. Returns how many were removed.
-    fn prune(&self, url: &StoreUrl, keep: u64) -> Result<u64> {
-        let StoreUrl::Sqlite(path) = url else {
-            let why = "--keep: only copies of a SQLite store are counted";
-            return Err(WrongUse(why.to_owned()).into());
-        };
-        let name = path.file_name().unwrap_or_default();
-        // The new copy is there after a crash, before an older one is removed.
-        sync_folder(&self.dir)?;
-        let mut folders = Vec::new();
-        for entry in fs::read_dir(&self.dir).with_context(|| self.dir.display().to_string())? {
-            let entry = entry?;
-            if is_of_time(&entry.file_name().to_string_lossy()) {
-                folders.push(entry.path());
-            }
+    /// Records a backup that another tool has made.
+    async fn record(&self, url: &StoreUrl, now: Timestamp, age_s: u64) -> Result<()> {
+        let began_at = Timestamp(now.0.saturating_sub(age_s.saturating_mul(1_000_000)));
+        store::report(url, Job::Backup, began_at).await?;
+        let mut out = io::stdout().lock();
+        match self.json {
+            true => writeln!(out, "{}", json!({ "began_at": began_at.to_string() }))?,
+            false => writeln!(out, "a backup that was begun at {began_at} is recorded")?,
         }
-        folders.sort_unstable();
-        let complete = folders.iter().filter(|it| it.join(name).is_file());
-        let keep = usize::try_from(keep.saturating_sub(1)).unwrap_or(usize::MAX);
-        let Some(oldest) = complete.rev().nth(keep).cloned() else {
-            return Ok(0);
-        };
-        let mut removed = 0;
-        // Also what an interrupted backup left.
-        for folder in folders.iter().filter(|it| **it < oldest) {
-            removed += u64::from(folder.join(name).is_file());
-            remove(folder, &name.to_string_lossy())?;
-        }
-        Ok(removed)
+        Ok(())
     }
+}
+
+/// Removes all but the newest copies of the store. Returns how many were removed.
+fn prune(dir: &Path, url: &StoreUrl, keep: u64) -> Result<u64> {
+    let StoreUrl::Sqlite(path) = url else {
+        let why = "--keep: only copies of a SQLite store are counted";
+        return Err(WrongUse(why.to_owned()).into());
+    };
+    let name = path.file_name().unwrap_or_default();
+    // The new copy is there after a crash, before an older one is removed.
+    sync_folder(dir)?;
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let entry = entry?;
+        if is_of_time(&entry.file_name().to_string_lossy()) {
+            folders.push(entry.path());
+        }
+    }
+    folders.sort_unstable();
+    let complete = folders.iter().filter(|it| it.join(name).is_file());
+    let keep = usize::try_from(keep.saturating_sub(1)).unwrap_or(usize::MAX);
+    let Some(oldest) = complete.rev().nth(keep).cloned() else {
+        return Ok(0);
+    };
+    let mut removed = 0;
+    // Also what an interrupted backup left.
+    for folder in folders.iter().filter(|it| **it < oldest) {
+        removed += u64::from(folder.join(name).is_file());
+        remove(folder, &name.to_string_lossy())?;
+    }
+    Ok(removed)
 }
 
 /// The name of a folder for a copy, in order of time.

@@ -120,7 +120,9 @@ fn with_request(event: &[u8]) -> Cow<'_, [u8]> {
         return Cow::Borrowed(event);
     };
     let mut line = line.to_vec();
-    for (name, value) in fields {
+    let text = String::from_utf8_lossy(event);
+    let is_new = |name: &str| !text.contains(&format!(" {name}="));
+    for (name, value) in fields.into_iter().filter(|(name, _)| is_new(name)) {
         line.extend(format!(" {name}={value:?}").into_bytes());
     }
     line.push(b'\n');

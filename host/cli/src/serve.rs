@@ -80,6 +80,10 @@ impl Serve {
         let mut signals = signals()?;
         let hangup = signal(SignalKind::hangup())?;
         check_clock(SystemTime::now())?;
+        let config = Config::load(self.config.as_deref(), &self.flags())?;
+        let general = config.general();
+        log::set(&general.log).map_err(WrongUse)?;
+        log_format::set(&general.log_format).map_err(WrongUse)?;
         if self
             .store
             .as_ref()
@@ -87,10 +91,6 @@ impl Serve {
         {
             tracing::warn!("{PASSWORD_SHOWN}");
         }
-        let config = Config::load(self.config.as_deref(), &self.flags())?;
-        let general = config.general();
-        log::set(&general.log).map_err(WrongUse)?;
-        log_format::set(&general.log_format).map_err(WrongUse)?;
         let url: StoreUrl = general
             .store
             .reveal()

@@ -45,6 +45,13 @@ impl Status {
         ] {
             table.row([name.to_owned(), grouped(count)]);
         }
+        for (name, at) in [
+            ("last backup", &status.last_backup_at),
+            ("last shipped", &status.last_ship_at),
+            ("last verified", &status.last_verify_at),
+        ] {
+            table.row([name.to_owned(), with_age(at.as_deref())]);
+        }
         for (reason, count) in snapshots.ignored {
             table.row([format!("snapshots ignored: {reason}"), grouped(count)]);
         }
@@ -62,5 +69,39 @@ impl Status {
             table.row([projection.name, projection.state, lag]);
         }
         Ok(table.write(&mut out)?)
+    }
+}
+
+/// A time with its age by the clock of this machine, or a dash.
+fn with_age(at: Option<&str>) -> String {
+    let Some(at) = at else {
+        return "-".to_owned();
+    };
+    let Ok(time) = at.parse::<jiff::Timestamp>() else {
+        return at.to_owned();
+    };
+    let seconds = jiff::Timestamp::now().as_second() - time.as_second();
+    let age = match seconds.max(0) {
+        s if s < 120 => format!("{s} s"),
+        s if s < 7_200 => format!("{} min", s / 60),
+        s if s < 172_800 => format!("{} h", s / 3_600),
+        s => format!("{} days", s / 86_400),
+    };
+    format!("{}, {age} ago", printable(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_its_age() {
+        assert_eq!(with_age(None), "-");
+        assert!(with_age(Some("2020-01-01T00:00:00Z")).ends_with(" days ago"));
+        assert_eq!(with_age(Some("soon")), "soon");
+        let now = jiff::Timestamp::now().to_string();
+        assert!(with_age(Some(&now)).ends_with(" s ago"));
+        // Its clock is ahead.
+        assert!(with_age(Some("2999-01-01T00:00:00Z")).ends_with(", 0 s ago"));
     }
 }

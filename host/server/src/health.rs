@@ -13,6 +13,7 @@ use super::params::Params;
 use super::{App, answer, draining};
 use quipu::app::STORE_WRITER;
 use quipu::projection;
+use quipu::store::{Job, LastJobs};
 use quipu_api::{CheckView, Code, LostEvents, Problem, ProjectionState, SnapshotCounts, Status};
 
 /// Whether the host is alive.
@@ -103,11 +104,12 @@ pub async fn ready(State(app): State<App>) -> Result<Response> {
 pub async fn status(State(app): State<App>, _: Params<()>) -> Result<Response> {
     let host = &app.host;
     let counts = host.snapshot_counts();
-    let projections = match host.projections().await {
+    let (projections, last) = match host.projections().await {
         // The counters are reported until the host has shut down.
-        Err(projection::Error::Stopped) => Vec::new(),
-        projections => projections?,
+        Err(projection::Error::Stopped) => (Vec::new(), LastJobs::default()),
+        projections => (projections?, host.last_jobs().await?),
     };
+    let at = |job| last.of(job).map(|at| at.to_string());
     let ignored = counts.ignored.into_iter();
     let status = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -123,6 +125,9 @@ pub async fn status(State(app): State<App>, _: Params<()>) -> Result<Response> {
             near_length: counts.near_length,
         },
         lost: host.lost().as_ref().map(LostEvents::of),
+        last_backup_at: at(Job::Backup),
+        last_ship_at: at(Job::Ship),
+        last_verify_at: at(Job::Verify),
         projections: projections.iter().map(ProjectionState::of).collect(),
     };
     answer::json(StatusCode::OK, &status)

@@ -2,6 +2,7 @@
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderValue, Method};
+use quipu::meters::SpanIds;
 use tokio::task_local;
 
 /// Longest id in a line.
@@ -42,8 +43,10 @@ impl LogContext {
 
     fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = Vec::new();
-        let trace_id = self.traceparent.as_ref().and_then(trace_id);
-        fields.extend(trace_id.map(|id| ("trace_id", id)));
+        let traceparent = self.traceparent.as_ref().and_then(|it| it.to_str().ok());
+        if let Some(ids) = traceparent.and_then(SpanIds::of_caller) {
+            fields.extend([("trace_id", ids.trace()), ("span_id", ids.span())]);
+        }
         let path = self.path.as_ref();
         fields.extend(path.map(|path| ("request", format!("{} {}", self.method, path.as_str()))));
         for (name, value) in [
@@ -67,27 +70,21 @@ fn one(headers: &HeaderMap, name: &str) -> Option<HeaderValue> {
     values.next().is_none().then(|| value.clone())
 }
 
-/// The trace of a W3C trace context: 32 digits.
-fn trace_id(traceparent: &HeaderValue) -> Option<String> {
-    let text = traceparent.to_str().ok()?;
-    let id = text.split('-').nth(1)?;
-    let is_id = id.len() == 32
-        && id
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        && id.bytes().any(|byte| byte != b'0');
-    is_id.then(|| id.to_owned())
-}
-
 /// The context of the request of this task; none outside of a request.
 pub(super) fn current() -> Option<LogContext> {
     CURRENT.try_with(LogContext::clone).ok()
 }
 
-/// What a line that is written now says about its request: `trace_id`, `request`, `command_id`,
-/// `correlation_id`, as far as they are known. Empty outside of a request.
+/// What a line that is written now says about the command or the request that it belongs to:
+/// `trace_id`, `span_id`, `request`, `stream`, `command_id`, `correlation_id`, as far as they are
+/// known. Empty outside of both.
+///
+/// A thread that decides for others may be that of a request. The command is what it works for.
 pub fn log_fields() -> Vec<(&'static str, String)> {
-    CURRENT.try_with(LogContext::fields).unwrap_or_default()
+    match quipu::log_context::current() {
+        Some(command) => command.fields(),
+        None => CURRENT.try_with(LogContext::fields).unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]
@@ -106,25 +103,10 @@ mod tests {
         let fields = context.clone().scope(async { log_fields() }).await;
         let expected = [
             ("trace_id", trace.to_owned()),
+            ("span_id", "00f067aa0ba902b7".to_owned()),
             ("command_id", "d-1".to_owned()),
         ];
         assert_eq!(fields, expected);
         assert!(log_fields().is_empty());
-    }
-
-    #[test]
-    fn only_a_trace_id_is_one() {
-        let id = |text: &str| trace_id(&HeaderValue::from_str(text).unwrap());
-        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert!(id(good).is_some());
-        for bad in [
-            "",
-            "00",
-            "00-xyz-1-1",
-            "00-4BF92F3577B34DA6A3CE929D0E0E4736-1-1",
-        ] {
-            assert_eq!(id(bad), None, "{bad}");
-        }
-        assert_eq!(id(&format!("00-{}-1-1", "0".repeat(32))), None);
     }
 }

@@ -21,11 +21,11 @@ use super::failure::{Failure, Result};
 use super::request::LARGE_MAX;
 use super::tenants::{self, Tenancy, Tenants, operations};
 use super::{
-    App, Options, access, acknowledgements, activate, administration, appends, audit, can, changes,
-    commands, console, deed, deployments, documents, domain, draining, export, health, limits,
-    lines, log, log_context, logs, marks, mcp, metrics, modules, openapi, pages, params,
-    preflights, projections, proposals, rejections, reload, shadows, snapshots, state, streams,
-    subscribe, subscriptions, tokens, trace, types, verify,
+    App, Options, access, acknowledgements, activate, administration, appends, audit, backups, can,
+    changes, commands, console, deed, deployments, documents, domain, draining, export, health,
+    limits, lines, log, log_context, logs, marks, mcp, metrics, modules, openapi, pages, params,
+    preflights, projections, proposals, rejections, reload, shadows, snapshots, state, steps,
+    streams, subscribe, subscriptions, tokens, trace, types, verify,
 };
 use quipu::Host;
 use quipu::access::Caller;
@@ -161,10 +161,12 @@ pub(super) fn paths() -> OpenApiRouter<App> {
         .routes(routes!(projections::skipped))
         .routes(routes!(changes::subscribe))
         .routes(routes!(projections::live))
+        .routes(routes!(steps::steps))
         .routes(routes!(documents::list))
         .routes(routes!(documents::read))
         .routes(routes!(export::export))
         .routes(routes!(export::import))
+        .routes(routes!(backups::report))
         .routes(routes!(reload::reload))
         .routes(routes!(logs::read))
         .routes(routes!(health::status))

@@ -268,6 +268,7 @@ impl Builder {
             audit,
             tenants: Tenants::new(store.tenants, Arc::clone(&clock)),
             proposals: Proposals::new(store.proposals, clock),
+            jobs: store.jobs,
         };
         let tenant = Arc::new(tenant);
         let settled = Arc::downgrade(&tenant);

@@ -3,7 +3,7 @@
 use super::Host;
 use crate::model::Position;
 use crate::projection::{self, Lag};
-use crate::store::{CHECKPOINTS_PAGE_MAX, Checkpoint, Loss};
+use crate::store::{CHECKPOINTS_PAGE_MAX, Checkpoint, LastJobs, Loss};
 use crate::subscribe;
 
 /// Figures of the store at one moment. They are the same on every host of the store.
@@ -19,6 +19,8 @@ pub struct Figures {
     pub projections: Vec<Lag>,
     /// Named subscriptions, those with the largest lag first.
     pub subscriptions: Vec<SubscriptionLag>,
+    /// When backups and verifications were last done.
+    pub last_jobs: LastJobs,
 }
 
 /// How far a named subscription is from the end of the log.
@@ -64,6 +66,7 @@ impl Host {
             lost: reader.lost(),
             projections: self.tenant.projections.lags().await?,
             subscriptions,
+            last_jobs: self.last_jobs().await?,
         })
     }
 }

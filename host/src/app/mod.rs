@@ -6,6 +6,7 @@ mod builder;
 mod deploy;
 mod error;
 mod figures;
+mod jobs;
 mod projections;
 mod proposals;
 mod provenance;
@@ -47,7 +48,8 @@ use crate::proof::Prover;
 use crate::propose::Proposals;
 use crate::runtime::Module;
 use crate::store::{
-    self, Deployment, DocumentStore, EventReader, ModuleStore, SnapshotStore, Source, TypeStore,
+    self, Deployment, DocumentStore, EventReader, JobStore, ModuleStore, SnapshotStore, Source,
+    TypeStore,
 };
 use crate::subscribe::{self, Committed, Hub, Named, OnCommit, Subscribe, Subscription};
 use crate::supervise::{Part, Supervisor};
@@ -98,6 +100,7 @@ struct Tenant {
     audit: Audit,
     tenants: Tenants,
     proposals: Proposals,
+    jobs: Arc<dyn JobStore>,
 }
 
 impl Host {

@@ -3,9 +3,10 @@
 use futures::stream::BoxStream;
 
 use super::Host;
-use crate::model::{Position, StreamId};
+use crate::model::{Position, StreamId, Version};
 use crate::projection::{
-    Action, Change, ChangePlace, Error, Freshness, Live, ParkedPage, Query, Status, View, ViewPage,
+    Action, Change, ChangePlace, Error, Freshness, Live, ParkedPage, Query, Status, Steps, View,
+    ViewPage,
 };
 use crate::store::{ParkedFilter, Role, Subject};
 
@@ -125,5 +126,21 @@ impl Host {
     /// When there is no such projection or stream, or its events can't be folded.
     pub async fn live(&self, name: &str, stream: &StreamId) -> Result<Live, Error> {
         self.tenant.projections.live(name, stream).await
+    }
+
+    /// Returns what a projection makes of events of one stream, event by event from a version on,
+    /// at most [`STEPS_MAX`](crate::projection::STEPS_MAX) of them. Nothing is stored.
+    ///
+    /// # Errors
+    /// When there is no such projection or stream, or the events before can't be folded.
+    pub async fn steps(
+        &self,
+        name: &str,
+        stream: &StreamId,
+        from: Version,
+        limit: usize,
+    ) -> Result<Steps, Error> {
+        let projections = &self.tenant.projections;
+        projections.steps(name, stream, from, limit).await
     }
 }

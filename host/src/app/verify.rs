@@ -4,17 +4,17 @@
 use std::time::Instant;
 
 use super::Host;
-use crate::model::{Clock, SystemClock};
 use crate::projection::{self, Compared, Mismatched};
 use crate::proof::{Error, Progress, ProjectionTally, Scope, Verified};
-use crate::store::Acknowledgement;
+use crate::store::{Acknowledgement, Job};
 
 impl Host {
     /// Checks the digests of commits, modules, snapshots, documents and audit records. Then
     /// re-decides recorded commands, each with the modules of its commit's plan, and compares the
     /// results with the recorded ones, byte for byte, unless the scope has only digests, or what was
     /// changed can't be read. If the scope includes projections, it then folds their documents from
-    /// the first event and compares them, instead of their digests. One run at a time. Dropping the
+    /// the first event and compares them, instead of their digests. When the whole history was
+    /// checked and nothing was found, the store records that time. One run at a time. Dropping the
     /// future ends it. When the time of the scope is over, the result says up to where events were
     /// checked.
     ///
@@ -61,7 +61,10 @@ impl Host {
         }
         let is_whole = scope.category.is_none() && scope.sample.is_none();
         if is_whole && verified.until == verified.head && verified.is_sound() {
-            self.meters().verified(SystemClock.now());
+            match self.report_job(Job::Verify, begun.elapsed()).await {
+                Ok(at) => self.meters().verified(at),
+                Err(error) => tracing::warn!(%error, "the time of a verification was not stored"),
+            }
         }
         Ok(verified)
     }

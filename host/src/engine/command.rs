@@ -137,6 +137,7 @@ impl Executor {
         plan: u64,
     ) -> Next {
         request.fit(warm.deployed.rules.module.manifest());
+        let _lines = request.logged().enter();
 
         // 3. An id that the stream may have seen is looked up, after all that was staged before.
         let seen = request

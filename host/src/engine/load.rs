@@ -21,6 +21,7 @@ use crate::upcast::Liftable;
 impl Executor {
     /// Opens an aggregate and begins to read its stream.
     pub(super) fn load(&mut self, stream: &StreamId, slot: &mut Slot, deployed: Arc<Deployed>) {
+        let _lines = slot.waiting.front().map(|first| first.logged().enter());
         let plan = self.plan_of(stream, &deployed);
         let module = deployed.rules.module.digest();
         if !self.brakes.is_empty()
@@ -107,6 +108,7 @@ impl Executor {
         if warm.run.id() != run {
             return;
         }
+        let _lines = slot.waiting.front().map(|first| first.logged().enter());
         let Loaded {
             begin,
             page,

@@ -5,7 +5,8 @@ use tokio::sync::oneshot;
 
 use super::{Error, Permit};
 use crate::commit::Deciding;
-use crate::meters::{CommandSpans, Meters, Outcome, Phase, PhaseSpan};
+use crate::log_context::{self, LoggedCommand};
+use crate::meters::{CommandSpans, Meters, Outcome, Phase, PhaseSpan, Recording};
 use crate::model::{
     CommandId, CommandRecord, Digest, ExpectedVersion, Name, NewEvent, Position, StreamId, Version,
 };
@@ -73,7 +74,7 @@ pub struct Request {
     /// The phase that the command is in, and since when.
     pub phase: (Phase, Instant),
     /// The phases so far; none for a command that is not traced.
-    pub spans: Option<Vec<PhaseSpan>>,
+    pub spans: Option<Recording>,
 }
 
 impl Request {
@@ -95,7 +96,7 @@ impl Request {
     /// Adds a part of the command's time to its trace, if it is traced.
     pub fn span(&mut self, phase: Phase, begun: Instant, ended: Instant) {
         if let Some(spans) = &mut self.spans {
-            spans.push(PhaseSpan {
+            spans.phases.push(PhaseSpan {
                 phase,
                 begun,
                 ended,
@@ -103,17 +104,27 @@ impl Request {
         }
     }
 
+    /// The command, for lines of the log.
+    pub fn logged(&self) -> LoggedCommand {
+        let ids = self.spans.as_ref().map(|recording| recording.ids);
+        LoggedCommand::new(&self.stream, &self.command, ids)
+    }
+
     /// Sends the answer. The caller may have gone.
     pub fn answer(mut self, answer: Result<Executed, Error>) {
         let category = self.stream.category();
         let outcome = outcome(&answer);
+        if let Err(error) = &answer {
+            self.report(outcome, error);
+        }
         self.meters.command(category, outcome, self.begun.elapsed());
-        if let Some(phases) = self.spans.take() {
+        if let Some(Recording { ids, phases }) = self.spans.take() {
             let executed = answer.as_ref().ok();
             self.meters.spans.end(CommandSpans {
                 stream: self.stream.clone(),
                 name: self.command.name.clone(),
                 id: self.command.id.clone(),
+                ids,
                 traceparent: self.command.context.traceparent.clone(),
                 outcome,
                 module: executed.and_then(|it| it.module),
@@ -127,6 +138,23 @@ impl Request {
         }
         drop(self.permit);
         _ = self.reply.send(answer);
+    }
+
+    /// Writes a line about a command that was not executed because of its guest, the store or other
+    /// writers. Other errors are those of callers.
+    fn report(&self, outcome: Outcome, error: &Error) {
+        let message = match (outcome, error) {
+            (Outcome::Fault, _) => "a command was not executed, because a guest failed",
+            (Outcome::Failed, _) => "a command was not executed, because the store failed",
+            (_, Error::Conflict(_)) => {
+                "a command was not executed, because others wrote to its stream until its deadline"
+            }
+            _ => return,
+        };
+        if let Some(unreported) = log_context::may_report() {
+            let _line = self.logged().enter();
+            tracing::warn!(command = %self.command.name, %error, unreported, "{message}");
+        }
     }
 
     /// Sets the canonical type and, if the caller gave none, the current schema version. Both come

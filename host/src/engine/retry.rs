@@ -18,6 +18,13 @@ pub fn decide_again(runtime: &tokio::runtime::Handle, worker: &Inbox, mut reques
         return request.answer(Err(Error::Conflict(stream)));
     }
     request.conflicts += 1;
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        let _line = request.logged().enter();
+        tracing::debug!(
+            command = %request.command.name, conflicts = request.conflicts,
+            "others wrote to the stream first; a command is decided again"
+        );
+    }
     if request.conflicts == 1 {
         return worker.send(Message::Again(request));
     }

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 pub use categories::{CATEGORIES_MAX, Categories, OTHER};
 pub use histogram::{Histogram, Read};
-pub use spans::{CommandSpans, PhaseSpan, SpanSink, Spans};
+pub(crate) use spans::Recording;
+pub use spans::{CommandSpans, PhaseSpan, SpanIds, SpanSink, Spans};
 
 use crate::model::Timestamp;
 

@@ -16,6 +16,47 @@ pub trait SpanSink: Send + Sync {
     fn take(&self, command: CommandSpans);
 }
 
+/// The ids of a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpanIds {
+    trace: u128,
+    span: u64,
+}
+
+impl SpanIds {
+    /// A new span, in the trace of the caller or in a new one.
+    pub(crate) fn begin(traceparent: Option<&str>) -> Self {
+        let of_caller = traceparent.and_then(Self::of_caller);
+        Self {
+            trace: of_caller.map_or_else(|| rand::random::<u128>().max(1), |it| it.trace),
+            span: rand::random::<u64>().max(1),
+        }
+    }
+
+    /// The span of a `traceparent`; none when it is not well-formed.
+    pub fn of_caller(traceparent: &str) -> Option<Self> {
+        let mut parts = traceparent.split('-').skip(1);
+        let mut digits = |length: usize| {
+            let part = parts.next().filter(|part| part.len() == length)?;
+            let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+            part.bytes().all(is_digit).then_some(part)
+        };
+        let trace = u128::from_str_radix(digits(32)?, 16).ok()?;
+        let span = u64::from_str_radix(digits(16)?, 16).ok()?;
+        (trace != 0 && span != 0).then_some(Self { trace, span })
+    }
+
+    /// The trace: 32 digits.
+    pub fn trace(self) -> String {
+        format!("{:032x}", self.trace)
+    }
+
+    /// The span: 16 digits.
+    pub fn span(self) -> String {
+        format!("{:016x}", self.span)
+    }
+}
+
 /// The time that a command spent in a phase.
 #[derive(Debug, Clone, Copy)]
 pub struct PhaseSpan {
@@ -37,6 +78,8 @@ pub struct CommandSpans {
     pub name: Name,
     /// Id of the command.
     pub id: CommandId,
+    /// The ids of its span.
+    pub ids: SpanIds,
     /// The trace context of the caller.
     pub traceparent: Option<Arc<str>>,
     /// How it ended.
@@ -57,6 +100,13 @@ pub struct CommandSpans {
     pub phases: Vec<PhaseSpan>,
 }
 
+/// The phases of a command that is traced.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    pub ids: SpanIds,
+    pub phases: Vec<PhaseSpan>,
+}
+
 /// Where spans go; nowhere at first.
 #[derive(Default)]
 pub struct Spans(OnceLock<Arc<dyn SpanSink>>);
@@ -73,9 +123,12 @@ impl Spans {
     }
 
     /// Begins to record the phases of a command, if it is traced.
-    pub(crate) fn begin(&self, traceparent: Option<&str>) -> Option<Vec<PhaseSpan>> {
+    pub(crate) fn begin(&self, traceparent: Option<&str>) -> Option<Recording> {
         let sink = self.0.get()?;
-        sink.wants(traceparent).then(|| Vec::with_capacity(4))
+        sink.wants(traceparent).then(|| Recording {
+            ids: SpanIds::begin(traceparent),
+            phases: Vec::with_capacity(4),
+        })
     }
 
     /// Sends a command to the sink.
@@ -91,5 +144,42 @@ impl fmt::Debug for Spans {
         f.debug_struct("Spans")
             .field("are_sent", &self.are_sent())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+    #[test]
+    fn ids_are_those_of_a_trace_context() {
+        let ids = SpanIds::of_caller(&format!("00-{TRACE}-00f067aa0ba902b7-01")).unwrap();
+        assert_eq!(ids.trace(), TRACE);
+        assert_eq!(ids.span(), "00f067aa0ba902b7");
+        for bad in [
+            String::new(),
+            "00".to_owned(),
+            "00-xyz-1-1".to_owned(),
+            format!("00-{}-00f067aa0ba902b7-01", TRACE.to_uppercase()),
+            format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)),
+            format!("00-{TRACE}-{}-01", "0".repeat(16)),
+            format!("00-+{}-00f067aa0ba902b7-01", &TRACE[1..]),
+        ] {
+            assert_eq!(SpanIds::of_caller(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_span_is_in_the_trace_of_its_caller() {
+        let traceparent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+        let (one, other) = (
+            SpanIds::begin(Some(&traceparent)),
+            SpanIds::begin(Some(&traceparent)),
+        );
+        assert_eq!((one.trace(), other.trace()), (TRACE.into(), TRACE.into()));
+        assert_ne!(one.span(), other.span());
+        assert_ne!(SpanIds::begin(None).trace(), SpanIds::begin(None).trace());
     }
 }

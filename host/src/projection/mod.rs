@@ -35,6 +35,7 @@ mod settle;
 mod shared;
 mod staleness;
 mod status;
+mod steps;
 mod verify;
 
 use self::shared::Shared;
@@ -51,4 +52,5 @@ pub use shared::Options;
 pub use status::{
     Action, BuildStatus, Comparison, Deployed, Difference, ParkedPage, State, Status, Trouble,
 };
+pub use steps::{STEPS_MAX, Step, StepChange, Steps};
 pub use verify::{Compared, Found, Mismatched, Reached};

@@ -23,6 +23,7 @@ mod error;
 mod follow;
 mod inline;
 mod item;
+mod jobs;
 mod loss;
 mod migrations;
 mod page;
@@ -77,6 +78,7 @@ pub use item::{
     Activation, Appended, Change, Check, Commit, Decided, Item, KnownCommit, KnownEvent, Mark,
     Outcome, RunId, Write,
 };
+pub use jobs::{Job, JobStore, LastJobs};
 pub use loss::Loss;
 pub use migrations::is_additive;
 pub use page::{
@@ -97,7 +99,7 @@ pub use tenants::{StoredTenant, TENANTS_MAX, TenantStore};
 pub use types::{TypeStore, TypeUse};
 pub use url::{
     Backup, Migrated, StoreUrl, accept_loss, backup, finish_recovering, is_there, lost, migrate,
-    open, open_bytes, open_reading, open_recovering,
+    open, open_bytes, open_reading, open_recovering, report,
 };
 pub use wake::Wakes;
 
@@ -430,6 +432,8 @@ pub struct Store {
     pub tenants: Arc<dyn TenantStore>,
     /// Proposed commands.
     pub proposals: Arc<dyn ProposalStore>,
+    /// When backups and verifications were last done.
+    pub jobs: Arc<dyn JobStore>,
     /// Digests of commits.
     pub digests: Arc<dyn DigestStore>,
     /// Notifies that there may be something new.

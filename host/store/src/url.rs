@@ -2,7 +2,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{Error, Loss, Result, Source, Store, StoredBytes, postgres, sqlite};
+use super::{Error, Job, Loss, Result, Source, Store, StoredBytes, postgres, sqlite};
+use quipu_model::Timestamp;
 
 /// The address of a store: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME` or
 /// `memory:`.
@@ -252,6 +253,21 @@ pub async fn backup(
         )),
         StoreUrl::Memory => Err(Error::Url(
             "a memory: store can't be copied; export it from its host".to_owned(),
+        )),
+    }
+}
+
+/// Records that a job was done which began at this time. Hosts may have the store open: they show the
+/// time. An earlier time than the recorded one changes nothing.
+///
+/// # Errors
+/// When there is no store, or it can't be written.
+pub async fn report(url: &StoreUrl, job: Job, began_at: Timestamp) -> Result<()> {
+    match url {
+        StoreUrl::Sqlite(path) => sqlite::report(path, job, began_at).await,
+        StoreUrl::Postgres(url) => postgres::report(url, job, began_at).await,
+        StoreUrl::Memory => Err(Error::Url(
+            "a memory: store ends with its host, so nothing can be reported to it".to_owned(),
         )),
     }
 }

@@ -131,3 +131,33 @@ fn a_limit_changes_while_the_host_runs_and_a_file_of_commands_waits() {
     let summary: Value = serde_json::from_str(&said.ok()).unwrap();
     assert_eq!(summary["accepted"], 40, "{summary}");
 }
+
+#[test]
+fn the_console_and_the_measurements_are_only_at_the_address_of_administration() {
+    let (host, admin) = start(&[]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let status = async |url: &str, path: &str| {
+            let answer = client.get(format!("{url}{path}")).send().await.unwrap();
+            answer.status().as_u16()
+        };
+        for path in [
+            "/",
+            "/console",
+            "/console/log",
+            "/console/log/live",
+            "/console/proposals",
+            "/console/sign-in",
+            "/console/assets/a/console.js",
+        ] {
+            assert_eq!(status(&host.url, path).await, 404, "{path}");
+        }
+        // It is an operation, so the answer says where it is.
+        assert_eq!(status(&host.url, "/metrics").await, 403);
+        assert_eq!(status(&host.url, "/v1/logs").await, 403);
+        for path in ["/", "/console", "/console/log", "/metrics"] {
+            assert_eq!(status(&admin, path).await, 200, "{path}");
+        }
+    });
+}

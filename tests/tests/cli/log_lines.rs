@@ -12,7 +12,10 @@ fn lines(format: &str) -> String {
     std::fs::write(modules.join("account.wasm"), examples::account()).unwrap();
     let mut command = quipu(&["serve", "--store", "memory:", "--listen", "127.0.0.1:0"]);
     command.arg("--modules").arg(&modules);
-    command.env("QUIPU_LOG_FORMAT", format);
+    match format {
+        "" => command.env_remove("QUIPU_LOG_FORMAT"),
+        format => command.env("QUIPU_LOG_FORMAT", format),
+    };
     let host = Served::ready(dir, command);
     host.signal("TERM");
     let (said, _) = host.ended();
@@ -23,7 +26,7 @@ fn lines(format: &str) -> String {
 #[test]
 fn a_log_of_json_has_one_object_in_each_line() {
     // Its stderr is not a terminal.
-    for format in ["json", "auto"] {
+    for format in ["json", "auto", ""] {
         let log = lines(format);
         let mut messages = Vec::new();
         for line in log.lines().filter(|line| line.starts_with('{')) {
@@ -33,13 +36,14 @@ fn a_log_of_json_has_one_object_in_each_line() {
             }
             messages.push(line["fields"]["message"].to_string());
         }
+        assert!(!log.contains(" INFO "), "{log}");
         let is_there = messages.iter().any(|it| it.contains("shutting down"));
         assert!(is_there, "{log}");
     }
 }
 
 #[test]
-fn a_log_is_text_unless_json_is_wanted() {
+fn a_log_is_text_if_that_is_wanted() {
     let log = lines("text");
     assert!(log.contains("shutting down"), "{log}");
     assert!(!log.contains("{\""), "{log}");

@@ -73,6 +73,11 @@ impl Served {
 
     /// A host that a command starts.
     pub fn ready(dir: TempDir, mut command: Command) -> Self {
+        // Tests read lines for people, unless they say otherwise.
+        let mut given = command.get_envs();
+        if !given.any(|(name, _)| name == "QUIPU_LOG_FORMAT") {
+            command.env("QUIPU_LOG_FORMAT", "text");
+        }
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());

@@ -16,6 +16,7 @@ use crate::ships::{
 };
 
 on_every_store!(
+    a_backup_of_another_tool_is_reported,
     a_log_that_was_shipped_before_a_kill_is_recovered_up_to_any_position,
     a_store_that_is_not_empty_is_left_as_it_is,
 );
@@ -359,6 +360,15 @@ fn the_newest_backups_are_kept() {
     let are_there: Vec<bool> = copies.iter().map(|it| Path::new(it).exists()).collect();
     assert_eq!(are_there, [false, false, true, true]);
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 3, "{dir:?}");
+    // The host knows of them.
+    let status = host.run(&["status"]).ok();
+    let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(line("last backup").ends_with(" ago"), "{status}");
+    assert!(line("last shipped").ends_with('-'), "{status}");
+    let folder = text(&host.path("shipped"));
+    host.run(&["ship", &folder, "--once"]).ok();
+    let status: Value = serde_json::from_str(&host.run(&["status", "--json"]).ok()).unwrap();
+    assert!(status["last_ship_at"].is_string(), "{status}");
     let copy = format!("sqlite:{}", copies[3]);
     assert_eq!(
         run(&["export", "--store", &copy]).ok(),
@@ -368,4 +378,20 @@ fn the_newest_backups_are_kept() {
     run(&["backup", &text(&dir), "--store", &gone, "--keep", "1"]).fails(1, "there is no store");
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 3, "{dir:?}");
     run(&["backup", &text(&dir), "--keep", "0"]).fails(2, "--keep");
+}
+
+async fn a_backup_of_another_tool_is_reported(place: Place) {
+    let host = start(&place);
+    let report = ["backup", "--store", place.url(), "--report"];
+    let said = run(&report).ok();
+    assert!(said.contains("is recorded"), "{said}");
+    // An earlier one is not the last.
+    run(&[&report[..], &["86400"]].concat()).ok();
+    let status: Value = serde_json::from_str(&host.run(&["status", "--json"]).ok()).unwrap();
+    let at = status["last_backup_at"].as_str().unwrap();
+    assert!(said.contains(at), "{said} {at}");
+    run(&[&report[..], &["--json"]].concat()).ok();
+    run(&[&report[..], &["3000000"]].concat()).fails(2, "--report");
+    run(&["backup", "x", "--report", "1"]).fails(2, "cannot be used");
+    run(&["backup", "--store", place.url()]).fails(2, "DIR");
 }

@@ -21,6 +21,7 @@ mod files;
 mod filters;
 mod idempotency;
 mod inline;
+mod jobs;
 mod led_to;
 mod limits;
 mod listing;

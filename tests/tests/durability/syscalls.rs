@@ -131,6 +131,7 @@ impl Running {
         let url = format!("sqlite:{}", store.display());
         command.args(["serve", "--store", &url, "--listen", "127.0.0.1:0"]);
         command.env_remove("QUIPU_LOG").stdin(Stdio::null());
+        command.env("QUIPU_LOG_FORMAT", "text");
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("strace, or the program");
         let errors = Arc::new(Mutex::new(String::new()));

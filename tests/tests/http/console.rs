@@ -24,10 +24,10 @@ on_every_store!(
 );
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-const FORM: &str = "application/x-www-form-urlencoded";
+pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Every page of a store as [`filled`] makes it.
-const PAGES: [&str; 20] = [
+const PAGES: [&str; 22] = [
     "/console",
     "/console/streams",
     "/console/streams?category=account",
@@ -45,6 +45,8 @@ const PAGES: [&str; 20] = [
     "/console/projections",
     "/console/projections/notes",
     "/console/projections/notes/documents",
+    "/console/proposals",
+    "/console/proposals?state=all",
     "/console/domain",
     "/console/operations",
     "/console/audit",
@@ -76,7 +78,7 @@ async fn filled(place: &Place, options: Options) -> Server {
 }
 
 /// A browser: it keeps no cookies by itself, and follows nothing.
-fn browser() -> reqwest::Client {
+pub fn browser() -> reqwest::Client {
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
     client.redirect(redirect::Policy::none()).build().unwrap()
 }
@@ -91,7 +93,7 @@ async fn sign_in(server: &Server, token: &str) -> Answered {
 }
 
 /// Signs in, and returns the cookie.
-async fn session(server: &Server, token: &str) -> String {
+pub async fn session(server: &Server, token: &str) -> String {
     let answer = sign_in(server, token).await;
     assert_eq!(answer.status, 303, "{}", answer.text);
     assert_eq!(answer.header("location"), "/console/log?type=a");
@@ -101,12 +103,12 @@ async fn session(server: &Server, token: &str) -> String {
     cookie.to_owned()
 }
 
-async fn page(server: &Server, path: &str, cookie: &str) -> Answered {
+pub async fn page(server: &Server, path: &str, cookie: &str) -> Answered {
     let request = browser().get(format!("{}{path}", server.url));
     send(request.header("Cookie", cookie)).await
 }
 
-fn check_page(path: &str, answer: &Answered) {
+pub fn check_page(path: &str, answer: &Answered) {
     assert_eq!(answer.header("content-security-policy"), POLICY, "{path}");
     assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
     assert_eq!(answer.header("cache-control"), "no-store");

@@ -62,7 +62,7 @@ impl Default for General {
             cache_dir: None,
             keys: Vec::new(),
             log: "info".to_owned(),
-            log_format: "text".to_owned(),
+            log_format: "auto".to_owned(),
             metadata: Texts::new(),
         }
     }

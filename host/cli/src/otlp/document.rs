@@ -50,11 +50,7 @@ pub fn of(commands: &[CommandSpans], settings: &Settings, clock: &Clock) -> Stri
 /// A command and its phases. It belongs to the trace of its caller, or begins one.
 fn spans(command: &CommandSpans, clock: &Clock) -> Vec<Value> {
     let parent = command.traceparent.as_deref().and_then(parts);
-    let trace = match parent {
-        Some((trace, ..)) => trace.to_owned(),
-        None => format!("{:032x}", rand::random::<u128>().max(1)),
-    };
-    let root = span_id();
+    let (trace, root) = (command.ids.trace(), command.ids.span());
     let name = command.name.as_str();
     let mut span = json!({
         "traceId": trace,

@@ -15,6 +15,7 @@ mod marks;
 mod partial;
 mod recover;
 mod replay;
+mod reports;
 mod segment;
 mod ship;
 mod shipper;

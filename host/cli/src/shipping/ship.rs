@@ -13,6 +13,7 @@ use super::super::transfer::Bar;
 use super::super::{Client, Connection};
 use super::base::Keep;
 use super::host::Away;
+use super::reports::Reports;
 use super::shipper::{Based, Shipped, Shipper};
 
 /// How often components, activations and marks are compared while the log does not grow.
@@ -21,7 +22,8 @@ const FULL_EVERY: Duration = Duration::from_secs(60);
 /// Write the log of a running host into a folder, as it grows
 ///
 /// The folder gets segments of export lines, and a manifest with their digests. A segment is on the
-/// disk before the manifest lists it. Ends at SIGTERM or SIGINT, and continues at the next start
+/// disk before the manifest lists it. Reports to the host, at most once a minute, that everything is
+/// shipped, so its status and metrics show that. Ends at SIGTERM or SIGINT, and continues at the next start
 /// where the manifest ends. `quipu recover` makes a store from the folder, `quipu drill` tries that.
 #[derive(Debug, Args)]
 pub struct Ship {
@@ -91,8 +93,10 @@ impl Ship {
 
     async fn ship(&self, client: &Client, shipper: &mut Shipper) -> Result<()> {
         if self.once {
+            let began_at = Instant::now();
             let shipped = shipper.ship(client, true).await?;
             let based = self.keep(shipper)?;
+            Reports::default().shipped(client, began_at).await;
             return self.print(shipper, &shipped, based.as_ref());
         }
         self.follow(client, shipper).await
@@ -100,8 +104,10 @@ impl Ship {
 
     async fn follow(&self, client: &Client, shipper: &mut Shipper) -> Result<()> {
         let (mut is_away, mut full_at) = (false, Instant::now());
+        let mut reports = Reports::default();
         loop {
-            let is_full = Instant::now() >= full_at;
+            let began_at = Instant::now();
+            let is_full = began_at >= full_at;
             match shipper.ship(client, is_full).await {
                 Ok(shipped) => {
                     is_away = false;
@@ -115,6 +121,7 @@ impl Ship {
                     if shipped != Shipped::default() || based.is_some() {
                         self.print(shipper, &shipped, based.as_ref())?;
                     }
+                    reports.shipped(client, began_at).await;
                 }
                 Err(error) if error.is::<Away>() => {
                     if !is_away {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::layout::{self, Tab};
+use super::proposals;
 use super::sign_in::form;
 use super::text::{Shown, encoded, quoted};
 use super::visitor::Visitor;
@@ -51,6 +52,16 @@ const PROJECTION: [(&str, &str, &str); 7] = [
         "Retry parked events",
         "The parked events of each document or stream are folded again in order, up to the first that fails again.",
     ),
+];
+
+/// What is done to a proposal, and what it does to it.
+const PROPOSAL: [(&str, &str, &str); 2] = [
+    (
+        "approve",
+        "Approve",
+        "The command is executed in your name, on the state that the stream has now. If the domain rejects it now, the rejection is the result.",
+    ),
+    ("deny", "Deny", "The command will never be executed."),
 ];
 
 /// What a form asks for.
@@ -100,6 +111,19 @@ fn is_possible(it: &ProjectionView, action: &str) -> bool {
         "rollback" => has("previous"),
         "retry-parked" => it.builds.iter().any(|build| build.parked > 0),
         _ => false,
+    }
+}
+
+/// The decisions on a proposal that are possible.
+pub fn proposal_links(number: u64, is_possible: impl Fn(&str) -> bool) -> Markup {
+    let number = number.to_string();
+    html! {
+        h2 { "Decide" }
+        ul.inline {
+            @for (action, label, _) in PROPOSAL {
+                @if is_possible(action) { li { a.action href=(path("proposal", &number, action)) { (label) "\u{2026}" } } }
+            }
+        }
     }
 }
 
@@ -155,6 +179,7 @@ impl Asked {
     async fn of(visitor: &Visitor, what: &str, name: &str, action: &str) -> Result<Self> {
         match what {
             "projection" => Self::on_projection(visitor, name, action).await,
+            "proposal" => Self::on_proposal(visitor, name, action).await,
             "deployment" if action == "rollback" => Self::roll_back(visitor, name).await,
             _ => Err(Failure::bad_request("there is no such action")),
         }
@@ -179,6 +204,32 @@ impl Asked {
             command: format!("projection {} {action}", quoted(name)),
             back: layout::projection_path(name),
             needs_reason: false,
+        })
+    }
+
+    async fn on_proposal(visitor: &Visitor, number: &str, action: &str) -> Result<Self> {
+        let known = PROPOSAL.iter().find(|(known, ..)| *known == action);
+        let (_, label, effect) =
+            known.ok_or_else(|| Failure::bad_request("there is no such action"))?;
+        let it = proposals::read(visitor, number).await?;
+        proposals::may_decide(visitor, &it)
+            .map_err(|why| Failure::new(quipu_api::Code::Forbidden, why))?;
+        let number = it.number;
+        Ok(Self {
+            title: format!("{label}: proposal {number}"),
+            effect: html! {
+                p { (effect) }
+                p {
+                    "The proposal is " (layout::state(&it.state)) ". Its command is " (Shown(&it.command)) " on " (layout::stream(&it.stream))
+                    @if let Some(by) = &it.proposed_by { ", proposed by " (Shown(by)) } "."
+                }
+                h2 { "Effect, when it was proposed" }
+                (it.effect(&format!("quipu proposal show {number} --json")))
+            },
+            path: format!("/v1/proposals/{number}/{action}"),
+            command: format!("proposal {action} {number}"),
+            back: proposals::path(number),
+            needs_reason: action == "deny",
         })
     }
 

@@ -18,17 +18,19 @@ pub enum Tab {
     Streams,
     Log,
     Rejections,
+    Proposals,
     Modules,
     Projections,
     Domain,
     Operations,
 }
 
-const TABS: [(Tab, &str, &str); 8] = [
+const TABS: [(Tab, &str, &str); 9] = [
     (Tab::Overview, "/console", "Overview"),
     (Tab::Streams, "/console/streams", "Streams"),
     (Tab::Log, "/console/log", "Log"),
     (Tab::Rejections, "/console/rejections", "Rejections"),
+    (Tab::Proposals, "/console/proposals", "Proposals"),
     (Tab::Modules, "/console/modules", "Modules"),
     (Tab::Projections, "/console/projections", "Projections"),
     (Tab::Domain, "/console/domain", "Domain"),
@@ -231,9 +233,9 @@ pub fn count(number: u64, one: &str, many: &str) -> String {
 /// A word about a state, with its colour.
 pub fn state(word: &str) -> Markup {
     let class = match word {
-        "caught-up" | "inline" | "live" | "active" | "ready" | "ok" | "done" => "good",
-        "failing" | "stopped" | "orphaned" => "bad",
-        "kept" | "previous" | "not-built" => "calm",
+        "caught-up" | "inline" | "live" | "active" | "ready" | "ok" | "done" | "executed" => "good",
+        "failing" | "stopped" | "orphaned" | "failed" => "bad",
+        "kept" | "previous" | "not-built" | "denied" | "expired" => "calm",
         _ => "warn",
     };
     html! { span class={ "state " (class) } { (Shown(word)) } }

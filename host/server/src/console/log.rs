@@ -12,7 +12,7 @@ use crate::failure::Result;
 /// Events of one page.
 const EVENTS: usize = 50;
 /// Filters: name of the parameter, and label.
-const FILTERS: [(&str, &str); 4] = [
+pub const FILTERS: [(&str, &str); 4] = [
     ("category", "Category"),
     ("type", "Type"),
     ("prefix", "Prefix of the stream"),
@@ -21,27 +21,40 @@ const FILTERS: [(&str, &str); 4] = [
 
 pub async fn show(visitor: Visitor) -> Response {
     let list = list(&visitor).await;
+    let live = format!(
+        "/console/log/live?{}",
+        filters(&visitor, &FILTERS).0.trim_start_matches('&')
+    );
+    // Older pages do not grow.
+    let is_newest = visitor.text("before").is_none() && list.is_ok();
     let body = html! {
         form.filters method="get" action="/console/log" {
             @for (name, label) in FILTERS {
                 div { label for={ "f-" (name) } { (label) } input id={ "f-" (name) } name=(name) maxlength="512" value=[visitor.text(name)]; }
             }
             button type="submit" { "Show" }
-            button type="button" data-follow="5" hidden aria-pressed="false" { "Refresh every 5 s" }
+            @if is_newest { button type="button" data-live=(live) hidden aria-pressed="false" { "Follow live" } }
         }
+        @if is_newest { p #live-status.note role="status" {} }
         div #refreshed { (layout::part("Events are", list)) }
     };
     visitor.page(Tab::Log, "Log", Ok(body))
 }
 
-async fn list(visitor: &Visitor) -> Result<Markup> {
+/// The filters that the reader chose, as a query and as flags of the command line.
+pub fn filters(visitor: &Visitor, all: &[(&str, &str)]) -> (String, String) {
     let (mut filters, mut flags) = (String::new(), String::new());
-    for (name, _) in FILTERS {
+    for (name, _) in all {
         if let Some(value) = visitor.text(name) {
             filters += &format!("&{name}={}", encoded(value));
             flags += &format!(" --{name} {}", quoted(value));
         }
     }
+    (filters, flags)
+}
+
+async fn list(visitor: &Visitor) -> Result<Markup> {
+    let (filters, flags) = filters(visitor, &FILTERS);
     let before = visitor.number("before")?;
     let after = before.map_or_else(String::new, |it| format!("&after={it}"));
     let path = format!("/v1/events?direction=backward&limit={EVENTS}{after}{filters}");
@@ -62,7 +75,8 @@ async fn list(visitor: &Visitor) -> Result<Markup> {
         (views::not_lifted(why.as_deref()))
         p.note { "The last position of the log is " (page.head) "." }
         @if page.events.is_empty() { p.note { "No event on this page matches." } }
-        @else { (views::events("Events", &page.events, true)) }
+        // Events that are to come have their place, too.
+        @if !page.events.is_empty() || before.is_none() { (views::events("Events", &page.events, true)) }
         (layout::pager(newest, older))
         (layout::same_as(visitor, &format!("events{flags}"), &path))
     })

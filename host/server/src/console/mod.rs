@@ -6,23 +6,27 @@
 
 mod act;
 mod assets;
+mod charts;
 mod documents;
 mod domain;
 mod event;
 mod json_diff;
 mod layout;
 mod led_here;
+mod live;
 mod log;
 mod modules;
 mod operations;
 mod options;
 mod overview;
 mod projections;
+mod proposals;
 mod rates;
 mod rejections;
 mod search;
 mod session;
 mod sign_in;
+mod steps;
 mod stream;
 mod streams;
 mod text;
@@ -37,6 +41,7 @@ use axum::middleware::map_response;
 use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use tokio::sync::Semaphore;
 
 use super::App;
 use super::administration::Serves;
@@ -61,6 +66,8 @@ pub fn routes(app: &App, api: impl FnOnce() -> Router) -> Option<Router<App>> {
         api: api(),
         sessions: session::Sessions::default(),
         rates: rates::Rates::default(),
+        history: charts::History::default(),
+        live: Arc::new(Semaphore::new(live::LIVE_MAX)),
     };
     let mut pages = Router::new()
         .route("/", get(async || Redirect::to("/console")))
@@ -72,6 +79,7 @@ pub fn routes(app: &App, api: impl FnOnce() -> Router) -> Option<Router<App>> {
         .route("/console/events/{position}", get(event::show))
         .route("/console/trace", get(trace::show))
         .route("/console/log", get(log::show))
+        .route("/console/log/live", get(live::show))
         .route("/console/rejections", get(rejections::show))
         .route("/console/modules", get(modules::list))
         .route("/console/modules/{digest}", get(modules::show))
@@ -82,6 +90,9 @@ pub fn routes(app: &App, api: impl FnOnce() -> Router) -> Option<Router<App>> {
             "/console/projections/{name}/documents",
             get(documents::show),
         )
+        .route("/console/projections/{name}/steps", get(steps::show))
+        .route("/console/proposals", get(proposals::list))
+        .route("/console/proposals/{number}", get(proposals::show))
         .route("/console/domain", get(domain::show))
         .route("/console/operations", get(operations::show))
         .route("/console/audit", get(operations::audit))

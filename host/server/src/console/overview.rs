@@ -4,6 +4,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::charts;
 use super::layout::{self, Tab};
 use super::rates::{self, Counts, Series};
 use super::text::Shown;
@@ -40,20 +41,28 @@ pub async fn show(visitor: Visitor) -> Response {
     let text = parts.metrics.as_deref().unwrap_or_default();
     let metrics = rates::series(text);
     let body = html! {
-        (sentence(&parts.findings(&metrics)))
+        button type="button" data-follow="5" hidden aria-pressed="false" { "Refresh every 5 s" }
+        div #refreshed { (content(&visitor, &parts, &metrics)) }
+        (layout::same_as(&visitor, "status", "/v1/status"))
+    };
+    visitor.page(Tab::Overview, "Overview", Ok(body))
+}
+
+fn content(visitor: &Visitor, parts: &Parts, metrics: &[Series<'_>]) -> Markup {
+    html! {
+        (sentence(&parts.findings(metrics)))
         @if parts.is_empty() { (next_command()) }
-        (figures(&visitor, &parts, &metrics))
+        (figures(visitor, parts, metrics))
+        @if parts.metrics.is_ok() { (charts::show(&visitor.app, &visitor.shared)) }
         h2 { "Projections" }
-        (layout::part("Projections are", parts.projections_table(&metrics)))
+        (layout::part("Projections are", parts.projections_table(metrics)))
         h2 { "Newest events" }
         @match &parts.log {
             Ok(log) if log.events.is_empty() => p.note { "The log is empty." },
             Ok(log) => { (views::events("Newest events", &log.events, true)) p { a href="/console/log" { "The whole log" } } },
-            Err(failure) => { (layout::hidden("Events are", &failure.0.detail)) (reach(&visitor)) },
+            Err(failure) => { (layout::hidden("Events are", &failure.0.detail)) (reach(visitor)) },
         }
-        (layout::same_as(&visitor, "status", "/v1/status"))
-    };
-    visitor.page(Tab::Overview, "Overview", Ok(body))
+    }
 }
 
 impl Parts {
@@ -302,6 +311,15 @@ fn figures(visitor: &Visitor, parts: &Parts, metrics: &[Series<'_>]) -> Markup {
         .and_then(|list| list.deployments.last());
     let plan = parts.deployments.as_ref().ok().map(|list| list.plan);
     let head = parts.log.as_ref().ok().map(|log| log.head);
+    let now = jiff::Timestamp::now().as_second() as f64;
+    // Without measurements nothing is known.
+    let age = |name| {
+        let last = rates::last(metrics, name);
+        (!metrics.is_empty()).then(|| match last {
+            Some(at) => html! { (seconds((now - at).max(0.0))) " ago" },
+            None => html! { "never, as far as the store knows" },
+        })
+    };
     let per_second = |value: f64| format!("{value:.1} per second");
     let facts = [
         ("Head of the log", head.map(|head| html! { (head) })),
@@ -331,6 +349,8 @@ fn figures(visitor: &Visitor, parts: &Parts, metrics: &[Series<'_>]) -> Markup {
             "Size of the store",
             rates::one(metrics, "quipu_store_size_bytes", None).map(|it| html! { (bytes(whole(it))) }),
         ),
+        ("Last backup", age("quipu_backup_last_success_timestamp_seconds")),
+        ("Last verified", age("quipu_verify_last_success_timestamp_seconds")),
         ("Version", Some(html! { (env!("CARGO_PKG_VERSION")) })),
     ];
     html! {

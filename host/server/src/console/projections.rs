@@ -7,6 +7,7 @@ use super::act;
 use super::layout::{self, Tab};
 use super::overview::{lag_seconds, seconds};
 use super::rates;
+use super::steps;
 use super::text::{self, Shown, encoded, quoted};
 use super::visitor::Visitor;
 use crate::failure::Result;
@@ -94,6 +95,11 @@ async fn one(visitor: &Visitor, name: &str) -> Result<Markup> {
         @if visitor.acts() { (act::projection_links(&it)) }
         h2 { "Parked events" }
         (layout::part("Parked events are", parked(visitor, name).await))
+        @if it.deployed.is_some() {
+            h2 { "Event by event" }
+            p.note { "What each event of a stream changes in the documents." }
+            (steps::form(name, None))
+        }
         (layout::same_as(visitor, &format!("projection {}", quoted(name)), &path))
     })
 }

@@ -92,6 +92,12 @@ pub fn sum(all: &[Series<'_>], name: &str, label: Option<(&str, &str)>) -> f64 {
     found.map(|it| it.value).sum()
 }
 
+/// The greatest series of one name.
+pub fn last(all: &[Series<'_>], name: &str) -> Option<f64> {
+    let found = all.iter().filter(|it| it.is(name, None));
+    found.map(|it| it.value).reduce(f64::max)
+}
+
 /// The first series of one name.
 pub fn one(all: &[Series<'_>], name: &str, label: Option<(&str, &str)>) -> Option<f64> {
     all.iter().find(|it| it.is(name, label)).map(|it| it.value)

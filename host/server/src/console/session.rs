@@ -1,12 +1,13 @@
 //! Readers who signed in. A session exists only in the memory of the host.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use rand::RngCore;
 
+use super::visitor::Shared;
 use crate::failure::{Failure, Result};
 use quipu::access::Caller;
 use quipu::model::Digest;
@@ -84,6 +85,31 @@ impl Sessions {
 
     fn open(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Session>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session that an answer without an end depends on. Watching it does not count as use.
+pub struct Watched {
+    shared: Arc<Shared>,
+    key: Digest,
+}
+
+impl Watched {
+    /// The session of a request.
+    pub fn of(shared: &Arc<Shared>, headers: &HeaderMap, is_secure: bool) -> Option<Self> {
+        let open = shared.sessions.open();
+        let key = keys(headers, is_secure).find(|key| open.contains_key(key))?;
+        Some(Self {
+            shared: Arc::clone(shared),
+            key,
+        })
+    }
+
+    /// Whether it has not ended.
+    pub fn is_open(&self) -> bool {
+        let open = self.shared.sessions.open();
+        let session = open.get(&self.key);
+        session.is_some_and(|session| session.used_at.elapsed() < IDLE_MAX)
     }
 }
 

@@ -188,7 +188,7 @@ async fn asked(
 }
 
 /// A table of differences.
-fn differing(before: &RawValue, after: &RawValue) -> Markup {
+pub fn differing(before: &RawValue, after: &RawValue) -> Markup {
     let bytes = before.get().len() + after.get().len();
     let (found, has_more) = away(bytes, || differences(before, after));
     let value = |value: Option<&str>| match value {

@@ -211,22 +211,25 @@ pub fn events(name: &str, events: &[Event], with_stream: bool) -> Markup {
         columns.push("Stream");
     }
     columns.extend(["Version", "Type", "Data", "By"]);
-    let rows = html! {
-        @for event in events {
-            tr {
-                td.number { (layout::position(event.position)) }
-                td { (layout::time(&event.recorded_at)) }
-                @if with_stream { td.name { (layout::stream(&event.stream)) } }
-                td.number {
-                    a href={ (layout::stream_path(&event.stream)) "?at=" (event.version) } { (event.version) }
-                }
-                td { (Shown(&event.name)) @if event.schema_version > 1 { " v" (event.schema_version) } @if let Some(part) = event.part { " part " (part) } }
-                td.wide { (beginning(event.data.as_deref(), event.data_base64.as_deref())) }
-                td { (layout::or_dash(event.commit.principal.as_deref().map(Shown))) }
-            }
-        }
-    };
+    let rows = html! { @for event in events { (event_row(event, with_stream)) } };
     layout::table(name, &columns, &rows)
+}
+
+/// A row of a table of events.
+pub fn event_row(event: &Event, with_stream: bool) -> Markup {
+    html! {
+        tr {
+            td.number { (layout::position(event.position)) }
+            td { (layout::time(&event.recorded_at)) }
+            @if with_stream { td.name { (layout::stream(&event.stream)) } }
+            td.number {
+                a href={ (layout::stream_path(&event.stream)) "?at=" (event.version) } { (event.version) }
+            }
+            td { (Shown(&event.name)) @if event.schema_version > 1 { " v" (event.schema_version) } @if let Some(part) = event.part { " part " (part) } }
+            td.wide { (beginning(event.data.as_deref(), event.data_base64.as_deref())) }
+            td { (layout::or_dash(event.commit.principal.as_deref().map(Shown))) }
+        }
+    }
 }
 
 /// A table of rejections.

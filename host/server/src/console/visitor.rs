@@ -17,9 +17,10 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use maud::Markup;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 
 use super::layout::{self, Tab};
-use super::session::Sessions;
+use super::session::{Sessions, Watched};
 use super::{ConsoleMode, sign_in};
 use crate::answering::Visit;
 use crate::callers::{self, SignedIn};
@@ -38,6 +39,10 @@ pub struct Shared {
     pub api: Router,
     pub sessions: Sessions,
     pub rates: super::rates::Rates,
+    /// What the pictures of the overview show.
+    pub history: super::charts::History,
+    /// Permits for pages that follow the log.
+    pub live: Arc<Semaphore>,
 }
 
 /// The reader of a page.
@@ -215,6 +220,29 @@ impl Visitor {
         String::from_utf8(bytes).map_err(|error| Failure::internal(&error))
     }
 
+    /// Asks the host for an answer that has no end.
+    ///
+    /// # Errors
+    /// The problem with which the host answers.
+    pub async fn open(&self, path: &str) -> Result<BodyDataStream> {
+        let request = Request::builder().uri(path).body(Body::empty());
+        let request =
+            request.map_err(|_| Failure::bad_request("the address is not well-formed"))?;
+        let response = self.respond(request).await;
+        if response.status().is_success() {
+            return Ok(response.into_body().into_data_stream());
+        }
+        let (bytes, _) = read(response).await?;
+        // Only problems have another status, and those were errors.
+        Err(Failure::internal(&String::from_utf8_lossy(&bytes)))
+    }
+
+    /// The session of the reader, for as long as an answer lasts; none without one.
+    pub fn watched(&self, headers: &HeaderMap) -> Option<Watched> {
+        let is_secure = self.app.options.tls.is_some();
+        Watched::of(&self.shared, headers, is_secure).filter(|_| self.has_session)
+    }
+
     /// Lets the host do something in the name of the reader.
     ///
     /// # Errors
@@ -249,7 +277,11 @@ impl Visitor {
         })
     }
 
-    async fn bytes(&self, mut request: Request<Body>) -> Result<(Vec<u8>, BodyDataStream)> {
+    async fn bytes(&self, request: Request<Body>) -> Result<(Vec<u8>, BodyDataStream)> {
+        read(self.respond(request).await).await
+    }
+
+    async fn respond(&self, mut request: Request<Body>) -> Response {
         request.extensions_mut().insert(self.visit.clone());
         request
             .extensions_mut()
@@ -270,7 +302,7 @@ impl Visitor {
             .body(Body::empty())
             .map_err(|error| Failure::internal(&error))?;
         request.extensions_mut().insert(self.visit.clone());
-        let _ = call(&self.shared.api, request).await?;
+        let _ = read(call(&self.shared.api, request).await).await?;
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, bearer)]);
         let caller = callers::identify(&self.app, &headers, &self.visit).await?;
         // The token of a host that asks nobody proves nothing.
@@ -299,10 +331,14 @@ impl Visitor {
     }
 }
 
-/// Calls a router, and reads its answer.
-async fn call(router: &Router, request: Request<Body>) -> Result<(Vec<u8>, BodyDataStream)> {
+/// Calls a router.
+async fn call(router: &Router, request: Request<Body>) -> Response {
     let called = TowerToHyperService::new(router.clone()).call(request).await;
-    let response: Response = called.unwrap_or_else(|never| match never {});
+    called.unwrap_or_else(|never| match never {})
+}
+
+/// Reads an answer. A problem is an error.
+async fn read(response: Response) -> Result<(Vec<u8>, BodyDataStream)> {
     let status = response.status();
     let mut body = response.into_body().into_data_stream();
     let mut bytes = Vec::new();

@@ -11,6 +11,7 @@ use quipu::app::{STORE_READER, STORE_WRITER};
 use quipu::meters::{Outcome, Phase};
 use quipu::projection::Lag;
 use quipu::runtime::{FaultKind, Module};
+use quipu::store::Job;
 
 /// Most series of one family with a label whose values are chosen by users.
 const NAMES_MAX: usize = 100;
@@ -25,6 +26,7 @@ pub fn text(app: &App, sample: &Sample) -> String {
     guests(&mut page, app);
     streams(&mut page, app);
     changes(&mut page, app);
+    jobs(&mut page, app, sample);
     callers(&mut page, app);
     store(&mut page, sample);
     projections(&mut page, sample);
@@ -232,12 +234,29 @@ fn changes(page: &mut Page, app: &App) {
             family.series(&[(label, value)], count as f64);
         }
     }
+}
+
+/// When the store was last backed up and verified.
+fn jobs(page: &mut Page, app: &App, sample: &Sample) {
+    let last = sample.figures.as_ref().map(|figures| figures.last_jobs);
+    let last = last.unwrap_or_default();
+    let mut family = page.family(
+        Gauge,
+        "quipu_backup_last_success_timestamp_seconds",
+        "When the last backup was begun that was reported.",
+    );
+    for job in [Job::Backup, Job::Ship] {
+        if let Some(at) = last.of(job) {
+            family.series(&[("kind", job.as_str())], at.0 as f64 / MICROS_PER_SECOND);
+        }
+    }
     let mut family = page.family(
         Gauge,
         "quipu_verify_last_success_timestamp_seconds",
-        "When a run of verify at this host last had no finding.",
+        "When a run of verify over the whole history was last begun that had no finding.",
     );
-    if let Some(at) = meters.verified_at() {
+    // The figures can be some seconds old.
+    if let Some(at) = last.verify.max(app.host.meters().verified_at()) {
         family.series(&[], at.0 as f64 / MICROS_PER_SECOND);
     }
 }

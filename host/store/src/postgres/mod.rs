@@ -43,11 +43,12 @@ pub use self::error::database_error;
 use self::session::Settings;
 use self::tables::cell::{self, Cells};
 use self::tables::{
-    acknowledged, audit, checkpoints, digests, modules, projections, proposals, rejections,
+    acknowledged, audit, checkpoints, digests, jobs, modules, projections, proposals, rejections,
     snapshots, tenants, tokens, turns, types,
 };
 pub use self::url::Url;
-use super::{Error, Loss, Migrated, Result, Store};
+use super::{Error, Job, Loss, Migrated, Result, Store};
+use quipu_model::Timestamp;
 use quipu_model::supervise::Supervisor;
 
 /// Options for the use of a database.
@@ -138,6 +139,7 @@ async fn opened(url: &Url, options: &Options, is_recovery: bool) -> Result<Store
         audit: Arc::new(audit::Audit(tables.clone())),
         tenants: Arc::new(tenants::Tenants(tables.clone())),
         proposals: Arc::new(proposals::Proposals(tables.clone())),
+        jobs: Arc::new(jobs::Jobs(tables.clone())),
         digests: Arc::new(digests::Digests(tables)),
         writer: Box::new(writer::Writer::new(settings, pool, told, (loaded, newest))),
         wakes,
@@ -219,6 +221,15 @@ async fn existing(url: &Url) -> Result<Connection> {
         true => Ok(connection),
         false => Err(Error::Url(format!("there is no store at {url}"))),
     }
+}
+
+/// Records a job in a store, also while hosts use it.
+pub async fn report(url: &Url, job: Job, began_at: Timestamp) -> Result<()> {
+    let mut connection = connect(url, &Options::default()).await?;
+    schema::check(&mut connection, url.schema()).await?;
+    jobs::done(job, began_at).execute(&mut connection).await?;
+    connection.close().await;
+    Ok(())
 }
 
 /// Whether the schema holds a store.

@@ -54,13 +54,14 @@ pub use self::error::database_error;
 use self::side::{Gate, Side};
 use self::tables::cell::{self, Cells};
 use self::tables::{
-    acknowledged, audit, checkpoints, digests, modules, projections, proposals, rejections,
+    acknowledged, audit, checkpoints, digests, jobs, modules, projections, proposals, rejections,
     snapshots, tenants, tokens, turns, types,
 };
 use self::temporary::Folder;
 use super::migrations::{WRITERS_FROM, is_usable};
 use super::wake::Waker;
-use super::{Error, Migrated, Result, Source, Store, StoredBytes};
+use super::{Error, Job, Migrated, Result, Source, Store, StoredBytes};
+use quipu_model::Timestamp;
 use quipu_model::supervise::Supervisor;
 
 /// Numbered, forward-only; a number that has been released never changes.
@@ -266,6 +267,7 @@ async fn open_in(folder: Folder, path: &Path, options: &Options) -> Result<Store
         audit: Arc::new(audit::Audit(tables.clone())),
         tenants: Arc::new(tenants::Tenants(tables.clone())),
         proposals: Arc::new(proposals::Proposals(tables.clone())),
+        jobs: Arc::new(jobs::Jobs(tables.clone())),
         digests: Arc::new(digests::Digests(tables)),
         wakes,
         secret,
@@ -355,6 +357,26 @@ async fn reading_tables(path: &Path) -> Result<(Arc<reader::Reader>, Connections
     let tables = Connections::new(pool.clone(), side, pool.clone());
     let reader = reader::Reader::new(pool, holes, Folder::permanent());
     Ok((Arc::new(reader), tables))
+}
+
+/// Records a job in a file, also while a host has it open. It writes one row, for which a host
+/// waits less than for its own next commit.
+pub async fn report(path: &Path, job: Job, began_at: Timestamp) -> Result<()> {
+    let path = &file::resolved(path);
+    if file::is_new(path)? {
+        let reason = format!("there is no store at {}", path.display());
+        return Err(Error::Unavailable(reason));
+    }
+    let mut connection = SqliteConnectOptions::new()
+        .filename(path)
+        .synchronous(SqliteSynchronous::Normal)
+        .foreign_keys(false)
+        .busy_timeout(Options::default().busy_timeout)
+        .disable_statement_logging()
+        .connect()
+        .await?;
+    jobs::done(job, began_at).execute(&mut connection).await?;
+    connection.close().await.map_err(Error::from)
 }
 
 /// A connection that changes nothing.

@@ -15,6 +15,7 @@ pub mod checkpoints;
 pub mod contents;
 pub mod digests;
 pub mod dropped;
+pub mod jobs;
 pub mod lease;
 pub mod modules;
 pub mod parked;
