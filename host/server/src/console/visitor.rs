@@ -220,23 +220,6 @@ impl Visitor {
         String::from_utf8(bytes).map_err(|error| Failure::internal(&error))
     }
 
-    /// Asks the host for an answer that has no end.
-    ///
-    /// # Errors
-    /// The problem with which the host answers.
-    pub async fn open(&self, path: &str) -> Result<BodyDataStream> {
-        let request = Request::builder().uri(path).body(Body::empty());
-        let request =
-            request.map_err(|_| Failure::bad_request("the address is not well-formed"))?;
-        let response = self.respond(request).await;
-        if response.status().is_success() {
-            return Ok(response.into_body().into_data_stream());
-        }
-        let (bytes, _) = read(response).await?;
-        // Only problems have another status, and those were errors.
-        Err(Failure::internal(&String::from_utf8_lossy(&bytes)))
-    }
-
     /// The session of the reader, for as long as an answer lasts; none without one.
     pub fn watched(&self, headers: &HeaderMap) -> Option<Watched> {
         let is_secure = self.app.options.tls.is_some();
