@@ -82,6 +82,7 @@ async fn every_part_that_panics_is_restarted_and_nothing_is_lost(place: Place) {
         "loading of streams",
         "notifier of workers",
         "projection notes, build",
+        "recorder of the audit",
         "rejections",
         "snapshots",
         "worker",
