@@ -37,16 +37,19 @@ function programsOf(page) {
 
 test('the examples of the pages compile, and print what they show', { skip }, async (t) => {
   const page = readFileSync(PAGE, 'utf8');
-  const programs = [page, readFileSync(REACTING, 'utf8')].flatMap(programsOf);
+  const pages = [page, readFileSync(REACTING, 'utf8')].map(programsOf);
+  const programs = pages.flat();
   const [[, types]] = page.matchAll(/<!-- check: types -->\n```ts\n([^]*?)```/g);
   assert.ok(programs.length >= 7, `${programs.length}`);
   const [, readme] = /```js\n([^]*?)```/.exec(readFileSync(README, 'utf8'));
   const files = Object.fromEntries(programs.map(([, name, text]) => [`${name}.ts`, text]));
   const folder = compiled(t, { ...files, 'types.ts': types, 'readme.ts': readme });
-  const { url } = await startHost(t);
-  for (const [, name, , shown] of programs) {
-    const { stdout } = await promisify(execFile)(process.execPath, [`${name}.js`], { cwd: folder, env: { ...process.env, QUIPU_URL: url } });
-    assert.equal(stdout, shown, name);
+  for (const programsOfPage of pages) {
+    const { url } = await startHost(t);
+    for (const [, name, , shown] of programsOfPage) {
+      const { stdout } = await promisify(execFile)(process.execPath, [`${name}.js`], { cwd: folder, env: { ...process.env, QUIPU_URL: url } });
+      assert.equal(stdout, shown, name);
+    }
   }
 });
 
