@@ -128,6 +128,19 @@ impl Deed {
         }
     }
 
+    /// Nobody records the deed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn withdraw(&self) -> Result<()> {
+        self.claim();
+        let inner = self.0.as_ref();
+        if let Some((inner, begun)) = inner.and_then(|it| Some((it, *it.begun.get()?))) {
+            inner.host.audit().withdraw(begun).await?;
+        }
+        Ok(())
+    }
+
     /// From now on the caller of this function records the deed.
     pub fn claim(&self) {
         if let Some(inner) = &self.0 {

@@ -67,6 +67,14 @@ impl Audit {
         self.store.append(&self.now(entry), begun, chain).await
     }
 
+    /// Ends an operation that was begun and that nobody records.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn withdraw(&self, begun: u64) -> store::Result<()> {
+        self.store.withdraw(begun).await
+    }
+
     fn now(&self, entry: AuditEntry) -> AuditEntry {
         let at = self.clock.now();
         AuditEntry { at, ..entry }

@@ -114,6 +114,9 @@ pub trait AuditStore: Send + Sync {
     /// the operation is recorded meanwhile.
     async fn settle(&self, entry: &AuditEntry, begun: u64, digest: Chain) -> Result<bool>;
 
+    /// Ends an operation that nobody records.
+    async fn withdraw(&self, begun: u64) -> Result<()>;
+
     /// Whether other hosts may have the store open.
     fn is_shared(&self) -> bool;
 

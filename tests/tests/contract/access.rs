@@ -144,6 +144,9 @@ async fn an_operation_that_began_is_recorded_once(place: Place) {
     // Ids are not used a second time, so nobody ends what another began.
     let third = audit.begin(&at(9)).await.unwrap();
     assert!(third > second, "{third}");
+    audit.withdraw(third).await.unwrap();
+    assert_eq!(ids(u64::MAX).await, [0; 0]);
+    assert_eq!(audit.last().await.unwrap(), 2);
 }
 
 async fn tokens_and_audit_survive_a_restart(place: Place) {

@@ -59,7 +59,6 @@ async fn a_backup_that_is_reported_is_shown(place: Place) {
             if has("backup") && has("ship") {
                 break;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
     tokio::time::timeout(PATIENCE, shown).await.unwrap();

@@ -10,6 +10,7 @@ use crate::server::{Server, send};
 on_every_store!(
     what_was_done_without_a_record_is_recorded_later,
     nothing_is_done_that_could_not_be_recorded,
+    an_operation_that_is_not_recorded_leaves_nothing,
 );
 
 async fn server(place: &Place) -> Server {
@@ -75,4 +76,16 @@ async fn nothing_is_done_that_could_not_be_recorded(place: Place) {
     // What changes nothing goes on.
     let sent = append(&open, "sensor-1").bearer_auth(&root);
     send(sent).await.ok();
+}
+
+async fn an_operation_that_is_not_recorded_leaves_nothing(place: Place) {
+    let open = server(&place).await;
+    let root = admin(&open).await;
+    // A shipper reports every minute.
+    let report = open.post("/v1/backups", r#"{"kind":"ship"}"#);
+    send(report.bearer_auth(&root)).await.ok();
+    open.host.shutdown().await.unwrap();
+    place.tamper("UPDATE audit_begun SET at = 1").await;
+    let open = server(&place).await;
+    assert_eq!(records(&open, &root).await, [[""; 3]; 0]);
 }

@@ -1,5 +1,7 @@
 //! The log that grows on its page, and the pictures of the overview.
 
+use std::time::Duration;
+
 use quipu_server::Options;
 use quipu_tests::{PATIENCE, Place, build, on_every_store};
 use reqwest::Response;
@@ -13,6 +15,7 @@ use crate::server::{Server, send};
 on_every_store!(
     the_log_grows_on_its_page,
     a_page_that_follows_the_log_ends_with_its_session,
+    a_page_follows_the_log_for_longer_than_a_request_may_take,
 );
 
 /// An answer that is read as it comes.
@@ -145,4 +148,19 @@ async fn a_page_that_follows_the_log_ends_with_its_session(place: Place) {
         "{}",
         following.text
     );
+}
+
+async fn a_page_follows_the_log_for_longer_than_a_request_may_take(place: Place) {
+    let options = Options {
+        request_time_max: Duration::from_secs(2),
+        ..Options::default()
+    };
+    let server = Server::start(place.host().await, options).await;
+    let mut following = Following::begin(&server, "", "").await;
+    // It looks once a second.
+    for count in 1..=5 {
+        append(&server, "note-1", 1).await;
+        let has_all = |text: &str| text.matches("event: row\n").count() == count;
+        assert!(following.until(has_all).await, "{}", following.text);
+    }
 }

@@ -1,7 +1,7 @@
 //! The log as it grows: rows of its newest events as server-sent events.
 //!
-//! Each page reads a few events a second, however fast the log grows. So many open pages cost a busy
-//! host little.
+//! Each page reads a few events a second, however fast the log grows. So a busy host can have many
+//! open pages.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -27,9 +27,8 @@ pub const LIVE_MAX: usize = 32;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Rows that are sent after each look. Further events are counted.
 const ROWS_MAX: usize = 10;
-/// A page that is this many positions behind the log, because few events match its filters, continues at the
-/// end.
-const BEHIND_MAX: u64 = 10_000;
+/// A page whose filters let few events pass continues at the end of the log when its lag is larger.
+const LAG_MAX: u64 = 10_000;
 /// Looks without a new event after which something is sent, so that the connection stays open.
 const QUIET_MAX: u32 = 15;
 
@@ -119,6 +118,8 @@ impl Following {
         if self.session.as_ref().is_some_and(|it| !it.is_open()) {
             return self.end("you signed out, or your session has ended", chunk);
         }
+        // Each look has the time of a request.
+        self.visitor.renew();
         let path = format!(
             "/v1/events?after={}&limit={ROWS_MAX}{}",
             self.after, self.query
@@ -147,10 +148,10 @@ impl Following {
         let last = page.events.last().map_or(self.after, |last| last.position);
         // Without a next page, everything up to the head was read.
         let read = page.next.unwrap_or(page.head).max(last);
-        let behind = page.head.saturating_sub(read);
+        let lag = page.head.saturating_sub(read);
         self.after = read;
-        if behind > 0 && (page.events.len() >= ROWS_MAX || behind > BEHIND_MAX) {
-            write("omitted", &behind.to_string(), chunk);
+        if lag > 0 && (page.events.len() >= ROWS_MAX || lag > LAG_MAX) {
+            write("omitted", &lag.to_string(), chunk);
             self.after = page.head;
         }
     }

@@ -18,6 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use maud::Markup;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::layout::{self, Tab};
 use super::session::{Sessions, Watched};
@@ -220,6 +221,11 @@ impl Visitor {
         String::from_utf8(bytes).map_err(|error| Failure::internal(&error))
     }
 
+    /// What the host is asked from now on has the time of a request that arrives now.
+    pub fn renew(&mut self) {
+        self.visit.arrived = Instant::now();
+    }
+
     /// The session of the reader, for as long as an answer lasts; none without one.
     pub fn watched(&self, headers: &HeaderMap) -> Option<Watched> {
         let is_secure = self.app.options.tls.is_some();
@@ -260,11 +266,7 @@ impl Visitor {
         })
     }
 
-    async fn bytes(&self, request: Request<Body>) -> Result<(Vec<u8>, BodyDataStream)> {
-        read(self.respond(request).await).await
-    }
-
-    async fn respond(&self, mut request: Request<Body>) -> Response {
+    async fn bytes(&self, mut request: Request<Body>) -> Result<(Vec<u8>, BodyDataStream)> {
         request.extensions_mut().insert(self.visit.clone());
         request
             .extensions_mut()
@@ -285,7 +287,7 @@ impl Visitor {
             .body(Body::empty())
             .map_err(|error| Failure::internal(&error))?;
         request.extensions_mut().insert(self.visit.clone());
-        let _ = read(call(&self.shared.api, request).await).await?;
+        let _ = call(&self.shared.api, request).await?;
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, bearer)]);
         let caller = callers::identify(&self.app, &headers, &self.visit).await?;
         // The token of a host that asks nobody proves nothing.
@@ -314,14 +316,10 @@ impl Visitor {
     }
 }
 
-/// Calls a router.
-async fn call(router: &Router, request: Request<Body>) -> Response {
+/// Calls a router, and reads its answer.
+async fn call(router: &Router, request: Request<Body>) -> Result<(Vec<u8>, BodyDataStream)> {
     let called = TowerToHyperService::new(router.clone()).call(request).await;
-    called.unwrap_or_else(|never| match never {})
-}
-
-/// Reads an answer. A problem is an error.
-async fn read(response: Response) -> Result<(Vec<u8>, BodyDataStream)> {
+    let response: Response = called.unwrap_or_else(|never| match never {});
     let status = response.status();
     let mut body = response.into_body().into_data_stream();
     let mut bytes = Vec::new();

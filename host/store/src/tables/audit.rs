@@ -90,15 +90,20 @@ async fn append(writing: &mut Connection, entry: &AuditEntry, digest: Chain) -> 
     Ok(())
 }
 
+/// Ends an operation. Returns false when it has ended before.
+async fn end(writing: &mut Connection, begun: u64) -> Result<bool> {
+    let ended = sqlx::query(END).bind(signed(begun)).execute(writing);
+    Ok(ended.await?.rows_affected() > 0)
+}
+
 #[async_trait]
 impl AuditStore for Audit {
     async fn append(&self, entry: &AuditEntry, begun: Option<u64>, digest: Chain) -> Result<()> {
         let mut writing = self.0.begin_durable().await?;
         dialect::lock_audit(&mut writing).await?;
         append(&mut writing, entry, digest).await?;
-        if let Some(id) = begun {
-            let end = sqlx::query(END).bind(signed(id));
-            end.execute(&mut *writing).await?;
+        if let Some(begun) = begun {
+            end(&mut writing, begun).await?;
         }
         writing.commit().await?;
         Ok(())
@@ -128,13 +133,19 @@ impl AuditStore for Audit {
     async fn settle(&self, entry: &AuditEntry, begun: u64, digest: Chain) -> Result<bool> {
         let mut writing = self.0.begin_durable().await?;
         dialect::lock_audit(&mut writing).await?;
-        let ended = sqlx::query(END).bind(signed(begun));
-        if ended.execute(&mut *writing).await?.rows_affected() == 0 {
+        if !end(&mut writing, begun).await? {
             return Ok(false);
         }
         append(&mut writing, entry, digest).await?;
         writing.commit().await?;
         Ok(true)
+    }
+
+    async fn withdraw(&self, begun: u64) -> Result<()> {
+        let mut writing = self.0.begin_durable().await?;
+        end(&mut writing, begun).await?;
+        writing.commit().await?;
+        Ok(())
     }
 
     fn is_shared(&self) -> bool {
