@@ -45,11 +45,8 @@ impl AcceptLoss {
         let Some(loss) = store::lost(&url).await? else {
             bail!("no host has found that acknowledged events are missing in this store");
         };
-        if !self.dry_run {
-            record(&url, &loss, self.reason.as_deref()).await?;
-            if !store::accept_loss(&url, &loss).await? {
-                bail!("meanwhile a host has found that more is missing; run the command once more");
-            }
+        if !self.dry_run && !accept(&url, &loss, self.reason.as_deref()).await? {
+            bail!("meanwhile a host has found that more is missing; run the command once more");
         }
         let mut out = io::stdout().lock();
         if self.json {
@@ -69,8 +66,8 @@ impl AcceptLoss {
     }
 }
 
-/// Records in the audit that the loss is about to be accepted.
-async fn record(url: &StoreUrl, loss: &Loss, reason: Option<&str>) -> Result<()> {
+/// Accepts a loss, and records that in the audit. Returns false when more is missing by now.
+async fn accept(url: &StoreUrl, loss: &Loss, reason: Option<&str>) -> Result<bool> {
     let store = store::open(url).await?;
     let audit = access::Audit::new(Arc::clone(&store.audit), Arc::new(SystemClock));
     let entry = AuditEntry {
@@ -82,7 +79,12 @@ async fn record(url: &StoreUrl, loss: &Loss, reason: Option<&str>) -> Result<()>
         result: "done".into(),
         reason: reason.map(Into::into),
     };
-    let recorded = audit.record(entry, None).await;
+    let begun = audit.begin(entry.clone()).await?;
+    let is_accepted = store::accept_loss(url, loss).await?;
+    match is_accepted {
+        true => audit.record(entry, Some(begun)).await?,
+        false => audit.withdraw(begun).await?,
+    }
     store.writer.close().await?;
-    Ok(recorded?)
+    Ok(is_accepted)
 }

@@ -39,7 +39,7 @@ pub struct Backup {
         value_parser = clap::value_parser!(u64).range(1..=100_000)
     )]
     keep: Option<u64>,
-    /// Copy nothing: another tool has made a backup, which was begun at most so many seconds ago
+    /// Copy nothing: another tool has made a backup, begun at most this number of seconds ago
     #[arg(
         long,
         value_name = "SECONDS",

@@ -216,6 +216,13 @@ pub async fn show(
     shown(&app, &stored)
 }
 
+/// Whether a caller has proposed a command, and therefore may not approve it.
+pub(super) fn is_own(app: &App, caller: &Caller, proposed_by: Option<&str>) -> bool {
+    let name = caller.name();
+    let is_own = name.is_some() && name.as_deref() == proposed_by;
+    is_own && !app.options.approve_own_proposals
+}
+
 /// Approves a proposal, and executes its command.
 ///
 /// The caller must be allowed to execute the command, and must be somebody else than who proposed
@@ -244,9 +251,12 @@ pub async fn approve(
     let number = path.number;
     let stored = reached(&app, &caller, number, Action::Command).await?;
     name(&deed, &stored);
-    let (by, command) = (caller.name(), &stored.proposal.command);
-    let is_own = by.is_some() && by.as_deref() == command.context.principal.as_deref();
-    if is_own && !app.options.approve_own_proposals {
+    let by = caller.name();
+    if is_own(
+        &app,
+        &caller,
+        stored.proposal.command.context.principal.as_deref(),
+    ) {
         app.meters.denied(Action::Command);
         let detail = "who proposed a command can't approve it; `approve_own` in [mcp] allows that";
         return Err(Failure::new(Code::Forbidden, detail));

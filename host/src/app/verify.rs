@@ -61,9 +61,9 @@ impl Host {
         }
         let is_whole = scope.category.is_none() && scope.sample.is_none();
         if is_whole && verified.until == verified.head && verified.is_sound() {
-            match self.report_job(Job::Verify, begun.elapsed()).await {
-                Ok(at) => self.meters().verified(at),
-                Err(error) => tracing::warn!(%error, "the time of a verification was not stored"),
+            let reported = self.report_job(Job::Verify, begun.elapsed()).await;
+            if let Err(error) = reported {
+                tracing::warn!(%error, "the time of a verification was not stored");
             }
         }
         Ok(verified)

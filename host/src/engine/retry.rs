@@ -22,7 +22,7 @@ pub fn decide_again(runtime: &tokio::runtime::Handle, worker: &Inbox, mut reques
         let _line = request.logged().enter();
         tracing::debug!(
             command = %request.command.name, conflicts = request.conflicts,
-            "others wrote to the stream first; a command is decided again"
+            "others wrote to the stream first; a command is re-decided"
         );
     }
     if request.conflicts == 1 {

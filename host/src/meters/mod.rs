@@ -18,8 +18,6 @@ pub use histogram::{Histogram, Read};
 pub(crate) use spans::Recording;
 pub use spans::{CommandSpans, PhaseSpan, SpanIds, SpanSink, Spans};
 
-use crate::model::Timestamp;
-
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -157,7 +155,6 @@ pub struct Meters {
     pub objections: Tally,
     /// Where the spans of commands go.
     pub spans: Spans,
-    verified_at: AtomicU64,
 }
 
 impl Default for Meters {
@@ -178,7 +175,6 @@ impl Default for Meters {
             preflights: Tally::default(),
             objections: Tally::default(),
             spans: Spans::default(),
-            verified_at: AtomicU64::default(),
         }
     }
 }
@@ -213,17 +209,6 @@ impl Meters {
         }
         self.load_events.observe(events);
         self.phase(Phase::Load, took);
-    }
-
-    /// The whole history was verified without a finding.
-    pub fn verified(&self, at: Timestamp) {
-        self.verified_at.store(at.0, Ordering::Relaxed);
-    }
-
-    /// When [`verified`](Self::verified) last happened on this host; none before the first time.
-    pub fn verified_at(&self) -> Option<Timestamp> {
-        let at = self.verified_at.load(Ordering::Relaxed);
-        (at > 0).then_some(Timestamp(at))
     }
 }
 

@@ -5,7 +5,7 @@ use super::rules::{Event, Rules};
 use super::shared::blocking;
 use super::{Error, Service};
 use crate::model::{Name, Position, StreamId, Version};
-use crate::store::{Direction, STREAM_PAGE_MAX};
+use crate::store::Direction;
 
 /// Most events whose steps are returned at once.
 pub const STEPS_MAX: usize = 50;
@@ -74,7 +74,7 @@ impl Service {
         }
         let limit = limit.clamp(1, STEPS_MAX);
         let reader = &self.shared.reader;
-        let page = reader.read_stream(stream, from, Direction::Forward, limit.min(STREAM_PAGE_MAX));
+        let page = reader.read_stream(stream, from, Direction::Forward, limit);
         let page = page.await?;
         let page = page.ok_or_else(|| Error::StreamNotFound(stream.clone()))?;
         let permit = self.shared.folding.acquire().await;
@@ -123,16 +123,12 @@ fn step(rules: &Rules, documents: &mut Documents, event: &Event) -> Step {
         changes: Vec::new(),
         error: None,
     };
-    let before = documents.clone();
-    match live::fold(rules, std::mem::take(documents), vec![Arc::clone(event)]) {
+    match live::fold(rules, documents.clone(), vec![Arc::clone(event)]) {
         Ok((after, keys)) => {
-            step.changes = changes(&before, &after, keys);
+            step.changes = changes(documents, &after, keys);
             *documents = after;
         }
-        Err(stuck) => {
-            step.error = Some(stuck.error);
-            *documents = before;
-        }
+        Err(stuck) => step.error = Some(stuck.error),
     }
     step
 }

@@ -12,6 +12,8 @@
 //!   programs must take for "not recorded", and never for damage.
 //! - It sets `writers_from` to its own version. Then every host has to be stopped.
 
+use super::{Error, Result};
+
 /// In the table `meta`: the lowest schema version whose programs may use the store, in 8 bytes.
 pub const WRITERS_FROM: &str = "writers_from";
 
@@ -28,9 +30,12 @@ pub fn may_run_meanwhile(from: i64, to: i64) -> bool {
     (from + 1..=to).all(is_additive)
 }
 
-/// Returns whether a program that knows schemas up to `known` may use a store with a later one.
-/// `writers_from` is 0 where it is absent.
-pub fn is_usable(writers_from: u64, known: i64) -> bool {
-    let known = u64::try_from(known).unwrap_or_default();
-    (1..=known).contains(&writers_from)
+/// Refuses a store with the later schema `found`, unless a program that knows schemas up to `known`
+/// need not know what was added. `writers_from` is 0 where it is absent.
+pub fn check_usable(writers_from: u64, found: i64, known: i64) -> Result<()> {
+    let newest = u64::try_from(known).unwrap_or_default();
+    match (1..=newest).contains(&writers_from) {
+        true => Ok(()),
+        false => Err(Error::TooNew { found, known }),
+    }
 }

@@ -2,6 +2,7 @@
 //! guest, the other by the second, without changing a stored event.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use quipu::Host;
@@ -119,11 +120,14 @@ async fn the_second_generation_continues_the_streams_of_the_first(place: Place) 
 /// machine does not always compare the sample in the time that an activation has for that.
 async fn continue_with_snapshots(host: &Host, seed: u64) {
     for _ in 0..5 {
+        let begun = Instant::now();
         examples::deploy(host, examples::loan_v2()).await;
         let deployments = host.deployments().await.unwrap();
         if deployments.last().unwrap().trusted.len() == 1 {
             return;
         }
+        let was_slow = begun.elapsed() > Duration::from_secs(10);
+        assert!(was_slow, "a sample does not agree, seed {seed}");
         examples::deploy(host, examples::loan()).await;
     }
     panic!("no snapshot of the first generation is trusted, seed {seed}");

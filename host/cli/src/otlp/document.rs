@@ -2,10 +2,10 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use quipu::meters::{CommandSpans, Outcome, PhaseSpan};
+use quipu::meters::{CommandSpans, Outcome, PhaseSpan, SpanIds};
 use serde_json::{Value, json};
 
-use super::settings::{Settings, parts};
+use super::settings::Settings;
 
 /// Kinds of spans: within the host, and what a caller asked for.
 const INTERNAL: u8 = 1;
@@ -49,7 +49,7 @@ pub fn of(commands: &[CommandSpans], settings: &Settings, clock: &Clock) -> Stri
 
 /// A command and its phases. It belongs to the trace of its caller, or begins one.
 fn spans(command: &CommandSpans, clock: &Clock) -> Vec<Value> {
-    let parent = command.traceparent.as_deref().and_then(parts);
+    let parent = command.traceparent.as_deref().and_then(SpanIds::of_caller);
     let (trace, root) = (command.ids.trace(), command.ids.span());
     let name = command.name.as_str();
     let mut span = json!({
@@ -61,8 +61,8 @@ fn spans(command: &CommandSpans, clock: &Clock) -> Vec<Value> {
         "endTimeUnixNano": clock.nanos(command.ended),
         "attributes": attributes(command),
     });
-    if let Some((_, parent, _)) = parent {
-        span["parentSpanId"] = parent.into();
+    if let Some(parent) = parent {
+        span["parentSpanId"] = parent.span().into();
     }
     if is_error(command.outcome) {
         span["status"] = json!({"code": ERROR, "message": command.outcome.as_str()});

@@ -160,16 +160,25 @@ pub fn facts(facts: &[(&str, Option<Markup>)]) -> Markup {
 
 /// The same as commands, to be copied.
 pub fn same_as(visitor: &Visitor, command: &str, path: &str) -> Markup {
+    let command = format!("quipu {command} --url {}\n", quoted(&visitor.base));
+    same(visitor, "command", &command, path)
+}
+
+/// The same as a request, where there is no command for it.
+pub fn same_as_request(visitor: &Visitor, path: &str) -> Markup {
+    same(visitor, "request", "", path)
+}
+
+fn same(visitor: &Visitor, what: &str, command: &str, path: &str) -> Markup {
     let token = match visitor.caller.name() {
         Some(_) => " -H \"Authorization: Bearer $QUIPU_TOKEN\"",
         None => "",
     };
     let curl = format!("curl{token} {}", quoted(&format!("{}{path}", visitor.base)));
-    let command = format!("quipu {command} --url {}", quoted(&visitor.base));
     html! {
         details.same {
-            summary { "The same as a command" }
-            pre tabindex="0" role="group" aria-label="Commands" { code { (Shown(&command)) "\n" (Shown(&curl)) } }
+            summary { "The same as a " (what) }
+            pre tabindex="0" role="group" aria-label="Commands" { code { (Shown(command)) (Shown(&curl)) } }
         }
     }
 }

@@ -13,6 +13,7 @@ use super::views::StreamEvents;
 use super::visitor::Visitor;
 use crate::failure::Result;
 use crate::params::Segments;
+use crate::proposals::is_own;
 use quipu::access::{Action, Object};
 use quipu::model::StreamId;
 use quipu_api::Expected;
@@ -305,7 +306,7 @@ fn decision(visitor: &Visitor, it: &Proposal) -> Markup {
     if !matches!(it.state.as_str(), "open" | "approved") {
         return html! {};
     }
-    let is_own = is_own(visitor, it);
+    let is_own = is_own(&visitor.app, &visitor.caller, it.proposed_by.as_deref());
     html! {
         @if is_own { p.note { "You proposed it, so somebody else must approve it." } }
         @if it.state == "approved" {
@@ -320,13 +321,6 @@ fn decision(visitor: &Visitor, it: &Proposal) -> Markup {
             Err(why) => p.note { "You can't decide it: " (Shown(&why)) },
         }
     }
-}
-
-/// Whether the reader proposed it, and therefore may not approve it.
-fn is_own(visitor: &Visitor, it: &Proposal) -> bool {
-    let name = visitor.caller.name();
-    let is_own = name.is_some() && name.as_deref() == it.proposed_by.as_deref();
-    is_own && !visitor.app.options.approve_own_proposals
 }
 
 /// Why the reader may not approve or deny a proposal; `Ok` if it may. The interface checks it when

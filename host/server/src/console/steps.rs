@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::layout::{self, Tab};
 use super::stream::{differing, may_read};
-use super::text::{self, Shown, encoded, quoted};
+use super::text::{self, Shown, encoded};
 use super::views::StreamEvents;
 use super::visitor::Visitor;
 use crate::failure::Result;
@@ -108,7 +108,7 @@ async fn body(visitor: &Visitor, name: &str, stream: &str) -> Result<Markup> {
             (event)
             (layout::pager(earlier, later))
         }
-        (same_as(visitor, &query))
+        (layout::same_as_request(visitor, &query))
     })
 }
 
@@ -161,21 +161,6 @@ fn changed(change: &Change) -> Markup {
             (None, Some(after)) => { p.note { "The event makes it." } (text::json(after.get(), "quipu view --live")) },
             (Some(before), None) => { p.note { "The event removes it. Before:" } (text::json(before.get(), "quipu view --live")) },
             (Some(_), Some(_)) => { (differing(before, after)) details { summary { "The document after the event" } (text::json(after.get(), "quipu view --live")) } },
-        }
-    }
-}
-
-/// The same as a request. There is no command for it.
-fn same_as(visitor: &Visitor, path: &str) -> Markup {
-    let token = match visitor.caller.name() {
-        Some(_) => " -H \"Authorization: Bearer $QUIPU_TOKEN\"",
-        None => "",
-    };
-    let curl = format!("curl{token} {}", quoted(&format!("{}{path}", visitor.base)));
-    html! {
-        details.same {
-            summary { "The same as a request" }
-            pre tabindex="0" role="group" aria-label="Request" { code { (Shown(&curl)) } }
         }
     }
 }

@@ -26,7 +26,7 @@ pub fn text(app: &App, sample: &Sample) -> String {
     guests(&mut page, app);
     streams(&mut page, app);
     changes(&mut page, app);
-    jobs(&mut page, app, sample);
+    jobs(&mut page, sample);
     callers(&mut page, app);
     store(&mut page, sample);
     projections(&mut page, sample);
@@ -237,7 +237,7 @@ fn changes(page: &mut Page, app: &App) {
 }
 
 /// When the store was last backed up and verified.
-fn jobs(page: &mut Page, app: &App, sample: &Sample) {
+fn jobs(page: &mut Page, sample: &Sample) {
     let last = sample.figures.as_ref().map(|figures| figures.last_jobs);
     let last = last.unwrap_or_default();
     let mut family = page.family(
@@ -255,8 +255,7 @@ fn jobs(page: &mut Page, app: &App, sample: &Sample) {
         "quipu_verify_last_success_timestamp_seconds",
         "When a run of verify over the whole history was last begun that had no finding.",
     );
-    // The figures can be some seconds old.
-    if let Some(at) = last.verify.max(app.host.meters().verified_at()) {
+    if let Some(at) = last.verify {
         family.series(&[], at.0 as f64 / MICROS_PER_SECOND);
     }
 }

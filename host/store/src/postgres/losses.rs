@@ -153,7 +153,7 @@ impl Newest {
 }
 
 /// Marks the store, and moves the sequence of positions. Nobody writes meanwhile, and the others
-/// connect anew afterwards. Returns what is marked now.
+/// open new connections afterwards. Returns what is marked now.
 async fn set_mark(
     connection: &mut Connection,
     namespace: i64,

@@ -6,7 +6,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use super::cell::Cells;
 use super::connection::Connection;
 use super::tables::{digests, signed};
-use crate::migrations::{WRITERS_FROM, is_usable, may_run_meanwhile};
+use crate::migrations::{WRITERS_FROM, check_usable, may_run_meanwhile};
 use crate::{Error, Migrated, Result};
 
 /// Numbered, forward-only; a number that has been released never changes.
@@ -108,18 +108,15 @@ pub async fn check(connection: &mut Connection, schema: &str) -> Result<()> {
 
 /// Refuses a newer schema, unless this program does not need to know what was added.
 async fn check_newer(connection: &mut Connection, found: i64) -> Result<()> {
-    let (from, known) = (digests::mark(connection, WRITERS_FROM).await?, newest());
-    match is_usable(from.0, known) {
-        true => Ok(()),
-        false => Err(Error::TooNew { found, known }),
-    }
+    let from = digests::mark(connection, WRITERS_FROM).await?;
+    check_usable(from.0, found, newest())
 }
 
 /// Refuses a schema that was migrated since the store was opened, and that this program may not use
 /// any more.
 pub async fn check_still(connection: &mut Connection) -> Result<()> {
     let from = digests::mark(connection, WRITERS_FROM).await?;
-    let checked = check_newer(connection, signed(from.0)).await;
+    let checked = check_usable(from.0, signed(from.0), newest());
     // Another host can serve the callers.
     checked.map_err(|error| Error::Unavailable(error.to_string()))
 }

@@ -58,7 +58,7 @@ use self::tables::{
     snapshots, tenants, tokens, turns, types,
 };
 use self::temporary::Folder;
-use super::migrations::{WRITERS_FROM, is_usable};
+use super::migrations::{WRITERS_FROM, check_usable};
 use super::wake::Waker;
 use super::{Error, Job, Migrated, Result, Source, Store, StoredBytes};
 use quipu_model::Timestamp;
@@ -405,11 +405,8 @@ fn known() -> i64 {
 
 /// Refuses a newer schema, unless this program does not need to know what was added.
 async fn check_newer(connection: &mut SqliteConnection, found: i64) -> Result<()> {
-    let (from, known) = (digests::mark(connection, WRITERS_FROM).await?, known());
-    match is_usable(from.0, known) {
-        true => Ok(()),
-        false => Err(Error::TooNew { found, known }),
-    }
+    let from = digests::mark(connection, WRITERS_FROM).await?;
+    check_usable(from.0, found, known())
 }
 
 /// The number of the last migration that was run; 0 before the first.
