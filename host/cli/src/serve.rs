@@ -212,9 +212,18 @@ fn console(config: &Config) -> http::Console {
     }
 }
 
-async fn bound(address: &str) -> Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
-    bound.with_context(|| format!("can't listen on {address}"))
+/// Listens on an address.
+///
+/// # Errors
+/// When another program does, or the address is not one of this machine.
+pub(super) async fn bound(address: &str) -> Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => bail!(
+            "can't listen on {address}: another program does; stop it, or choose another \
+             address with --listen"
+        ),
+        bound => bound.with_context(|| format!("can't listen on {address}")),
+    }
 }
 
 /// The first address that other machines can reach.

@@ -115,7 +115,9 @@ impl Instance {
             module.usage.faulted(broken.kind);
             broken.of(name, module.digest)
         };
-        let mut sandbox = Sandbox::new(&module.before, own, name.as_str().into()).map_err(fault)?;
+        let calls = module.runtime.calls();
+        let sandbox = Sandbox::new(&module.before, calls, own, name.as_str().into());
+        let mut sandbox = sandbox.map_err(fault)?;
         let instance = sandbox.instance;
         let broken = |error: wasmtime::Error| fault(Broken::by(&error, None));
         let indices = module.decider.as_ref();

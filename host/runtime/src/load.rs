@@ -11,10 +11,10 @@ use super::compiler::NO_PROCESS;
 use super::fault::bounded;
 use super::interfaces::Surface;
 use super::sandbox::{Sandbox, State};
-use super::ticker::Ticker;
+use super::ticker::{Calls, Ticker};
 use super::{
-    Compiler, Definition, Error, Export, Limits, Manifest, Module, Options, Refused, Step, Usage,
-    diagnostics, projections, steps,
+    Compiler, Definition, Error, Export, Functions, Limits, Manifest, Module, Options, Refused,
+    Step, Usage, diagnostics, projections, steps,
 };
 use quipu_model::Digest;
 
@@ -30,12 +30,13 @@ struct Shared {
     linker: Linker<State>,
     limits: Limits,
     cache: Option<Cache>,
+    functions: Option<Functions>,
     compiler: Option<Compiler>,
     loaded: Mutex<HashMap<Digest, Weak<Module>>>,
     /// Locked during compilation, so that only one component is compiled at a time. Contains the
     /// components rejected last, so that the same bytes are not compiled a second time.
     compiling: Mutex<VecDeque<(Digest, Refused)>>,
-    _ticker: Ticker,
+    ticker: Ticker,
 }
 
 /// Stack size of the compiling thread. Deeply nested code needs a lot.
@@ -54,10 +55,16 @@ impl Runtime {
         let Options {
             limits,
             cache_dir,
+            functions,
             compiler,
         } = options;
         let broken = |error: wasmtime::Error| Error::Engine(format!("{error:#}"));
-        let engine = Engine::new(&configuration(&limits)).map_err(broken)?;
+        let mut configuration = configuration(&limits);
+        if let Some(functions) = &functions {
+            let done = configuration.enable_incremental_compilation(functions.store());
+            done.map_err(broken)?;
+        }
+        let engine = Engine::new(&configuration).map_err(broken)?;
         let mut linker = Linker::new(&engine);
         diagnostics::link(&mut linker).map_err(broken)?;
         let cache = match cache_dir {
@@ -68,11 +75,12 @@ impl Runtime {
             },
         };
         Ok(Self(Arc::new(Shared {
-            _ticker: Ticker::start(&engine).map_err(Error::Ticker)?,
+            ticker: Ticker::start(&engine).map_err(Error::Ticker)?,
             engine,
             linker,
             limits,
             cache,
+            functions,
             compiler,
             loaded: Mutex::default(),
             compiling: Mutex::default(),
@@ -147,7 +155,7 @@ impl Runtime {
     /// When a description would be rejected.
     pub fn describes_alike(&self, module: &Module, times: usize) -> Result<bool, Refused> {
         let (before, digest) = (&module.before, module.digest);
-        let mut sandbox = Sandbox::new(before, &self.0.limits, "?".into())
+        let mut sandbox = Sandbox::new(before, self.calls(), &self.0.limits, "?".into())
             .map_err(|broken| broken.of("?", digest))?;
         let known = check_types(before, &mut sandbox, &module.exports).map_err(wrong_type)?;
         for _ in 0..times {
@@ -166,6 +174,11 @@ impl Runtime {
     /// Limits of every call.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// The calls of guests that run now.
+    pub(super) fn calls(&self) -> &Arc<Calls> {
+        self.0.ticker.calls()
     }
 
     fn check_bytes(&self, bytes: &[u8]) -> Result<(), Refused> {
@@ -193,6 +206,9 @@ impl Runtime {
     fn compiled(&self, bytes: &[u8]) -> Result<Component, Refused> {
         let engine = &self.0.engine;
         let Some(compiler) = &self.0.compiler else {
+            if let Some(functions) = &self.0.functions {
+                functions.begin();
+            }
             return compile(engine, bytes);
         };
         let compiled = compiler.compile(&self.0.limits, bytes);
@@ -216,7 +232,7 @@ impl Runtime {
             .linker
             .instantiate_pre(component)
             .map_err(wrong_type)?;
-        let mut sandbox = Sandbox::new(&before, &self.0.limits, "?".into())
+        let mut sandbox = Sandbox::new(&before, self.calls(), &self.0.limits, "?".into())
             .map_err(|broken| broken.of("?", digest))?;
         let known = check_types(&before, &mut sandbox, &exports).map_err(wrong_type)?;
         let (manifest, steps, projections) =

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Compiler;
+use super::{Compiler, Functions};
 use quipu_model::AppendLimits;
 
 /// Options of a [`Runtime`](super::Runtime).
@@ -16,6 +16,9 @@ pub struct Options {
     /// are machine code. Only the host may use the folder. The host never deletes files there; all
     /// of them may be deleted while no host is running.
     pub cache_dir: Option<PathBuf>,
+    /// Functions that were compiled before, for components that are compiled in this process. `None`:
+    /// every function is compiled.
+    pub functions: Option<Functions>,
     /// External compiler. `None`: components are compiled in this process, without limits of time
     /// and memory.
     pub compiler: Option<Compiler>,

@@ -6,7 +6,8 @@ use wasmtime::component::{Instance, InstancePre};
 use super::diagnostics::Diagnostics;
 use super::fault::{Broken, FaultKind};
 use super::memory::Memory;
-use super::{Fuel, Limits, ticker};
+use super::ticker::{self, Calls};
+use super::{Fuel, Limits};
 
 /// Data that the host stores for an instance.
 pub(super) struct State {
@@ -19,6 +20,7 @@ pub(super) struct State {
 pub(super) struct Sandbox {
     store: Store<State>,
     pub instance: Instance,
+    calls: Arc<Calls>,
     fuel_per_call: Fuel,
     ticks: u64,
     spent: bool,
@@ -28,6 +30,7 @@ impl Sandbox {
     /// Creates the instance under the limits of a call. This may run guest code.
     pub(super) fn new(
         before: &InstancePre<State>,
+        calls: &Arc<Calls>,
         limits: &Limits,
         component: Arc<str>,
     ) -> Result<Self, Broken> {
@@ -40,11 +43,15 @@ impl Sandbox {
         store.set_hostcall_fuel(limits.output_bytes_max);
         store.set_max_component_handles(limits.handles_max);
         let ticks = ticker::ticks(limits.deadline);
+        let running = calls.begin();
         arm(&mut store, limits.fuel_per_call, ticks).map_err(|error| Broken::by(&error, None))?;
-        match before.instantiate(&mut store) {
+        let instantiated = before.instantiate(&mut store);
+        drop(running);
+        match instantiated {
             Ok(instance) => Ok(Self {
                 store,
                 instance,
+                calls: Arc::clone(calls),
                 fuel_per_call: limits.fuel_per_call,
                 ticks,
                 spent: false,
@@ -63,8 +70,10 @@ impl Sandbox {
             let text = "the instance was spent by an earlier fault";
             return Err(Broken::new(FaultKind::Trap, text));
         }
+        let running = self.calls.begin();
         let outcome = arm(&mut self.store, self.fuel_per_call, self.ticks)
             .and_then(|()| call(&mut self.store));
+        drop(running);
         match outcome {
             Ok(answer) => Ok((answer, used(&self.store, self.fuel_per_call))),
             Err(error) => {

@@ -166,7 +166,7 @@ fn cached(dir: &std::path::Path) -> Runtime {
     Runtime::new(Options {
         limits: tight(),
         cache_dir: Some(dir.to_owned()),
-        compiler: None,
+        ..Options::default()
     })
     .unwrap()
 }

@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use quipu::proof::Policy;
-use quipu::runtime::{self, Runtime};
+use quipu::runtime::{self, Functions, Runtime};
 use quipu::store::StoreUrl;
 use quipu::{Deploy, DeployError, Host};
 use quipu_api::PreflightView;
 use quipu_author::project::{self, Project, Watch};
 use quipu_author::scenario::{self, Scenarios};
 use quipu_author::{Components, conform};
-use tokio::net::TcpListener;
 
 use super::test::changed;
 use crate::config::Config;
@@ -47,8 +46,13 @@ pub struct Dev {
     strict: bool,
 }
 
+/// What saves compiling: the folder of compiled components, and the functions of those before.
+type Cache = (Option<PathBuf>, Functions);
+
 /// Objections about rules that the author may be changing on purpose.
 const RULES: [&str; 5] = ["decision", "rejected", "accepted", "rejection", "command"];
+/// Larger components are compiled for so long that the author is told.
+const LARGE_BYTES: u64 = 1 << 20;
 /// The longest time in which a preflight reads events.
 const PREFLIGHT: Duration = Duration::from_secs(20);
 
@@ -61,25 +65,25 @@ impl Dev {
         if self.fresh {
             self.clear(&url)?;
         }
-        let listener = TcpListener::bind(&self.listen).await;
-        let listener = listener.with_context(|| format!("can't listen on {}", self.listen))?;
+        let listener = serve::bound(&self.listen).await?;
         if serve::is_reachable(&listener)? {
             let why = "other machines can reach this address; `dev` listens on 127.0.0.1 only";
             return Err(WrongUse(why.to_owned()).into());
         }
         let config = Config::default();
         let host = serve::open(&url, &config).await?;
-        let cache = serve::cache_dir(&url, &config);
+        let cache = (serve::cache_dir(&url, &config), Functions::default());
         let mut watch = Watch::new(&project)?;
         writeln!(io::stdout(), "ready http://{}", listener.local_addr()?)?;
-        let http = config.http();
+        let mut http = config.http();
+        http.logs = Some(log::ring());
         let until = serve::asked_to_end(signals);
         let serving = quipu_server::serve(listener, host.clone(), http, until);
         let mut serving = std::pin::pin!(serving);
         loop {
             tokio::select! {
                 served = &mut serving => return served,
-                () = self.step(&host, &project, cache.as_deref()) => {}
+                () = self.step(&host, &project, &cache) => {}
             }
             tokio::select! {
                 served = &mut serving => return served,
@@ -96,7 +100,7 @@ impl Dev {
     }
 
     /// Brings the project's present state into the host, or says why not.
-    async fn step(&self, host: &Host, project: &Project, cache: Option<&Path>) {
+    async fn step(&self, host: &Host, project: &Project, cache: &Cache) {
         let begun = Instant::now();
         // The file may have changed as well.
         let done = match Project::read(&project.dir) {
@@ -117,8 +121,8 @@ impl Dev {
         }
     }
 
-    async fn renew(&self, host: &Host, project: &Project, cache: Option<&Path>) -> Result<String> {
-        let (project, cache) = (project.clone(), cache.map(Path::to_owned));
+    async fn renew(&self, host: &Host, project: &Project, cache: &Cache) -> Result<String> {
+        let (project, cache) = (project.clone(), cache.clone());
         let checked = tokio::task::spawn_blocking(move || check(&project, cache));
         let bytes = checked.await??;
         let module = host.upload(bytes).await?.module;
@@ -212,13 +216,18 @@ fn is_wanted(file: &Path) -> Result<bool> {
 
 /// Builds the component, plays the scenarios and checks it. Returns its bytes. The host takes the
 /// compiled component from the cache, so that it is compiled once.
-fn check(project: &Project, cache_dir: Option<PathBuf>) -> Result<Vec<u8>> {
+fn check(project: &Project, (cache_dir, functions): Cache) -> Result<Vec<u8>> {
     let component = project::build(project, false)?.component;
     let options = runtime::Options {
         cache_dir,
+        functions: Some(functions),
         ..runtime::Options::default()
     };
     let runtime = Runtime::new(options)?;
+    let bytes = std::fs::metadata(&component).map_or(0, |file| file.len());
+    if bytes > LARGE_BYTES {
+        eprintln!("compiling {:.1} MiB …", bytes as f64 / (1 << 20) as f64);
+    }
     let components = Components::load(&runtime, &[&component])?;
     let files = project.scenario_files()?;
     let scenarios: Result<Vec<_>, _> = files.iter().map(|file| Scenarios::read(file)).collect();
