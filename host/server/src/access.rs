@@ -111,6 +111,13 @@ impl Access {
         })
     }
 
+    /// Whether the audit records what a request does.
+    pub fn records(&self, request: &Request) -> bool {
+        let path = request.extensions().get::<MatchedPath>();
+        let declared = path.and_then(|path| self.declared(request.method(), path));
+        declared.is_some_and(|declared| declared.is_change(request.method()))
+    }
+
     /// What the operation of a request needs; none for a path or a method that does not exist.
     fn declared(&self, method: &Method, path: &MatchedPath) -> Option<&Declared> {
         let method = match method {

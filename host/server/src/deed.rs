@@ -133,11 +133,12 @@ impl Deed {
     /// # Errors
     /// When the store fails.
     pub async fn withdraw(&self) -> Result<()> {
-        self.claim();
         let inner = self.0.as_ref();
         if let Some((inner, begun)) = inner.and_then(|it| Some((it, *it.begun.get()?))) {
             inner.host.audit().withdraw(begun).await?;
         }
+        // Only now: a request that is cut off meanwhile is recorded.
+        self.claim();
         Ok(())
     }
 

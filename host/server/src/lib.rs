@@ -33,6 +33,7 @@ mod export;
 mod failure;
 mod headers;
 mod health;
+mod kept;
 mod limits;
 mod lines;
 mod log;
@@ -123,4 +124,6 @@ pub(crate) struct App {
     draining: CancellationToken,
     /// The listener closes: long requests end.
     ending: CancellationToken,
+    /// Requests that are complete also if their caller leaves.
+    kept: kept::Kept,
 }

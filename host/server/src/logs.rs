@@ -224,7 +224,8 @@ pub struct LogLines<'a> {
 )]
 pub async fn read(State(app): State<App>, Params(query): Params<LogsQuery>) -> Result<Response> {
     let Some(ring) = &app.options.logs else {
-        let detail = "this host keeps no lines of its log here; ask the main store of the host";
+        let detail = "lines of the log belong to the host, not to a tenant: ask without Quipu-Tenant \
+                      (--tenant), with a token of the main store";
         return Err(Failure::new(Code::Forbidden, detail));
     };
     let filter = filter(&query)?;

@@ -18,6 +18,7 @@ use super::access::Access;
 use super::answering::Visit;
 use super::budget::{Bodies, Budget};
 use super::failure::{Failure, Result};
+use super::kept::Kept;
 use super::request::LARGE_MAX;
 use super::tenants::{self, Tenancy, Tenants, operations};
 use super::{
@@ -61,6 +62,7 @@ pub(super) fn app(host: Host, options: Options, ending: CancellationToken) -> Ap
         options: Arc::new(options),
         domain: domain::Described::default(),
         tenancy: Tenancy::of(tenants),
+        kept: Kept::default(),
         draining: CancellationToken::new(),
         ending,
     }
@@ -212,7 +214,10 @@ async fn answered(app: App, visit: Visit, request: Request, next: Next) -> Respo
     let version = request.version();
     let (page, mut response) = match pages::check(&request, &app.options) {
         Ok(page) => {
-            let admitted = admitted(&app, visit, request, next, page.as_ref()).await;
+            let admitted = match app.access.records(&request) {
+                true => kept(&app, visit, request, next, page.clone()).await,
+                false => admitted(&app, visit, request, next, page.as_ref()).await,
+            };
             (page, admitted.into_response())
         }
         Err(failure) => {
@@ -223,6 +228,24 @@ async fn answered(app: App, visit: Visit, request: Request, next: Next) -> Respo
     pages::protect(&mut response, page);
     draining::announce(&app, version, &mut response);
     response
+}
+
+/// The same as [`admitted`], and complete also if the caller leaves.
+async fn kept(
+    app: &App,
+    visit: Visit,
+    request: Request,
+    next: Next,
+    page: Option<HeaderValue>,
+) -> Result<Response> {
+    let of_app = app.clone();
+    let lease = request.extensions().get::<tenants::Lease>().cloned();
+    let answering = async move {
+        let answered = admitted(&of_app, visit, request, next, page.as_ref()).await;
+        drop(lease);
+        answered
+    };
+    app.kept.answer(answering).await
 }
 
 /// Answers a request that may come from its page: refuses callers who may not, and records what

@@ -1,16 +1,20 @@
 //! An operation is in the audit although its host died before it recorded it.
 
+use std::time::Duration;
+
 use quipu_server::Options;
 use quipu_tests::{Place, on_every_store};
 use serde_json::Value;
 
 use crate::access::{admin, append, get};
+use crate::connections::{bounded, raw};
 use crate::server::{Server, send};
 
 on_every_store!(
     what_was_done_without_a_record_is_recorded_later,
     nothing_is_done_that_could_not_be_recorded,
     an_operation_that_is_not_recorded_leaves_nothing,
+    an_operation_whose_caller_leaves_is_recorded,
 );
 
 async fn server(place: &Place) -> Server {
@@ -88,4 +92,49 @@ async fn an_operation_that_is_not_recorded_leaves_nothing(place: Place) {
     place.tamper("UPDATE audit_begun SET at = 1").await;
     let open = server(&place).await;
     assert_eq!(records(&open, &root).await, [[""; 3]; 0]);
+}
+
+async fn an_operation_whose_caller_leaves_is_recorded(place: Place) {
+    let open = server(&place).await;
+    let root = admin(&open).await;
+    let begun = || place.number("SELECT count(*) FROM audit_begun");
+    let token = |left: &str, length: usize| {
+        format!(
+            "POST /v1/tokens HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {root}\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{left}"
+        )
+    };
+    // It leaves before its body is complete.
+    let socket = raw(&open, &token("{", 100)).await;
+    bounded(async { while begun().await == 0 {} }).await;
+    drop(socket);
+    bounded(async { while begun().await > 0 {} }).await;
+    // It does not wait for the answer.
+    for number in 0..40 {
+        let body = format!(r#"{{"name":"ghost{number}","role":"viewer"}}"#);
+        let socket = raw(&open, &token(&body, body.len())).await;
+        tokio::time::sleep(Duration::from_millis(number % 8)).await;
+        drop(socket);
+    }
+    let made = async || {
+        let tokens = get(&open, "/v1/tokens", &root).await.ok();
+        let tokens = tokens["tokens"].as_array().unwrap().iter();
+        let is_ghost = |it: &&Value| it["name"].as_str().unwrap().starts_with("ghost");
+        (tokens.filter(is_ghost).count(), begun().await)
+    };
+    let recorded = async || {
+        let records = records(&open, &root).await;
+        let is_done = |it: &&[String; 3]| it[0] == "create_token" && it[2] == "done";
+        records.iter().filter(is_done).count()
+    };
+    let settled = async {
+        loop {
+            let (tokens, begun) = made().await;
+            if begun == 0 && tokens == made().await.0 {
+                return tokens;
+            }
+        }
+    };
+    let tokens = bounded(settled).await;
+    assert_eq!(recorded().await, tokens);
 }

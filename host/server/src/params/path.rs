@@ -1,5 +1,7 @@
 //! The parameters of a path.
 
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use serde::Deserialize;
@@ -21,8 +23,21 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segment
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         match Path::from_request_parts(parts, state).await {
             Ok(Path(segments)) => Ok(Self(segments)),
-            Err(rejection) => Err(Failure::bad_request(format!("the path: {rejection}"))),
+            Err(rejection) => Err(Failure::bad_request(why(rejection))),
         }
+    }
+}
+
+/// Why the parameters can't be read. A parameter that is parsed is a number.
+fn why(rejection: PathRejection) -> String {
+    match rejection {
+        PathRejection::FailedToDeserializePathParams(error) => match error.into_kind() {
+            ErrorKind::ParseErrorAtKey { key, .. } => {
+                format!("the path: `{key}` is not a whole number that is possible here")
+            }
+            kind => format!("the path: {kind}"),
+        },
+        rejection => format!("the path: {rejection}"),
     }
 }
 

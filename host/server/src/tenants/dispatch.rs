@@ -68,6 +68,7 @@ async fn dispatch(State(front): State<Arc<Front>>, mut request: Request) -> Resp
     match entered {
         Ok(None) => call(&front.main, request).await,
         Ok(Some(lease)) => {
+            request.extensions_mut().insert(lease.clone());
             let mut response = call(&lease.opened().served.router, request).await;
             draining::announce(&front.app, version, &mut response);
             response.map(|body| lease.with(body))

@@ -18,11 +18,13 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use self::dispatch::HEADER;
-use self::slots::{Lease, Opened, Served, Slots};
+pub(crate) use self::slots::Lease;
+use self::slots::{Opened, Served, Slots};
 use super::access::Access;
 use super::administration::Serves;
 use super::budget::{Bodies, Budget};
 use super::failure::{Failure, Result};
+use super::kept::Kept;
 use super::{App, Options, domain, metrics, router};
 use quipu::Host;
 use quipu::access::{Grant, NewToken, Role, Secret, Tokens};
@@ -253,6 +255,7 @@ impl Tenants {
         let access = Access::new(&description, false).map_err(anyhow::Error::msg)?;
         let largest = options.body_bytes_max.max(options.module_bytes_max);
         let ending = self.ending.child_token();
+        let kept = Kept::default();
         let app = App {
             access: Arc::new(access),
             host: host.clone(),
@@ -268,10 +271,12 @@ impl Tenants {
             tenancy: Tenancy::Tenant,
             draining: CancellationToken::new(),
             ending: ending.clone(),
+            kept: kept.clone(),
         };
         let router = router::guarded(router, app);
         let served = Served {
             host,
+            kept,
             rules,
             router,
         };

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Rules;
 use crate::failure::{Failure, Result};
+use crate::kept::Kept;
 use quipu::Host;
 use quipu::access::Tokens;
 use quipu_api::Code;
@@ -32,6 +33,8 @@ pub type Turn = OwnedMutexGuard<()>;
 
 /// What answers the requests of a tenant.
 pub struct Served {
+    /// Requests that are complete also if their caller leaves.
+    pub kept: Kept,
     pub host: Host,
     pub rules: Arc<Rules>,
     pub router: Router,
@@ -70,21 +73,24 @@ impl Opened {
 }
 
 /// A request in a tenant, until its answer is sent.
-pub struct Lease {
+#[derive(Clone)]
+pub struct Lease(Arc<Leasing>);
+
+struct Leasing {
     opened: Arc<Opened>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Lease {
     pub fn new(opened: Arc<Opened>, permit: OwnedSemaphorePermit) -> Self {
-        Self {
+        Self(Arc::new(Leasing {
             opened,
             _permit: permit,
-        }
+        }))
     }
 
     pub fn opened(&self) -> &Opened {
-        &self.opened
+        &self.0.opened
     }
 
     /// A body that is a part of the request.
@@ -93,7 +99,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for Leasing {
     fn drop(&mut self) {
         *self.opened.used_at() = Instant::now();
     }
@@ -314,6 +320,7 @@ pub fn unavailable() -> Failure {
 pub async fn close(opened: Arc<Opened>, turn: Turn) {
     opened.ending.cancel();
     let closing = tokio::spawn(async move {
+        opened.served.kept.end().await;
         let closed = opened.served.host.clone().shutdown().await;
         match closed {
             Ok(()) => tracing::info!(tenant = &*opened.name, "a tenant was closed"),
