@@ -46,7 +46,14 @@ impl AcceptLoss {
             bail!("no host has found that acknowledged events are missing in this store");
         };
         if !self.dry_run && !accept(&url, &loss, self.reason.as_deref()).await? {
-            bail!("meanwhile a host has found that more is missing; run the command once more");
+            match store::lost(&url).await? {
+                Some(_) => bail!(
+                    "meanwhile a host has found that more is missing; run the command once more"
+                ),
+                None => bail!(
+                    "somebody else has accepted it meanwhile; restart every host of this store"
+                ),
+            }
         }
         let mut out = io::stdout().lock();
         if self.json {

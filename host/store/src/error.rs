@@ -21,7 +21,9 @@ pub enum Error {
     #[error("the store is damaged: {0}")]
     Damaged(String),
     /// Another host has the store open.
-    #[error("another host has {0} open; stop it, or give this one a store of its own")]
+    #[error(
+        "another host has {0} open; leave out --store to ask that host, stop it, or name another store"
+    )]
     InUse(String),
     /// The store was made by a newer program.
     #[error(

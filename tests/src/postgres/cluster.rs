@@ -79,17 +79,11 @@ impl Cluster {
     /// Copies this cluster to a standby that receives its log, and starts the standby's server.
     pub fn standby(&self) -> Self {
         let folder = fresh_folder(self.user);
-        // `postgres` may be a link to where the other programs are.
-        let server = self.programs.folder.join("postgres").canonicalize();
-        let server = server.unwrap();
-        let mut backup = Command::new(server.with_file_name("pg_basebackup"));
+        let mut backup = self.client("pg_basebackup");
         backup
             .args(["--write-recovery-conf", "--wal-method=stream"])
-            .args(["--checkpoint=fast", "--no-sync", "--host=127.0.0.1"])
-            .arg(format!("--port={}", self.port))
-            .arg(format!("--username={USER}"))
+            .args(["--checkpoint=fast", "--no-sync"])
             .arg(format!("--pgdata={}", folder.join(DATA).display()))
-            .env("PGPASSWORD", &self.password)
             .current_dir(&folder)
             .stdin(Stdio::null());
         if let Some(user) = self.user {
@@ -107,6 +101,43 @@ impl Cluster {
             running: None,
         }
         .started()
+    }
+
+    /// A client program of this server.
+    fn client(&self, program: &str) -> Command {
+        // `postgres` may be a link to where the other programs are.
+        let server = self.programs.folder.join("postgres").canonicalize();
+        let mut client = Command::new(server.unwrap().with_file_name(program));
+        client
+            .arg("--host=127.0.0.1")
+            .arg(format!("--port={}", self.port))
+            .arg(format!("--username={USER}"))
+            .env("PGPASSWORD", &self.password);
+        client
+    }
+
+    /// The statements that make a schema with its content.
+    pub fn dump(&self, schema: &str) -> Vec<u8> {
+        let mut dump = self.client("pg_dump");
+        dump.arg(format!("--schema={schema}"));
+        let output = dump.arg("postgres").stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "pg_dump failed: {said}");
+        output.stdout
+    }
+
+    /// Executes the statements of a dump.
+    pub fn restore(&self, dump: &[u8]) {
+        let mut restore = self.client("psql");
+        restore.args(["--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1"]);
+        let mut child = restore
+            .arg("postgres")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(dump).unwrap();
+        assert!(child.wait().unwrap().success(), "psql failed");
     }
 
     /// The address for clients.

@@ -65,7 +65,7 @@ impl Server {
 
     /// Stops the server gracefully, and starts it at the same port.
     pub fn restart(&self) {
-        self.with(|cluster| {
+        self.owned(|cluster| {
             cluster.stop(Stop::Fast);
             cluster.start_again();
         });
@@ -73,15 +73,22 @@ impl Server {
 
     /// Stops the server like a crash. Returns when all its processes have ended.
     pub fn stop_immediately(&self) {
-        self.with(|cluster| cluster.stop(Stop::Immediate));
+        self.owned(|cluster| cluster.stop(Stop::Immediate));
     }
 
     /// Makes a standby of this server, which receives its log until it is promoted.
     pub fn standby(&self) -> Self {
-        let cluster = self.cluster.as_ref();
-        let cluster = cluster.expect("the server is not ours to copy; use Server::start()");
-        let standby = cluster.lock().unwrap().standby();
-        Self::of(standby)
+        Self::of(self.owned(|cluster| cluster.standby()))
+    }
+
+    /// Dumps a schema.
+    pub fn dump(&self, schema: &str) -> Vec<u8> {
+        self.owned(|cluster| cluster.dump(schema))
+    }
+
+    /// Makes a schema with its content from a dump.
+    pub fn restore(&self, dump: &[u8]) {
+        self.owned(|cluster| cluster.restore(dump));
     }
 
     /// Acknowledges commits from now on only after a standby has them. Returns when one
@@ -127,7 +134,7 @@ impl Server {
 
     /// Starts a stopped server at its previous port.
     pub fn start_again(&self) {
-        self.with(Cluster::start_again);
+        self.owned(Cluster::start_again);
     }
 
     /// Ends the connection of every client.
@@ -165,12 +172,10 @@ impl Server {
         }
     }
 
-    fn with(&self, act: impl FnOnce(&mut Cluster)) {
+    fn owned<T>(&self, act: impl FnOnce(&mut Cluster) -> T) -> T {
         let cluster = self.cluster.as_ref();
-        act(&mut cluster
-            .expect("the server is not ours to stop; use Server::start()")
-            .lock()
-            .unwrap());
+        let cluster = cluster.expect("the server is not ours; use Server::start()");
+        act(&mut cluster.lock().unwrap())
     }
 }
 

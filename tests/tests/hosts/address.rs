@@ -19,7 +19,8 @@ pub struct Address {
 
 #[derive(Clone, Copy)]
 struct Target {
-    port: u16,
+    /// None: no server.
+    port: Option<u16>,
     /// The connections to the server before are open, and nothing passes through them.
     was_lost: bool,
 }
@@ -30,7 +31,7 @@ impl Address {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut url = reqwest::Url::parse(&server.url(schema)).unwrap();
         let (target, known) = watch::channel(Target {
-            port: url.port().unwrap(),
+            port: url.port(),
             was_lost: false,
         });
         let own = listener.local_addr().unwrap().port();
@@ -60,9 +61,18 @@ impl Address {
         self.go_to(server, true);
     }
 
+    /// The same with no other server: new connections are accepted, and nothing passes through
+    /// them.
+    pub fn lose(&self) {
+        self.go_to_port(None, true);
+    }
+
     fn go_to(&self, server: &Server, was_lost: bool) {
         let url = reqwest::Url::parse(&server.url("any")).unwrap();
-        let port = url.port().unwrap();
+        self.go_to_port(url.port(), was_lost);
+    }
+
+    fn go_to_port(&self, port: Option<u16>, was_lost: bool) {
         self.target.send_replace(Target { port, was_lost });
         self.connections.send_replace(0);
     }
@@ -83,6 +93,9 @@ async fn pass_on(
     connections: watch::Sender<usize>,
 ) {
     let port = target.borrow_and_update().port;
+    let Some(port) = port else {
+        return pending().await;
+    };
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await else {
         return;
     };

@@ -118,16 +118,15 @@ async fn events_that_a_standby_never_had_are_named_and_their_positions_not_reuse
     let server = Server::start();
     let address = Address::of(&server, &fresh_schema()).await;
     let mut store = open(&address.url).await;
-    for id in ["a", "b"] {
+    for id in ["a", "b", "c"] {
         commit(&mut store, id).await.unwrap();
     }
-    let mut idle = open(&address.url).await;
-    commit(&mut idle, "c").await.unwrap();
     let standby = disconnected(&server).await;
     let last = lose(&mut store).await;
     fail_over(&server, &standby, &address).await;
 
-    // A host that has lost nothing itself is first, and reuses no position.
+    // A host that knows no lost event is first, and reuses no position.
+    let mut idle = open(&address.url).await;
     let early = found(&mut idle, "early").await.unwrap();
     assert!(early > last, "{early}");
     let loss = found(&mut store, "after").await.unwrap_err();
@@ -209,6 +208,64 @@ async fn a_host_that_only_read_a_lost_event_finds_it_missing() {
     assert!(fault.contains("are missing"), "{fault}");
     assert_eq!(reading.lost().unwrap().to, lost);
     assert_eq!(reading.figures().await.unwrap().lost, reading.lost());
+}
+
+/// Waits until two hosts have read the newest event since a time of the server.
+async fn have_looked(server: &Server, since: &str) {
+    let looks = format!(
+        "SELECT FROM pg_stat_activity WHERE query_start > '{since}' \
+             AND query LIKE 'SELECT position, event_id FROM events%'"
+    );
+    let mut connection = server.connect().await;
+    let looking = async {
+        loop {
+            let rows = connection.fetch_all(sqlx::AssertSqlSafe(looks.clone()));
+            if rows.await.unwrap().len() >= 2 {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, looking).await.expect("the hosts look");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_reads_nothing_finds_a_lost_event_of_another_one_missing() {
+    let server = Server::start();
+    let address = Address::of(&server, &fresh_schema()).await;
+    let mut idle = open(&address.url).await;
+    let mut store = open(&address.url).await;
+    commit(&mut store, "a").await.unwrap();
+    let standby = disconnected(&server).await;
+    let mut connection = server.connect().await;
+    let now = connection.fetch_one("SELECT clock_timestamp()::text").await;
+    let last = lose(&mut store).await;
+    have_looked(&server, &now.unwrap().get::<String, _>(0)).await;
+    // The one who committed them is gone.
+    drop(store);
+    fail_over(&server, &standby, &address).await;
+    let loss = found(&mut idle, "after").await.unwrap_err();
+    assert_eq!((loss.from, loss.is_accepted), (2, false));
+    assert!((2..=last).contains(&loss.to), "{loss:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn positions_after_a_restored_dump_are_not_reused() {
+    let server = Server::start();
+    let schema = fresh_schema();
+    let mut store = open(&server.url(&schema)).await;
+    commit(&mut store, "kept").await.unwrap();
+    let dump = server.dump(&schema);
+    let last = position(&commit(&mut store, "seen by somebody").await.unwrap());
+    store.writer.close().await.unwrap();
+    server.drop_schema(&schema).await;
+    server.restore(&dump);
+    let mut store = open(&server.url(&schema)).await;
+    let next = position(&commit(&mut store, "next").await.unwrap());
+    assert!(next > last, "{next}");
+    // Only once.
+    let mut other = open(&server.url(&schema)).await;
+    let again = position(&commit(&mut other, "again").await.unwrap());
+    assert_eq!(again, next + 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,15 +1,20 @@
 //! A server that keeps its connections open and says nothing on them, as one that lost its power.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use quipu::Host;
 use quipu::model::ExpectedVersion::Any;
 use quipu::model::Position;
 use quipu::store::{self, Direction, Error, EventReader, Filter, Import, Store};
 use quipu_tests::postgres::{Server, fresh_schema};
-use quipu_tests::{PATIENCE, build};
+use quipu_tests::{PATIENCE, build, examples};
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
 use sqlx::{Executor, PgConnection};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::address::Address;
@@ -139,7 +144,7 @@ async fn a_listener_on_a_silent_connection_connects_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_whose_server_is_silent_is_not_opened_and_says_why() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let url = format!("postgres://quipu@127.0.0.1:{port}/bank?reader_answer_max_ms=500");
     let url = url.parse().unwrap();
@@ -149,4 +154,94 @@ async fn a_store_whose_server_is_silent_is_not_opened_and_says_why() {
         panic!("a store without a server was opened");
     };
     assert!(error.to_string().contains("did not answer"), "{error}");
+}
+
+/// A served host, and what its callers see.
+struct Served {
+    url: String,
+    client: Client,
+}
+
+impl Served {
+    async fn new(host: Host) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let options = quipu_server::Options::default();
+        tokio::spawn(quipu_server::serve(listener, host, options, pending()));
+        let client = Client::builder().no_proxy().timeout(PATIENCE).build();
+        Self {
+            url,
+            client: client.unwrap(),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        let request = self.client.get(format!("{}{path}", self.url));
+        request.send().await.expect("a read is answered in time")
+    }
+
+    async fn deposit(&self, id: &str) -> Response {
+        let url = format!("{}/v1/streams/account-1/commands", self.url);
+        let command = json!({"type": "deposit", "data": {"amount": 1}});
+        let request = self.client.post(url).header("idempotency-key", id);
+        let sent = request.json(&command).send().await;
+        sent.expect("a command is answered in time")
+    }
+}
+
+/// What a caller needs in order to try again: the status, the code and the time.
+async fn unavailable(answer: Response) {
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"), "{answer:?}");
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(problem["code"], "store-unavailable", "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_of_a_host_whose_server_is_silent_are_answered_503_and_nothing_is_doubled() {
+    let server = Server::start();
+    let address = Address::of(&server, &fresh_schema()).await;
+    let url = format!(
+        "{}&reader_answer_max_ms=500&reader_wait_max_ms=1000&writer_wait_max_ms=1000",
+        address.url
+    );
+    let host = Host::builder().store(url).build().await.unwrap();
+    examples::deploy(&host, examples::account()).await;
+    let stream = build::stream("account-1");
+    let opened = host.execute(&stream, build::open_account()).await;
+    opened.unwrap();
+    let served = Served::new(host).await;
+    assert_eq!(served.deposit("before").await.status(), 200);
+    assert_eq!(served.get("/readyz").await.status(), 200);
+
+    address.lose();
+    let (read, command, ready) = tokio::join!(
+        served.get("/v1/events"),
+        served.deposit("during"),
+        served.get("/readyz"),
+    );
+    unavailable(read).await;
+    unavailable(command).await;
+    assert_eq!(ready.status(), 503);
+    let problem: Value = ready.json().await.unwrap();
+    assert_eq!(problem["code"], "not-ready", "{problem}");
+    // Nothing of it needs the store.
+    assert_eq!(served.get("/healthz").await.status(), 200);
+
+    address.lose_and_move_to(&server);
+    let repeating = async {
+        loop {
+            let answer = served.deposit("during").await;
+            match answer.status().as_u16() {
+                503 => unavailable(answer).await,
+                status => return status,
+            }
+        }
+    };
+    let status = timeout(PATIENCE, repeating).await;
+    assert_eq!(status.expect("the host recovers by itself"), 200);
+    assert_eq!(served.deposit("before").await.status(), 200);
+    let events = served.get("/v1/streams/account-1/events").await;
+    let events: Value = events.json().await.unwrap();
+    assert_eq!(events["events"].as_array().unwrap().len(), 3, "{events}");
 }

@@ -121,7 +121,7 @@ async fn opened(url: &Url, options: &Options, is_recovery: bool) -> Result<Store
         options,
     };
     let supervisor = Supervisor::default();
-    let told = wakes::start(&settings, &pool, waker, &supervisor);
+    let told = wakes::start(&settings, (&pool, &newest), waker, &supervisor);
     let tables = Connections::new(pool.clone(), namespace);
     let loaded = loaded::LoadedHeads::new();
     let reader = (loaded.clone(), newest.clone());

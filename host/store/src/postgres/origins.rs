@@ -1,10 +1,10 @@
-//! Gaps in the positions where a store continues on another server.
+//! Gaps in the positions where a store continues on another server, or from a dump.
 //!
-//! A promoted standby, and a server with a restored backup, may lack events that somebody has seen.
-//! Hosts that knew them may not run any more. So the store remembers the server and the timeline on
-//! which it was written last. The first host that finds another one moves the sequence of positions
-//! by [`GAP`], before anything is written. So no position that somebody has seen gets another event,
-//! unless more than that number of positions are missing.
+//! A promoted standby, and a restored backup, may lack events that somebody has seen. Hosts that knew
+//! them may not run any more. So the store remembers the server, the timeline and the table in which
+//! its events were written last. The first host that finds another one moves the sequence of
+//! positions by [`GAP`], before anything is written. So no position that somebody has seen gets
+//! another event, unless more than that number of positions are missing.
 
 use sqlx::Executor;
 use sqlx::postgres::PgRow;
@@ -21,28 +21,44 @@ const GAP: i64 = 1_000_000;
 /// timeline. It is known from the name of a WAL file at once, and from `pg_control_checkpoint` only
 /// after the next checkpoint.
 const ORIGINS: &str = "SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || \
-         left(pg_walfile_name(pg_current_wal_lsn()), 8) AS now, \
-     (SELECT convert_from(value, 'UTF8') FROM meta WHERE name = 'origin') AS known";
-const SET: &str = "INSERT INTO meta (name, value) VALUES ('origin', convert_to($1, 'UTF8')) \
+         left(pg_walfile_name(pg_current_wal_lsn()), 8), \
+     'events'::regclass::oid::text, \
+     (SELECT convert_from(value, 'UTF8') FROM meta WHERE name = 'origin'), \
+     (SELECT convert_from(value, 'UTF8') FROM meta WHERE name = 'origin_table')";
+const SET: &str = "INSERT INTO meta (name, value) VALUES ('origin', convert_to($1, 'UTF8')), \
+         ('origin_table', convert_to($2, 'UTF8')) \
      ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 const SKIP: &str = "SELECT last_position(), setval('positions', last_position() + $1)";
 
 type Tried<T> = Result<T, Failure>;
 
-/// The server and the timeline of a store.
+/// Where a store is: the server with its timeline, and the table of its events, which a restored dump
+/// has created.
 struct Origins {
-    now: String,
-    /// None in a store that was not written since origins are remembered.
-    known: Option<String>,
+    now: [String; 2],
+    /// None in a store that was not written since this is remembered.
+    known: [Option<String>; 2],
+}
+
+impl Origins {
+    /// Whether everything is remembered as it is.
+    fn is_known(&self) -> bool {
+        let mut pairs = self.now.iter().zip(&self.known);
+        pairs.all(|(now, known)| known.as_ref() == Some(now))
+    }
+
+    /// Whether something is remembered otherwise.
+    fn is_other(&self) -> bool {
+        let mut pairs = self.now.iter().zip(&self.known);
+        pairs.any(|(now, known)| known.as_ref().is_some_and(|known| known != now))
+    }
 }
 
 /// Moves the sequence of positions when the store has come to another server since it was written
 /// last.
 pub async fn check(connection: &mut Connection, namespace: i64) -> Tried<()> {
     match origins(connection).await? {
-        Some(Origins { now, known }) if known.as_ref() != Some(&now) => {
-            arrive(connection, namespace).await
-        }
+        Some(origins) if !origins.is_known() => arrive(connection, namespace).await,
         _ => Ok(()),
     }
 }
@@ -54,12 +70,13 @@ async fn arrive(connection: &mut Connection, namespace: i64) -> Tried<()> {
     lock.execute(&mut *connection).await?;
     let mut moved = None;
     // Another host may have been first.
-    if let Some(Origins { now, known }) = origins(connection).await? {
-        if known.is_some_and(|known| known != now) {
+    if let Some(origins) = origins(connection).await? {
+        if origins.is_other() {
             let skip = sqlx::query(SKIP).bind(GAP);
             moved = Some(skip.fetch_one(&mut *connection).await?);
         }
-        let set = sqlx::query(SET).bind(now);
+        let [server, table] = origins.now;
+        let set = sqlx::query(SET).bind(server).bind(table);
         set.execute(&mut *connection).await?;
     }
     connection.execute("COMMIT").await?;
@@ -71,7 +88,7 @@ fn report(moved: &PgRow) -> Tried<()> {
     tracing::warn!(
         last,
         next,
-        "the store is on another server or was promoted: positions continue after a gap"
+        "the store was promoted, restored, or is on another server: positions continue after a gap"
     );
     Ok(())
 }
@@ -80,8 +97,8 @@ fn report(moved: &PgRow) -> Tried<()> {
 async fn origins(connection: &mut Connection) -> Tried<Option<Origins>> {
     match sqlx::query(ORIGINS).fetch_one(connection).await {
         Ok(row) => Ok(Some(Origins {
-            now: row.cell(0)?,
-            known: row.cell(1)?,
+            now: [row.cell(0)?, row.cell(1)?],
+            known: [row.cell(2)?, row.cell(3)?],
         })),
         Err(sqlx::Error::Database(error)) if is_unsupported(error.code().as_deref()) => Ok(None),
         Err(error) => Err(error.into()),

@@ -11,14 +11,18 @@ use sqlx::{Acquire, ConnectOptions};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::cell::Cells;
 use super::connection::{Pool, answered, driver_pool};
+use super::losses::Newest;
 use super::session::{Settings, bounded, refuse_standby};
-use crate::Outcome;
 use crate::wake::Waker;
+use crate::{Outcome, Result};
 use quipu_model::supervise::Supervisor;
 
 /// The pause between two notifications of one host.
 const DEBOUNCE: Duration = Duration::from_millis(2);
+
+const NEWEST: &str = "SELECT position, event_id FROM events ORDER BY position DESC LIMIT 1";
 
 const LOG: &str = "log";
 const PLAN: &str = "plan";
@@ -67,7 +71,12 @@ impl Told {
 }
 
 /// Starts to notify and to listen. Must be called within a tokio runtime.
-pub fn start(settings: &Settings, pool: &Pool, waker: Waker, supervisor: &Supervisor) -> Told {
+pub fn start(
+    settings: &Settings,
+    (pool, newest): (&Pool, &Newest),
+    waker: Waker,
+    supervisor: &Supervisor,
+) -> Told {
     let channel = format!("quipu_{}", settings.namespace);
     let (waker, poll) = (Arc::new(waker), settings.options.poll);
     let (log, plan) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -84,8 +93,15 @@ pub fn start(settings: &Settings, pool: &Pool, waker: Waker, supervisor: &Superv
             wait: settings.options.reader_answer_max,
             poll,
         };
-        let waker = Arc::clone(&waker);
-        move || hear(listening.clone(), Arc::clone(&waker))
+        let (waker, pool, newest) = (Arc::clone(&waker), pool.clone(), newest.clone());
+        move || {
+            let remembering = Remembering {
+                pool: pool.clone(),
+                newest: newest.clone(),
+                news: Notify::new(),
+            };
+            hear(listening.clone(), Arc::clone(&waker), remembering)
+        }
     };
     let tasks = vec![
         telling(LOG, &log),
@@ -127,8 +143,38 @@ struct Listening {
     poll: Duration,
 }
 
+/// Remembers the newest event of the log, so that this host misses it should it be lost, although
+/// nobody reads here.
+struct Remembering {
+    pool: Pool,
+    newest: Newest,
+    /// Somebody has committed.
+    news: Notify,
+}
+
+impl Remembering {
+    /// Looks when there is news, and then not for a while.
+    async fn run(&self, pause: Duration) {
+        loop {
+            self.news.notified().await;
+            if let Err(error) = self.look().await {
+                tracing::debug!(%error, "the newest event was not read");
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn look(&self) -> Result<()> {
+        let row = sqlx::query(NEWEST).fetch_optional(&self.pool).await?;
+        if let Some(row) = row {
+            self.newest.saw(row.cell(0)?, row.cell(1)?);
+        }
+        Ok(())
+    }
+}
+
 /// Listens for other hosts' commits, and polls from time to time in case there is no notification.
-async fn hear(listening: Listening, waker: Arc<Waker>) {
+async fn hear(listening: Listening, waker: Arc<Waker>, remembering: Remembering) {
     let polling = async {
         loop {
             tokio::time::sleep(listening.poll).await;
@@ -139,20 +185,21 @@ async fn hear(listening: Listening, waker: Arc<Waker>) {
     let hearing = async {
         let mut last = None;
         loop {
-            if let Err(error) = listen(&listening, &mut last, &waker).await {
+            let listening_for = (&*waker, &remembering.news);
+            if let Err(error) = listen(&listening, &mut last, listening_for).await {
                 tracing::debug!(%error, "no notifications from PostgreSQL");
             }
             tokio::time::sleep(listening.poll).await;
         }
     };
-    tokio::join!(polling, hearing);
+    tokio::join!(polling, hearing, remembering.run(listening.poll));
 }
 
 /// Listens until that fails. The last listener is left for the next attempt.
 async fn listen(
     listening: &Listening,
     last: &mut Option<PgListener>,
-    waker: &Waker,
+    (waker, news): (&Waker, &Notify),
 ) -> sqlx::Result<()> {
     if let Some(last) = last {
         close(listening, last).await?;
@@ -163,11 +210,15 @@ async fn listen(
     listener.ignore_pool_close_event(true);
     listener.eager_reconnect(false);
     answered(wait, listener.listen(&listening.channel)).await?;
+    news.notify_one();
     loop {
         match tokio::time::timeout(listening.poll, listener.try_recv()).await {
             Ok(notified) => match notified? {
                 Some(notification) if notification.payload() == PLAN => waker.plan(),
-                Some(_) => waker.log(),
+                Some(_) => {
+                    waker.log();
+                    news.notify_one();
+                }
                 // The connection was lost, and possibly notifications with it.
                 None => return Ok(()),
             },
