@@ -194,6 +194,47 @@ fn a_kill_at_any_time_loses_nothing_that_was_shipped() {
 }
 
 #[test]
+fn files_stay_as_long_as_somebody_reads_them() {
+    let (host, dir) = marked();
+    let before = listed(&dir);
+    let reading = fs::File::open(&dir).unwrap();
+    reading.lock_shared().unwrap();
+    ship(&host, &dir, &["--keep", "1"]).ok();
+    pay(&host, "account-2");
+    ship(&host, &dir, &[]).ok();
+    let found = names(&dir);
+    let gone: Vec<_> = before.iter().filter(|it| !found.contains(it)).collect();
+    assert!(gone.is_empty(), "{gone:?}");
+    drop(reading);
+    ship(&host, &dir, &[]).ok();
+    assert_eq!(names(&dir), listed(&dir));
+    assert_eq!(recovered(&host, &dir, None), host.run(&["export"]).ok());
+}
+
+#[test]
+fn a_folder_is_recovered_and_drilled_while_it_is_shipped() {
+    let host = Served::start();
+    let dir = host.path("shipped");
+    bank(&host);
+    let mut load = commands(&host, 20, 400);
+    let mut shipping = Shipping::start_with(&host, &dir, &["--keep", "2"]);
+    for _ in 0..4 {
+        let shipped = shipping.until(0);
+        let file = host.path(&format!("{:x}.db", rand::random::<u64>()));
+        let store = format!("sqlite:{}", text(&file));
+        let told = recover(&dir, &store, &["--json"]).ok();
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert!(told["position"].as_u64().unwrap() >= shipped, "{told}");
+        run(&["drill", &text(&dir)]).ok();
+    }
+    load.kill().unwrap();
+    load.wait().unwrap();
+    shipping.kill();
+    ship(&host, &dir, &[]).ok();
+    assert_eq!(names(&dir), listed(&dir));
+}
+
+#[test]
 fn an_age_keeps_what_is_younger() {
     let (host, dir) = marked();
     ship(&host, &dir, &["--keep", "100d"]).ok();

@@ -1,7 +1,7 @@
 //! A folder of segments, as it is read.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -17,6 +17,8 @@ use super::until::Until;
 pub struct Archive {
     dir: PathBuf,
     pub manifest: Manifest,
+    /// No file that the manifest lists is removed meanwhile.
+    _reading: Option<File>,
 }
 
 /// The place of a line.
@@ -49,6 +51,13 @@ pub fn read(dir: &Path) -> Result<Option<Manifest>> {
     Ok(manifest)
 }
 
+/// Whether somebody reads a folder: then its files stay, also those that the manifest does not list
+/// any more. Where files can't be locked, nobody knows.
+pub fn is_read(dir: &Path) -> bool {
+    let folder = File::open(dir);
+    folder.is_ok_and(|folder| matches!(folder.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 /// The segments that the manifest does not list: they were not shipped.
 pub fn unlisted(dir: &Path, manifest: &Manifest) -> Result<Vec<String>> {
     let entries = manifest.segments.iter();
@@ -74,6 +83,9 @@ impl Archive {
     /// When nothing was shipped into the folder, or the manifest was changed.
     pub fn open(dir: &Path) -> Result<Self> {
         let shown = dir.display();
+        // Before the manifest is read. It waits while a shipper removes files.
+        let folder = File::open(dir).ok();
+        let reading = folder.filter(|folder| folder.lock_shared().is_ok());
         let manifest = read(dir)?;
         let manifest = manifest.with_context(|| {
             format!("{shown}: there is no {NAME}; `quipu ship {shown}` makes it")
@@ -81,6 +93,7 @@ impl Archive {
         Ok(Self {
             dir: dir.to_owned(),
             manifest,
+            _reading: reading,
         })
     }
 

@@ -46,10 +46,10 @@ impl FromStr for Keep {
                 return number.map(Self::Segments).ok_or(expected.to_owned());
             }
             "s" => 1,
-            "m" => 60,
             "h" => 3_600,
             "d" => 86_400,
             "w" => 7 * 86_400,
+            "m" => return Err(format!("m may be minutes or months; {expected}")),
             _ => return Err(expected.to_owned()),
         };
         let seconds = number
@@ -216,6 +216,7 @@ mod tests {
             "0d",
             "d",
             "1y",
+            "3m",
             "1.5d",
             "5300w",
             "9999999999999999999w",

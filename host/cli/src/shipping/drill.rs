@@ -60,7 +60,8 @@ struct Report {
     /// The last position of the host, if it was compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     host_position: Option<u64>,
-    /// Age of the newest shipped commit; 0 if the host has no newer one.
+    /// Age of the newest shipped commit; 0 if the host has no newer one. None if nothing was
+    /// recovered.
     rpo_seconds: Option<f64>,
     recovery_seconds: f64,
     verify_seconds: f64,
@@ -73,6 +74,8 @@ impl Drill {
         let mut report = Report::default();
         if let Err(error) = self.drill(to, &mut report).await {
             report.problems.push(format!("{error:#}"));
+            // What can't be recovered is lost, however new it is.
+            report.rpo_seconds = None;
         }
         report.rto_seconds = report.recovery_seconds + report.verify_seconds;
         report.passed = report.problems.is_empty();
@@ -146,12 +149,8 @@ impl Drill {
         if let Some(position) = report.host_position {
             row("last position of the host", grouped(position));
         }
-        if let Some(chain) = report.chain {
-            row("chain digest", chain.to_string());
-        }
-        if let Some(age) = report.rpo_seconds {
-            row("RPO: age of the newest shipped commit", seconds(age));
-        }
+        let rpo = report.rpo_seconds.map_or("unknown".to_owned(), seconds);
+        row("RPO: age of the newest shipped commit", rpo);
         row(
             "RTO: recovery and verification",
             seconds(report.rto_seconds),
@@ -159,6 +158,9 @@ impl Drill {
         row("  recovery", seconds(report.recovery_seconds));
         row("  verification", seconds(report.verify_seconds));
         table.write(&mut out)?;
+        if let Some(chain) = report.chain {
+            writeln!(out, "chain digest {chain}")?;
+        }
         for problem in &report.problems {
             writeln!(out, "wrong: {problem}")?;
         }

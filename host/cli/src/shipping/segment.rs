@@ -103,6 +103,9 @@ impl From<&Entry> for Tally {
     }
 }
 
+/// What helps when a segment is not the one that was shipped.
+const REMEDY: &str = "restore it from a copy of the folder, or ship into a new folder";
+
 /// Reads a segment, and compares it with the manifest.
 ///
 /// # Errors
@@ -113,24 +116,26 @@ pub fn read(dir: &Path, entry: &Entry) -> Result<Bytes> {
     let found = match fs::metadata(&path) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            bail!("{shown}: the segment is missing; the manifest lists it")
+            bail!("{shown}: the segment is missing, and the manifest lists it: {REMEDY}")
         }
         Err(error) => return Err(error).with_context(|| shown.to_string()),
     };
     let listed = entry.bytes;
     if found < listed {
-        bail!("{shown}: the segment was cut off: it has {found} bytes, the manifest says {listed}");
+        bail!(
+            "{shown}: the segment was cut off: it has {found} bytes, the manifest says {listed}: {REMEDY}"
+        );
     }
     if found > listed {
         bail!(
-            "{shown}: the segment has {found} bytes, the manifest says {listed}: bytes were added"
+            "{shown}: the segment has {found} bytes, the manifest says {listed}: bytes were added: {REMEDY}"
         );
     }
     let bytes = fs::read(&path).with_context(|| shown.to_string())?;
     let digest = Digest::of(&bytes);
     if digest != entry.sha256 {
         bail!(
-            "{shown}: the segment was changed: its SHA-256 is {digest}, the manifest says {}",
+            "{shown}: the segment was changed: its SHA-256 is {digest}, the manifest says {}: {REMEDY}",
             entry.sha256
         );
     }

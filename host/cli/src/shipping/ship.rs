@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::super::serve::{asked_to_end, signals};
-use super::super::table::grouped;
+use super::super::table::{counted, grouped};
 use super::super::transfer::Bar;
 use super::super::{Client, Connection};
 use super::base::Keep;
@@ -159,10 +159,10 @@ impl Ship {
         } else {
             writeln!(
                 out,
-                "shipped {} events, up to position {}; {} segments",
-                grouped(events),
+                "shipped {}, up to position {}; {}",
+                counted(events, "event", "events"),
                 grouped(last),
-                grouped(segments as u64),
+                counted(segments as u64, "segment", "segments"),
             )?;
             if let Some(based) = based {
                 writeln!(

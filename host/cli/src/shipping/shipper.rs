@@ -31,6 +31,8 @@ pub struct Shipper {
     /// The digest of each line that is no commit and no event, by its id.
     known: HashMap<String, Digest>,
     segment_bytes: u64,
+    /// Files that the manifest does not list any more.
+    unlisted: Vec<String>,
 }
 
 /// What a look at the host shipped.
@@ -81,14 +83,23 @@ impl Shipper {
             }
             Ok(())
         })?;
-        let shipper = Self {
+        let manifest = archive.manifest.clone();
+        drop(archive);
+        // What was not shipped before a crash, or was replaced.
+        let unlisted = archive::unlisted(dir, &manifest)?;
+        let mut shipper = Self {
             dir: dir.to_owned(),
             _lock: lock,
-            manifest: archive.manifest,
+            manifest,
             known,
             segment_bytes,
+            unlisted,
         };
-        shipper.clean()?;
+        shipper.sweep();
+        for name in [PARTIAL, manifest::PARTIAL] {
+            // Usually there is none.
+            _ = fs::remove_file(dir.join(name));
+        }
         Ok(shipper)
     }
 
@@ -102,6 +113,7 @@ impl Shipper {
     /// # Errors
     /// [`Away`](super::host::Away) when the host is not available. What was shipped before stays.
     pub async fn ship(&mut self, client: &Client, is_full: bool) -> Result<Shipped> {
+        self.sweep();
         let mut incoming = Incoming::begin(client, &self.manifest).await?;
         if incoming.head == self.manifest.last() && !is_full {
             return Ok(Shipped::default());
@@ -242,10 +254,21 @@ impl Shipper {
         Ok(file)
     }
 
-    /// Removes files that the manifest does not list any more. The next start removes what is left.
-    fn remove(&self, entries: &[Entry]) {
-        for entry in entries {
-            _ = fs::remove_file(self.dir.join(&entry.file));
+    /// Removes files that the manifest does not list any more.
+    fn remove(&mut self, entries: &[Entry]) {
+        let names = entries.iter().map(|entry| entry.file.clone());
+        self.unlisted.extend(names);
+        self.sweep();
+    }
+
+    /// Removes the files that nobody needs, unless somebody reads the folder by a manifest that lists
+    /// them. What is left is removed later, or by the next start.
+    fn sweep(&mut self) {
+        if self.unlisted.is_empty() || archive::is_read(&self.dir) {
+            return;
+        }
+        for name in self.unlisted.drain(..) {
+            _ = fs::remove_file(self.dir.join(name));
         }
     }
 
@@ -260,19 +283,6 @@ impl Shipper {
             name = format!("{stem}{number}.{EXTENSION}{suffix}");
         }
         name
-    }
-
-    /// Removes what was not shipped before a crash.
-    fn clean(&self) -> Result<()> {
-        for name in archive::unlisted(&self.dir, &self.manifest)? {
-            let path = self.dir.join(name);
-            fs::remove_file(&path).with_context(|| path.display().to_string())?;
-        }
-        for name in [PARTIAL, manifest::PARTIAL] {
-            // Usually there is none.
-            _ = fs::remove_file(self.dir.join(name));
-        }
-        Ok(())
     }
 }
 

@@ -25,12 +25,19 @@ pub struct Lone {
     bytes: usize,
 }
 
+/// Where it fails, and what helps.
+fn place() -> String {
+    let folder = std::env::temp_dir();
+    let folder = folder.display();
+    format!("a temporary file in {folder}; TMPDIR names another folder")
+}
+
 impl Spool {
     /// Adds a line.
     pub fn put(&mut self, text: &[u8]) -> Result<Lone> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => Arc::new(tempfile::tempfile().context("a temporary file")?),
+            None => Arc::new(tempfile::tempfile().with_context(place)?),
         };
         self.file = Some(Arc::clone(&file));
         let mut file = &*file;
@@ -38,7 +45,7 @@ impl Spool {
             file.seek(SeekFrom::Start(self.bytes))?;
             file.write_all(text)
         };
-        write().context("a temporary file")?;
+        write().with_context(place)?;
         let line = Lone {
             from: self.bytes,
             bytes: text.len(),
@@ -56,7 +63,7 @@ impl Spool {
             file.seek(SeekFrom::Start(line.from))?;
             file.read_exact(&mut text)
         };
-        read().context("a temporary file")?;
+        read().with_context(place)?;
         Ok(text.into())
     }
 }

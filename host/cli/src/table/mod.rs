@@ -264,6 +264,14 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// A number with its noun: `1 event`, `2,000 events`.
+pub fn counted(number: u64, one: &str, many: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        number => format!("{} {many}", grouped(number)),
+    }
+}
+
 /// A text, cut to a width with an ellipsis.
 fn cut(text: &str, width: usize) -> Cow<'_, str> {
     truncate_str(text, width, "…")
@@ -343,7 +351,7 @@ mod tests {
             time("last event"),
             time("archived").if_not_empty(),
             number("parked").if_not_empty(),
-            word("kept").if_there_is_room(),
+            word("lifecycle").if_there_is_room(),
         ];
         let row = || owned(["note-1", "2026-11-30T18:17:11.123456Z", "", "0", "inline"]);
         let mut table = Table::new(&columns);
@@ -353,7 +361,8 @@ mod tests {
             "note-1  2026-11-30T18:17:11Z                 0  inline"
         );
         table.row(row());
-        let said = "stream  last event            kept\nnote-1  2026-11-30T18:17:11Z  inline\n";
+        let said =
+            "stream  last event            lifecycle\nnote-1  2026-11-30T18:17:11Z  inline\n";
         assert_eq!(written(&mut table, Some(40)), said);
         table.row(row());
         let said = "stream  last event\nnote-1  2026-11-30T18:17:11Z\n";
