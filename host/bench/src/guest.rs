@@ -1,9 +1,10 @@
 //! The cost of a component: a warm command in the guest, next to the same Rust code run natively, and
 //! to the same rules in other languages.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use serde::Serialize;
 
 use super::machine;
@@ -45,9 +46,12 @@ pub struct Component {
 const ROUND: Duration = Duration::from_millis(700);
 
 /// Measures a component and those to compare it with.
-pub fn measure(component: &[u8], others: &[Vec<u8>]) -> Result<Cost> {
-    let components = std::iter::once(component).chain(others.iter().map(Vec::as_slice));
-    let components = components.map(of).collect::<Result<Vec<_>>>()?;
+pub fn measure(component: &[u8], others: &[PathBuf]) -> Result<Cost> {
+    let mut components = vec![of(component)?];
+    for file in others {
+        let other = of(&super::read(file)?);
+        components.push(other.with_context(|| file.display().to_string())?);
+    }
     Ok(Cost {
         guest_us: components[0].command_us,
         native_us: native()?,

@@ -126,8 +126,7 @@ pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
         None => built("loan", &tell).await?,
     };
     tell("a warm command in the guest, and natively");
-    let others: Result<Vec<_>> = options.compare.iter().map(|file| read(file)).collect();
-    let guest = guest::measure(&component, &others?)?;
+    let guest = guest::measure(&component, &options.compare)?;
     tell("memory with 10,000 warm applications");
     let memory = host::memory(options, &component).await?;
     let loads = match options.load.as_slice() {
@@ -179,7 +178,7 @@ pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
     })
 }
 
-fn read(file: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(file: &Path) -> Result<Vec<u8>> {
     std::fs::read(file).with_context(|| file.display().to_string())
 }
 

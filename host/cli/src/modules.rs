@@ -1,6 +1,5 @@
 //! `--modules DIR`: components that a host starts with.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -31,8 +30,7 @@ pub async fn bring(host: &Host, dir: &Path, force: bool) -> Result<()> {
         match host.plan().active(name) {
             Some(active) if active == digest => {}
             Some(active) if !force => {
-                _ = writeln!(
-                    io::stderr(),
+                tracing::warn!(
                     "{name}: {active} stays active, {path} is {digest}; \
                      `quipu deploy {path}` or --modules-force activates it"
                 );
@@ -50,16 +48,15 @@ pub async fn bring(host: &Host, dir: &Path, force: bool) -> Result<()> {
                     .into_iter()
                     .flat_map(Preflight::blocking)
                 {
-                    _ = writeln!(io::stderr(), "{name}: {text}");
+                    tracing::warn!("{name}: {text}");
                 }
                 match prepared.activate().await {
                     Ok(deployment) => {
                         let plan = deployment.plan;
-                        _ = writeln!(io::stderr(), "{name}: {digest} is active by plan {plan}");
+                        tracing::info!("{name}: {digest} is active by plan {plan}");
                     }
                     Err(DeployError::Blocked(_)) => {
-                        _ = writeln!(
-                            io::stderr(),
+                        tracing::warn!(
                             "{name}: {path} was not activated; `quipu deploy {path}` shows \
                              examples, and --allow lets kinds of objections pass"
                         );

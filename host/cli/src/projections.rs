@@ -42,7 +42,7 @@ impl Projections {
         }
         let mut table = Table::new(&[
             id("projection"),
-            word("kept").if_there_is_room(),
+            word("lifecycle").if_there_is_room(),
             word("on error").if_there_is_room(),
             word("state"),
             number("version"),

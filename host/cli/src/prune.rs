@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::access::Reason;
-use super::table::{Table, grouped, id, number, short, time};
+use super::table::{Table, counted, grouped, id, number, short, time};
 use super::{Client, Connection};
 use quipu_api::PrunedView;
 
@@ -54,10 +54,7 @@ impl Prune {
             table.write(&mut out)?;
         }
         let bytes = grouped(bytes);
-        let count = match pruned.modules.len() {
-            1 => "1 component".to_owned(),
-            count => format!("{} components", grouped(count as u64)),
-        };
+        let count = counted(pruned.modules.len() as u64, "component", "components");
         let verb = if pruned.removed {
             "removed"
         } else {

@@ -6,7 +6,7 @@ use console::{measure_text_width, truncate_str};
 use reqwest::Method;
 
 use super::execute::one_lined;
-use super::table::printable;
+use super::table::{counted, printable};
 use super::{Client, Connection};
 use quipu_api::{TraceEntry, TraceView};
 
@@ -91,13 +91,10 @@ fn heading(trace: &TraceView) -> String {
     let events = trace.entries.iter().filter(|it| it.rejection.is_none());
     let events = events.count();
     let rejections = trace.entries.len() - events;
-    let one_or = |count: usize, one: &str| match count {
-        1 => format!("1 {one}"),
-        count => format!("{count} {one}s"),
-    };
-    let mut counts = one_or(events, "event");
+    let mut counts = counted(events as u64, "event", "events");
     if rejections > 0 {
-        counts += &format!(", {}", one_or(rejections, "rejection"));
+        let rejections = counted(rejections as u64, "rejection", "rejections");
+        counts += &format!(", {rejections}");
     }
     let found_as = &trace.found_as;
     cut(&format!("{found_as} {}: {counts}", printable(&trace.id)))

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::execute::one_lined;
 use super::exit::WrongUse;
 use super::secret::Secret;
-use super::table::{Table, grouped, id, number, printable, text, time, word};
+use super::table::{Table, counted, grouped, id, number, printable, text, time, word};
 use super::transfer::StoreFile;
 use super::{Client, Connection, runs};
 use quipu::proof::{Progress, Scope, verify_stored};
@@ -168,8 +168,10 @@ impl Verify {
         }
         match verified.found.saturating_sub(verified.acknowledged) {
             0 => {}
-            1 => bail!("the history is not sound: 1 finding"),
-            found => bail!("the history is not sound: {} findings", grouped(found)),
+            found => bail!(
+                "the history is not sound: {}",
+                counted(found, "finding", "findings")
+            ),
         }
         let mut projections = verified.projections.iter();
         if let Some(changed) = projections.find(|it| !it.complete) {
@@ -258,11 +260,11 @@ fn print(verified: &VerifiedView, only_digests: bool) -> Result<()> {
     let digests = &verified.digests;
     writeln!(
         out,
-        "digests: {} commits agree, {} have none; {} modules and {} snapshots agree",
-        grouped(digests.proved),
+        "digests: {} agree, {} have none; {} and {} agree",
+        counted(digests.proved, "commit", "commits"),
         grouped(digests.unproved),
-        grouped(digests.modules),
-        grouped(digests.snapshots),
+        counted(digests.modules, "module", "modules"),
+        counted(digests.snapshots, "snapshot", "snapshots"),
     )?;
     if digests.documents + digests.unproved_documents > 0 {
         let (documents, others) = (digests.documents, digests.unproved_documents);
@@ -270,8 +272,8 @@ fn print(verified: &VerifiedView, only_digests: bool) -> Result<()> {
         writeln!(out, "documents: {documents} agree, {others} have no digest")?;
     }
     if digests.audit > 0 {
-        let records = grouped(digests.audit);
-        writeln!(out, "audit: {records} records agree")?;
+        let records = counted(digests.audit, "record", "records");
+        writeln!(out, "audit: {records} agree")?;
     }
     print_projections(verified, &mut out)?;
     match verified.acknowledged {
@@ -298,7 +300,7 @@ fn print_decisions(verified: &VerifiedView, out: &mut impl Write) -> Result<()> 
     let (same, different): (u64, u64) = (sum(|it| it.same), sum(|it| it.different));
     writeln!(
         out,
-        "{} events up to position {}: {} decisions made again, {} the same",
+        "{} events up to position {}: {} commands re-decided, {} the same",
         grouped(verified.events),
         grouped(verified.head),
         grouped(same + different),
@@ -328,7 +330,7 @@ fn print_decisions(verified: &VerifiedView, out: &mut impl Write) -> Result<()> 
     if same + different > 0 {
         writeln!(
             out,
-            "\n{} rejections made again, {} the same",
+            "\n{} rejections re-decided, {} the same",
             grouped(same + different),
             grouped(same)
         )?;

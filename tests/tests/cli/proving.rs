@@ -122,7 +122,7 @@ fn rejections_are_listed_and_redecided_by_a_preflight() {
     }
     let verified = host.run(&["verify"]).ok();
     assert!(
-        verified.contains("2 rejections made again, 2 the same"),
+        verified.contains("2 rejections re-decided, 2 the same"),
         "{verified}"
     );
     host.run(&["deploy", &accepting, "--allow", "accepted"])

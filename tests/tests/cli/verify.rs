@@ -21,7 +21,7 @@ fn account() -> Served {
 fn verifying_a_sound_history_succeeds() {
     let host = account();
     let out = host.run(&["verify"]).ok();
-    let first = "3 events up to position 3: 3 decisions made again, 3 the same";
+    let first = "3 events up to position 3: 3 commands re-decided, 3 the same";
     assert_eq!(out.lines().next().unwrap(), first);
     let json: Value = serde_json::from_str(&host.run(&["verify", "--json"]).ok()).unwrap();
     assert_eq!((&json["sound"], &json["events"]), (&true.into(), &3.into()));
@@ -29,7 +29,7 @@ fn verifying_a_sound_history_succeeds() {
         .run(&["verify", "--category", "loan", "--sample", "3"])
         .ok();
     assert!(
-        out.starts_with("0 events up to position 3: 0 decisions"),
+        out.starts_with("0 events up to position 3: 0 commands"),
         "{out}"
     );
     host.run(&["verify", "--category", "No"])

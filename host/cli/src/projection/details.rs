@@ -15,7 +15,7 @@ pub fn print(view: &ProjectionView, out: &mut impl Write) -> io::Result<()> {
     };
     let mut facts = vec![
         ("deployed", deployed),
-        ("kept", view.lifecycle.clone()),
+        ("lifecycle", view.lifecycle.clone()),
         ("on error", view.on_error.clone()),
         ("log", format!("up to position {}", grouped(view.log_head))),
     ];
