@@ -112,6 +112,10 @@ impl Logs {
         if page.lost > 0 {
             _ = writeln!(io::stderr(), "note: {} lines were lost", page.lost);
         }
+        if page.lines.is_empty() && after.is_none() && !self.json {
+            let level = self.level.as_str();
+            _ = writeln!(io::stderr(), "note: no lines of level {level} or above yet");
+        }
         let mut out = io::stdout().lock();
         for line in page.lines {
             match self.json {

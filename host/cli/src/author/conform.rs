@@ -7,6 +7,8 @@ use quipu::runtime::Runtime;
 use quipu_author::conform::{Depth, Finding, conform_file};
 use quipu_author::scenario::Scenarios;
 
+use crate::table::{marked, printable};
+
 /// Check a component against the contract of guests
 ///
 /// Tries every rule: purity, batching, snapshots at any event, input that can't be read, limits,
@@ -52,10 +54,11 @@ fn print(findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
             (None, Some(_)) => "not tried",
             (None, None) => "ok       ",
         };
-        writeln!(out, "{mark}  {}: {}", finding.rule.name, finding.rule.text)?;
+        let rule = &finding.rule;
+        writeln!(out, "{}", marked(mark, rule.name, rule.text))?;
         let text = finding.broken.as_ref().or(finding.not_tried.as_ref());
         if let Some(text) = text {
-            writeln!(out, "           {}", crate::table::printable(text))?;
+            writeln!(out, "           {}", printable(text))?;
         }
         if finding.broken.is_some() {
             writeln!(out, "           see {}", finding.rule.page)?;

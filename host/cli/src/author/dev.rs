@@ -23,7 +23,7 @@ use crate::{log, preflight, serve, table};
 /// Runs a host on the project's development store, prints `ready http://ADDR` on stdout, and
 /// watches the project. After a change it builds the component, plays the scenarios, checks the
 /// component, runs a preflight against the events of the development store, and activates it. If a
-/// step fails, the version before goes on serving. Nothing is deleted unless --fresh asks for it.
+/// step fails, the module that was active stays active. Nothing is deleted unless --fresh asks for it.
 #[derive(Debug, Args)]
 pub struct Dev {
     /// The project's folder
@@ -113,8 +113,8 @@ impl Dev {
             Err(error) => {
                 let active = host.plan().active(&project.name).is_some();
                 let after = match active {
-                    true => "; the version before goes on serving",
-                    false => "; nothing is served yet",
+                    true => "; the module that was active stays active",
+                    false => "; no module is active yet",
                 };
                 eprintln!("error: {}{after}", crate::shown(&error));
             }

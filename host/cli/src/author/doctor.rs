@@ -6,6 +6,7 @@ use clap::Args;
 use quipu_author::project;
 
 use super::Language;
+use crate::table::marked;
 
 /// Check the tools that build guests on this machine
 ///
@@ -37,7 +38,7 @@ impl Doctor {
                     (Some(found), None) => ("ok     ", found),
                     (None, None) => continue,
                 };
-                writeln!(out, "{mark}  {}: {text}", finding.tool)?;
+                writeln!(out, "{}", marked(mark, &finding.tool, text))?;
                 if !finding.is_well() {
                     writeln!(out, "         needed for {}", finding.needed_by.join(", "))?;
                 }

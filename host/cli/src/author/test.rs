@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use quipu::runtime::Runtime;
+use quipu::runtime::{Functions, Options, Runtime};
 use quipu_author::Components;
 use quipu_author::project::{self, Project, Watch};
 use quipu_author::scenario::{self, Report, Scenarios};
@@ -38,6 +38,9 @@ pub struct Test {
     json: bool,
     #[command(flatten)]
     record: Record,
+    /// Those of the tests before, while it watches.
+    #[arg(skip)]
+    functions: Functions,
 }
 
 impl Test {
@@ -107,7 +110,10 @@ impl Test {
                 scenarios = of_project(&project)?;
             }
         }
-        let runtime = Runtime::new(Default::default())?;
+        let runtime = Runtime::new(Options {
+            functions: self.watch.then(|| self.functions.clone()),
+            ..Options::default()
+        })?;
         let components = Components::load(&runtime, &components)?;
         let files: Result<Vec<_>, _> = scenarios.iter().map(|it| Scenarios::read(it)).collect();
         Ok(scenario::play(&components, &files?))

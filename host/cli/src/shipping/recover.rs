@@ -92,6 +92,10 @@ impl Recover {
                 "{whole} truncated streams are recovered with all events: {why}"
             )?;
         }
+        writeln!(
+            out,
+            "the store is complete; serve it, and run `quipu verify --projections`"
+        )?;
         Ok(())
     }
 }

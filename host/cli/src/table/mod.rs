@@ -272,6 +272,15 @@ pub fn counted(number: u64, one: &str, many: &str) -> String {
     }
 }
 
+/// A mark, a name and what is said of it: in two lines if one were wider than 80 columns.
+pub fn marked(mark: &str, name: &str, text: &str) -> String {
+    let line = format!("{mark}  {name}: {text}");
+    match measure_text_width(&line) {
+        ..=80 => line,
+        _ => format!("{mark}  {name}:\n{}  {text}", " ".repeat(mark.len())),
+    }
+}
+
 /// A text, cut to a width with an ellipsis.
 fn cut(text: &str, width: usize) -> Cow<'_, str> {
     truncate_str(text, width, "…")

@@ -1,8 +1,8 @@
 //! Acknowledged events that the server does not have any more.
 //!
 //! That happens when a standby is promoted that had not received everything. Each host remembers the
-//! newest event that it has committed or read from the log. Before it writes on another connection,
-//! it looks for that event. When the event is missing, the host stops writing, moves the sequence of
+//! newest event that it or another host has committed. Before it writes on another connection, it
+//! looks for that event. When the event is missing, the host stops writing, moves the sequence of
 //! positions after it, and leaves a mark in the store. With the mark no host writes, also after a
 //! restart, until an operator accepts the loss. A host that ran before the mark does not write until
 //! it is restarted, because its states may contain lost events.
@@ -51,7 +51,7 @@ const END_OTHERS: &str = "SELECT pg_terminate_backend(l.pid) FROM pg_locks AS l 
          AND l.pid <> pg_backend_pid() AND a.usename = current_user \
          AND a.wait_event IS DISTINCT FROM 'SyncRep'";
 
-/// The newest event that this host has committed or read, and what it knows to be lost. The reader
+/// The newest event that this host knows, and what it knows to be lost. The reader
 /// and the writer of a store share it.
 #[derive(Debug, Clone)]
 pub struct Newest(Arc<Inner>);
@@ -77,7 +77,8 @@ impl Newest {
         })))
     }
 
-    /// Remembers an event, unless a later one is known.
+    /// Remembers a committed event, unless a later one is known. The connection that committed it was
+    /// checked.
     pub fn saw(&self, position: i64, id: EventId) {
         let mut event = self.0.event.lock().unwrap_or_else(PoisonError::into_inner);
         if event.is_none_or(|(known, _)| known < position) {
@@ -102,7 +103,18 @@ impl Newest {
         }
     }
 
-    fn event(&self) -> Option<(i64, EventId)> {
+    /// Remembers the newest event of a server that has the one that is known. Otherwise that one would
+    /// not be missed any more.
+    pub fn advance(&self, known: Option<(i64, EventId)>, (position, id): (i64, EventId)) {
+        let mut event = self.0.event.lock().unwrap_or_else(PoisonError::into_inner);
+        // This host may have committed meanwhile.
+        if *event == known && known.is_none_or(|(known, _)| known < position) {
+            *event = Some((position, id));
+        }
+    }
+
+    /// The event that is looked for.
+    pub fn event(&self) -> Option<(i64, EventId)> {
         *self.0.event.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

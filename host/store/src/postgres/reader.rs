@@ -316,13 +316,6 @@ impl EventReader for Reader {
                 Direction::Forward => (bounds.1, bounds.1 >= up_to.0),
                 Direction::Backward => (bounds.0, bounds.0 == 1),
             };
-            let newest = match direction {
-                Direction::Forward => events.last(),
-                Direction::Backward => events.first(),
-            };
-            if let Some(newest) = newest {
-                self.newest.saw(signed(newest.position.0), newest.id);
-            }
             let next = match events.last() {
                 Some(last) if is_cut || events.len() == limit => Some(last.position),
                 _ => (!is_last).then_some(Position(end)),

@@ -22,7 +22,9 @@ use quipu_model::supervise::Supervisor;
 /// The pause between two notifications of one host.
 const DEBOUNCE: Duration = Duration::from_millis(2);
 
-const NEWEST: &str = "SELECT position, event_id FROM events ORDER BY position DESC LIMIT 1";
+const NEWEST: &str = "SELECT position, event_id, $1::bigint IS NULL OR EXISTS (SELECT FROM events \
+         WHERE position = $1 AND event_id = $2) \
+     FROM events ORDER BY position DESC LIMIT 1";
 
 const LOG: &str = "log";
 const PLAN: &str = "plan";
@@ -165,9 +167,14 @@ impl Remembering {
     }
 
     async fn look(&self) -> Result<()> {
-        let row = sqlx::query(NEWEST).fetch_optional(&self.pool).await?;
-        if let Some(row) = row {
-            self.newest.saw(row.cell(0)?, row.cell(1)?);
+        let known = self.newest.event();
+        let (position, id) = known.unzip();
+        let query = sqlx::query(NEWEST).bind(position).bind(id);
+        let row = query.fetch_optional(&self.pool).await?;
+        if let Some(row) = row
+            && row.cell(2)?
+        {
+            self.newest.advance(known, (row.cell(0)?, row.cell(1)?));
         }
         Ok(())
     }

@@ -132,7 +132,7 @@ fn a_failed_step_keeps_the_version_that_serves() {
     dev.until("note 1.0.0 serves with plan 1");
     dev.run(&["execute", "note-1", "note", r#"[["noted",{"n":1}]]"#])
         .ok();
-    let keeps = "the version before goes on serving";
+    let keeps = "the module that was active stays active";
     // The build.
     std::fs::write(dev.dir.path().join("source"), "broken").unwrap();
     assert!(dev.until("error: ").ends_with(keeps));
