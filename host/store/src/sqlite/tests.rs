@@ -225,7 +225,13 @@ async fn wal_of(wal_pages_max: u32) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wal_stays_short_under_constant_readers() {
-    let (bounded, free) = (wal_of(5_000).await, wal_of(u32::MAX).await);
-    assert!(bounded < 60_000_000, "{bounded}");
-    assert!(free > 90_000_000, "nobody was in the way: {free}");
+    const BYTES_MAX: u64 = 60_000_000;
+    let bounded = wal_of(5_000).await;
+    assert!(bounded < BYTES_MAX, "{bounded}");
+    // Without the bound it is longer, unless the machine is so busy that readers leave gaps.
+    let mut free = Vec::new();
+    while free.last().is_none_or(|bytes| *bytes < BYTES_MAX) {
+        assert!(free.len() < 10, "nobody was in the way: {free:?}");
+        free.push(wal_of(u32::MAX).await);
+    }
 }
