@@ -222,9 +222,9 @@ fn a_folder_is_recovered_and_drilled_while_it_is_shipped() {
         let shipped = shipping.until(0);
         let file = host.path(&format!("{:x}.db", rand::random::<u64>()));
         let store = format!("sqlite:{}", text(&file));
-        let told = recover(&dir, &store, &["--json"]).ok();
-        let told: Value = serde_json::from_str(&told).unwrap();
-        assert!(told["position"].as_u64().unwrap() >= shipped, "{told}");
+        let report = recover(&dir, &store, &["--json"]).ok();
+        let report: Value = serde_json::from_str(&report).unwrap();
+        assert!(report["position"].as_u64().unwrap() >= shipped, "{report}");
         run(&["drill", &text(&dir)]).ok();
     }
     load.kill().unwrap();

@@ -51,7 +51,7 @@ type Cache = (Option<PathBuf>, Functions);
 
 /// Objections about rules that the author may be changing on purpose.
 const RULES: [&str; 5] = ["decision", "rejected", "accepted", "rejection", "command"];
-/// Larger components are compiled for so long that the author is told.
+/// A line announces the compilation of a larger component, because it takes seconds.
 const LARGE_BYTES: u64 = 1 << 20;
 /// The longest time in which a preflight reads events.
 const PREFLIGHT: Duration = Duration::from_secs(20);
