@@ -184,7 +184,9 @@ impl Owner {
         let shared = &runner.shared;
         let mut builds = stored.builds.iter();
         let build = builds.find(|build| build.id == runner.build.id);
-        let build = build.unwrap_or(&runner.build).clone();
+        let mut build = build.unwrap_or(&runner.build).clone();
+        // Since it was read, the build may have been handed to another module.
+        build.module = claim.module;
         let rules = shared.rules(&runner.name, build.module).await?;
         let settings = rules.plan.projection(&runner.name).map(|it| it.settings);
         let parked = Parked::read(&*shared.documents, build.id).await?;

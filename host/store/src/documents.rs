@@ -134,6 +134,8 @@ pub struct BuildClaim {
     pub position: Position,
     /// The greatest change of a document.
     pub changes: u64,
+    /// The module that folds it. A claim ends when the build is handed to another one.
+    pub module: Digest,
     /// See [`Build::plan`].
     pub plan: Option<u64>,
     /// See [`Build::stale`].

@@ -360,7 +360,7 @@ async fn handing_a_build_to_another_module_ends_the_lease_of_its_owner(place: Pl
     assert!(!found.is_owned);
     let next = claim(&*store, build).await;
     assert!(next.token > owner.token);
-    assert_eq!(next.position, Position(4));
+    assert_eq!((next.position, next.module), (Position(4), Digest([3; 32])));
 }
 
 /// A projection with an active build at 3 and a next one at a position.

@@ -11,6 +11,7 @@ mod failing;
 mod folding;
 mod fresh;
 mod guarded;
+mod handed_over;
 mod honest;
 mod hosts;
 mod inline;

@@ -42,7 +42,7 @@ const CLAIM: &str = concat!(
     until!("$2"),
     " WHERE id = $1 AND NOT is_inline AND role <> 'dropped' AND ",
     is_free!(),
-    " RETURNING token, position, changes, plan, stale"
+    " RETURNING token, position, changes, module, plan, stale"
 );
 const ADVANCE: &str = concat!(
     "UPDATE builds SET position = ",
@@ -91,6 +91,7 @@ from_row!(BuildClaim, |row| Ok(BuildClaim {
     token: row.number("token")?,
     position: Position(row.number("position")?),
     changes: row.number("changes")?,
+    module: row.digest("module")?,
     plan: row.maybe_number("plan")?,
     stale: row.maybe_text("stale")?,
 }));

@@ -1,0 +1,135 @@
+//! A build that is handed to another module between two steps of a host that claims it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use quipu::model::{Digest, Lifecycle, OnError, Position, Timestamp};
+use quipu::projection::{Action, State};
+use quipu::store::{
+    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent, FailedEvent,
+    Found, Kept, LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan,
+    Steer, StoredDocument, StoredProjection, Subject,
+};
+use quipu_tests::{Place, on_every_store};
+use serde_json::json;
+
+use super::parking::{broken, healed};
+use super::support::{
+    NOTES, active, build_of, builder, deploy, document, kept, note, until, until_state,
+};
+
+on_every_store!(a_build_that_is_handed_over_during_a_claim_is_folded_by_its_new_module);
+
+/// Once, holds a claim back until the build has been handed to another module.
+struct Slow {
+    inner: Arc<dyn DocumentStore>,
+    is_due: AtomicBool,
+    is_waiting: AtomicBool,
+}
+
+impl Slow {
+    async fn claim(&self, build: BuildId, lease: Duration) -> Result<Option<BuildClaim>> {
+        if self.is_due.swap(false, Ordering::SeqCst) {
+            let before = self.module().await?;
+            self.is_waiting.store(true, Ordering::SeqCst);
+            while self.module().await? == before {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        self.inner.claim(build, lease).await
+    }
+
+    async fn module(&self) -> Result<Option<Digest>> {
+        let stored = self.inner.projection(NOTES).await?;
+        Ok(stored.and_then(|stored| stored.builds.first().map(|build| build.module)))
+    }
+}
+
+/// Implements [`DocumentStore`] by the methods of the inner store, and by the own ones of [`Slow`].
+macro_rules! document_store {
+    ($(fn $name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl DocumentStore for Slow {
+            async fn claim(&self, build: BuildId, lease: Duration) -> Result<Option<BuildClaim>> {
+                self.claim(build, lease).await
+            }
+
+            $(async fn $name(&self, $($arg: $type),*) -> Result<$answer> {
+                self.inner.$name($($arg),*).await
+            })*
+        }
+    };
+}
+
+document_store! {
+    fn projections() -> Vec<StoredProjection>;
+    fn projection(name: &str) -> Option<StoredProjection>;
+    fn begin(name: &str, role: Role, version: u32, module: Digest, begun: (Timestamp, u64)) -> Option<Build>;
+    fn judge(build: BuildId, plans: (u64, u64), stale: Option<&str>) -> ();
+    fn hand_over(build: BuildId, module: Digest) -> ();
+    fn steer(name: &str, steer: Steer) -> ();
+    fn switch(name: &str, next: BuildId, comparison: Option<&str>) -> bool;
+    fn confirm(build: BuildId) -> bool;
+    fn lost(active: BuildId, next: BuildId, up_to: Option<u64>) -> LostDocuments;
+    fn roll_back(name: &str) -> bool;
+    fn drop_build(name: &str, role: Role) -> bool;
+    fn sweep() -> bool;
+    fn keep(build: BuildId, token: u64, batch: &BuildBatch, lease: Duration) -> Kept;
+    fn release(build: BuildId, token: u64) -> ();
+    fn documents(build: BuildId, keys: &[Arc<str>]) -> Vec<Option<StoredDocument>>;
+    fn scan(build: BuildId, scan: &Scan) -> Vec<Found>;
+    fn changed(build: BuildId, after: u64, limit: usize) -> Vec<StoredDocument>;
+    fn parked(build: BuildId, after: Option<&(Subject, Position)>, limit: usize) -> Vec<FailedEvent>;
+    fn skipped(build: BuildId, after: Option<&(Subject, Position)>, limit: usize) -> Vec<FailedEvent>;
+    fn parked_for(build: BuildId, key: &str) -> Option<ParkedDocument>;
+    fn parked_heads(build: BuildId) -> ParkedHeads;
+    fn drop_parked(name: &str, which: &ParkedFilter, reason: &str, at: Timestamp) -> u64;
+    fn retry_parked(name: &str, of: Option<&Subject>) -> u64;
+    fn retries(build: BuildId, limit: usize) -> Vec<(Subject, u64)>;
+    fn record_drop(name: &str, event: &DroppedEvent) -> ();
+    fn dropped_from() -> Vec<String>;
+    fn dropped(name: &str, after: Option<&(Subject, Position)>, limit: usize) -> Vec<DroppedEvent>;
+    fn counts(build: BuildId) -> BuildCounts;
+}
+
+async fn a_build_that_is_handed_over_during_a_claim_is_folded_by_its_new_module(place: Place) {
+    let mut store = place.open().await;
+    let slow = Arc::new(Slow {
+        inner: Arc::clone(&store.documents),
+        is_due: AtomicBool::new(false),
+        is_waiting: AtomicBool::new(false),
+    });
+    store.documents = slow.clone();
+    let host = builder(&place).opened_store(store).build().await.unwrap();
+    let park = kept(Lifecycle::Async, OnError::Park);
+    deploy(&host, &broken(), park).await;
+    let bad = json!({"n": 1, "keys": ["a"], "bad": {"apply": "trap"}});
+    note(&host, "note-1", &bad).await;
+    until(&host, "parked", |status| {
+        build_of(status, Role::Active).is_some_and(|build| build.counts.parked == 1)
+    })
+    .await;
+    let control = |action| host.control_projection(NOTES, action);
+    control(Action::Pause).await.unwrap();
+    until(&host, "paused", |status| {
+        build_of(status, Role::Active)
+            .is_some_and(|build| build.state == State::Paused && !build.is_owned)
+    })
+    .await;
+    slow.is_due.store(true, Ordering::SeqCst);
+    control(Action::Resume).await.unwrap();
+    until(&host, "claimed", |_| slow.is_waiting.load(Ordering::SeqCst)).await;
+    deploy(&host, &healed(), park).await;
+    until_state(&host, State::CaughtUp).await;
+    control(Action::RetryParked).await.unwrap();
+    until(&host, "retried", |status| {
+        build_of(status, Role::Active).is_some_and(|build| build.counts.parked == 0)
+    })
+    .await;
+    assert_eq!(document(&host, "a").await["sum"], 1);
+    assert_eq!(active(&host).await.counts.documents, 1);
+    host.shutdown().await.unwrap();
+}
