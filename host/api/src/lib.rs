@@ -17,6 +17,7 @@ pub mod domain;
 pub mod event;
 mod health;
 mod import;
+pub mod json_diff;
 mod lanes;
 pub mod line;
 mod line_answer;
@@ -24,6 +25,7 @@ mod modules;
 mod ndjson;
 pub mod outcome;
 mod preflights;
+mod previews;
 mod problem;
 mod projection_status;
 mod proposals;
@@ -55,6 +57,7 @@ pub use modules::{
 };
 pub use ndjson::Lines;
 pub use preflights::{JudgedView, ObjectionView, PreflightView, ReleaseChangeView};
+pub use previews::PreviewView;
 pub use problem::{Expected, LimitView, Problem, Rejection, Result};
 pub use projection_status::{
     BuildView, ComparisonView, DeployedView, DifferenceView, FailedEventList, FailedEventView,

@@ -12,7 +12,7 @@ use quipu::store::{ProposalResult, StoredProposal};
 use crate::Expected;
 use crate::event::Data;
 
-/// An event that a proposed command led to when it was proposed.
+/// An event that a command would lead to, or led to when it was proposed.
 #[derive(Serialize, ToSchema)]
 pub struct EffectEvent<'a> {
     /// Its type.
@@ -33,7 +33,8 @@ pub fn effect(preview: &Preview) -> serde_json::Result<String> {
 }
 
 impl<'a> EffectEvent<'a> {
-    fn of(event: &'a NewEvent) -> Self {
+    /// The view of an event.
+    pub fn of(event: &'a NewEvent) -> Self {
         Self {
             r#type: event.name.as_str(),
             schema_version: event.schema_version,

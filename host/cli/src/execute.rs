@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::exit::WrongUse;
 use super::expected::Expected;
 use super::file::{self, Input, Progress, Summary, Target};
+use super::preview;
 use super::table::{Table, grouped, id, number, text};
 use super::{Client, Connection};
 use quipu::model::{StreamId, check_json};
@@ -52,6 +53,10 @@ pub struct Execute {
     /// The expected version of the stream: a version, any, no-stream or stream-exists
     #[arg(long, value_name = "N", conflicts_with = "file")]
     expected_version: Option<Expected>,
+    /// Only show the events that the command would add now, and what would change in the state; nothing
+    /// is stored
+    #[arg(long, conflicts_with_all = ["file", "id"])]
+    dry_run: bool,
     /// Execute every line of a file; `-` is stdin
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -93,8 +98,9 @@ impl Execute {
         check_json(data.as_bytes()).map_err(|error| WrongUse(format!("data: {error}")))?;
         let data: &RawValue = serde_json::from_str(&data)?;
         let body = serde_json::to_vec(&Body { r#type: name, data })?;
+        let action = if self.dry_run { "preview" } else { "commands" };
         let mut request = client
-            .request(Method::POST, &["v1", "streams", stream, "commands"])
+            .request(Method::POST, &["v1", "streams", stream, action])
             .header(header::CONTENT_TYPE, "application/json")
             .body(body);
         if let Some(id) = &self.id {
@@ -105,6 +111,9 @@ impl Execute {
         }
         let mut answer = client.send(request).await?.bytes().await?.to_vec();
         let mut out = io::stdout().lock();
+        if self.dry_run {
+            return preview::print(&answer, self.json, &mut out);
+        }
         if self.json {
             one_line(&mut answer);
             out.write_all(&answer)?;

@@ -39,6 +39,7 @@ mod otlp;
 mod policies;
 mod preflight;
 mod pretty;
+mod preview;
 mod projection;
 mod projections;
 mod proposals;

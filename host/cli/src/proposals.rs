@@ -10,6 +10,7 @@ use super::access::Reason;
 use super::client::Answered;
 use super::execute::one_lined;
 use super::pretty::pretty;
+use super::preview;
 use super::table::{Table, number, printable, text, time, word};
 use super::{Client, Connection};
 use quipu_api::{Code, Problem};
@@ -31,6 +32,7 @@ pub struct Proposal {
 enum Action {
     List(List),
     Show(Show),
+    Preview(Preview),
     Approve(Approve),
     Deny(Deny),
 }
@@ -56,6 +58,16 @@ struct List {
 /// Show a proposal with its data and its effect
 #[derive(Debug, Args)]
 struct Show {
+    #[command(flatten)]
+    of: Of,
+}
+
+/// Show what a proposal would lead to now: its events, and what would change in the state
+///
+/// The command is decided on the state that the stream has now, and nothing is stored. The exit code
+/// is 3 when the domain would reject the command.
+#[derive(Debug, Args)]
+struct Preview {
     #[command(flatten)]
     of: Of,
 }
@@ -149,6 +161,7 @@ impl Proposal {
         match self.action {
             Action::List(list) => list.run().await,
             Action::Show(show) => show.run().await,
+            Action::Preview(preview) => preview.run().await,
             Action::Approve(approve) => approve.run().await,
             Action::Deny(deny) => deny.run().await,
         }
@@ -248,6 +261,13 @@ impl Show {
     async fn run(self) -> Result<()> {
         let answer = self.of.send(Method::GET, &[], None).await?;
         self.of.print(&answer)
+    }
+}
+
+impl Preview {
+    async fn run(self) -> Result<()> {
+        let answer = self.of.send(Method::GET, &["preview"], None).await?;
+        preview::print(&answer, self.of.json, &mut io::stdout().lock())
     }
 }
 

@@ -248,6 +248,21 @@ pub const TOOLS: &[Tool] = &[
         ],
     },
     Tool {
+        name: "preview",
+        title: "Preview of a command",
+        about: "Decides a command on the current state of its stream without executing it: the events that it would add, and the states before and after them. If the domain rejects the command, the result is the rejection. Stores nothing. `types` lists the commands of each category.",
+        parameters: &[
+            required("stream", Kind::Text, STREAM),
+            required("type", Kind::Text, "The type of the command"),
+            optional("data", Kind::Json, "The data of the command; by default {}"),
+            optional(
+                "schema_version",
+                Kind::Number,
+                "Schema version of the data; by default the decider's current one",
+            ),
+        ],
+    },
+    Tool {
         name: "preflight",
         title: "Preflight of modules",
         about: "Reports what would be decided differently if uploaded modules became active: recorded commands are decided by them and compared. Writes nothing. Reads events within a time; `until` is the position that was reached, `head` the end of the log.",

@@ -2,8 +2,9 @@
 
 use crate::arguments::Arguments;
 use crate::bounded::{self, Next};
+use crate::members::{Members, json, raw};
 use crate::outcome::{Failed, Outcome, ask};
-use crate::{Host, Request, explain, find, proofs};
+use crate::{Host, Method, Request, explain, find, proofs};
 
 /// Events, or other entries, of a page.
 const PAGE: u64 = 20;
@@ -79,8 +80,25 @@ fn request(tool: &str, given: &Arguments) -> Option<Request> {
                 .maybe("before", given.number("before"))
                 .with("limit", limit),
         },
+        "preview" => preview(given),
         _ => return None,
     })
+}
+
+fn preview(given: &Arguments) -> Request {
+    let mut body = Members::default();
+    body.set("type", json(given.required("type")));
+    if let Some(data) = given.json("data") {
+        body.set("data", raw(data));
+    }
+    if let Some(version) = given.number("schema_version") {
+        body.set("schema_version", json(version));
+    }
+    Request {
+        method: Method::Post,
+        body: Some(body.into_raw().get().to_owned()),
+        ..Request::get(&["v1", "streams", &given.required("stream"), "preview"])
+    }
 }
 
 fn named(what: &str, name: Option<String>) -> Request {

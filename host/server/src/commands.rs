@@ -77,7 +77,7 @@ pub async fn execute(
     answer::tagged(executed.version, &outcome::Outcome::of(&executed))
 }
 
-fn command(bytes: &[u8], headers: &HeaderMap, caller: &Caller) -> Result<Command> {
+pub(super) fn command(bytes: &[u8], headers: &HeaderMap, caller: &Caller) -> Result<Command> {
     let given: CommandBody<'_> = body::parse(bytes)?;
     Ok(Command {
         id: headers::command_id(headers)?,

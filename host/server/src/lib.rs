@@ -53,6 +53,7 @@ mod params;
 mod patience;
 mod percent;
 mod preflights;
+mod previews;
 mod projections;
 mod proposals;
 mod rejections;

@@ -87,7 +87,7 @@ pub async fn propose(
 ) -> Result<Response> {
     let given: ProposalBody<'_> = body.parse()?;
     let command = command(&given, &headers, &caller)?;
-    let preview = app.host.preview(&stream, command).await?;
+    let preview = app.host.preview(&stream, command, false).await?;
     let effect = effect(&preview).map_err(|error| Failure::internal(&error))?;
     let new = NewProposal {
         preview,
@@ -193,7 +193,7 @@ pub async fn list(
 #[into_params(parameter_in = Path)]
 pub struct ProposalPath {
     /// The proposal's number
-    number: u64,
+    pub(super) number: u64,
 }
 
 /// Shows a proposed command.
@@ -299,7 +299,7 @@ pub async fn deny(
 }
 
 /// The proposal, if the caller may do this with its stream.
-async fn reached(
+pub(super) async fn reached(
     app: &App,
     caller: &Caller,
     number: u64,

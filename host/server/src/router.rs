@@ -25,8 +25,8 @@ use super::{
     App, Options, access, acknowledgements, activate, administration, appends, audit, backups, can,
     changes, commands, console, deed, deployments, documents, domain, draining, export, health,
     limits, lines, log, log_context, logs, marks, mcp, metrics, modules, openapi, pages, params,
-    preflights, projections, proposals, rejections, reload, shadows, snapshots, state, steps,
-    streams, subscribe, subscriptions, tokens, trace, types, verify,
+    preflights, previews, projections, proposals, rejections, reload, shadows, snapshots, state,
+    steps, streams, subscribe, subscriptions, tokens, trace, types, verify,
 };
 use quipu::Host;
 use quipu::access::Caller;
@@ -107,6 +107,8 @@ pub(super) fn paths() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::common())
         .routes(routes!(lines::execute_lines))
         .routes(routes!(commands::execute))
+        .routes(routes!(previews::preview))
+        .routes(routes!(previews::preview_proposal))
         .routes(routes!(proposals::propose))
         .routes(routes!(proposals::list))
         .routes(routes!(proposals::show))

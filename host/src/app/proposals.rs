@@ -19,7 +19,8 @@ pub enum ApproveError {
 }
 
 impl Host {
-    /// Decides a command on the committed state of its stream, and stores nothing.
+    /// Decides a command on the committed state of its stream, and stores nothing. With states, the
+    /// decider also folds the events and renders the states before and after them.
     ///
     /// # Errors
     /// As [`execute`](Self::execute).
@@ -27,8 +28,25 @@ impl Host {
         &self,
         stream: &StreamId,
         command: Command,
+        with_states: bool,
     ) -> Result<Preview, EngineError> {
-        self.tenant.engine.preview(stream, command).await
+        let engine = &self.tenant.engine;
+        engine.preview(stream, command, with_states).await
+    }
+
+    /// Decides the command of a proposal, in the name of a caller, on the committed state that its
+    /// stream has now, and stores nothing.
+    ///
+    /// # Errors
+    /// As [`preview`](Self::preview).
+    pub async fn preview_proposal(
+        &self,
+        proposal: &StoredProposal,
+        by: Option<&str>,
+    ) -> Result<Preview, EngineError> {
+        let mut command = propose::command(proposal);
+        command.context.principal = by.map(Into::into);
+        self.preview(&proposal.proposal.stream, command, true).await
     }
 
     /// Returns the proposals of the store.

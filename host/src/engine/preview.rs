@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::request::fitting;
 use super::{Engine, Error, check};
-use crate::fold::Effect;
+use crate::fold::{Effect, States};
 use crate::model::{
     self, Command, CommandRecord, Digest, ExpectedVersion, NewEvent, StreamId, Version,
 };
@@ -29,16 +29,25 @@ pub struct Preview {
     pub events: Vec<NewEvent>,
     /// Fuel used by the decision.
     pub fuel: u64,
+    /// The states before and after the events, if they were requested.
+    pub states: Option<States>,
 }
 
 impl Engine {
     /// Decides a command on the committed state of its stream, and stores nothing. Ids of commands
-    /// are not looked up, and schemas are not checked. A command that is executed later may be
-    /// decided differently, because the stream or the module may have changed.
+    /// are not looked up. A command that is executed later may be decided differently, because the
+    /// stream or the module may have changed.
+    ///
+    /// With states, the decider also folds the events and renders the states before and after them.
     ///
     /// # Errors
     /// As [`execute`](Self::execute). A rejection is not stored.
-    pub async fn preview(&self, stream: &StreamId, mut command: Command) -> Result<Preview, Error> {
+    pub async fn preview(
+        &self,
+        stream: &StreamId,
+        mut command: Command,
+        with_states: bool,
+    ) -> Result<Preview, Error> {
         self.enrichers.command(stream, &mut command);
         command.context = std::mem::take(&mut command.context).checked()?;
         check(stream, command.metadata.as_deref())?;
@@ -50,17 +59,24 @@ impl Engine {
         let plan = self.shared.registry.plan();
         let deployed = plan.decider(stream.category());
         let unknown = || Error::UnknownCategory(stream.category().to_owned());
-        let rules = Arc::clone(&deployed.ok_or_else(unknown)?.rules);
+        let deployed = deployed.ok_or_else(unknown)?;
+        let rules = Arc::clone(&deployed.rules);
         let (expected, given_version) = (command.expected_version, command.schema_version);
         let mut command = self.record(stream, command);
         let (name, schema_version) = fitting(rules.module.manifest(), &command.name, given_version);
         (command.name, command.schema_version) = (name.clone(), schema_version);
+        self.enforce(deployed, stream.category(), &command)?;
         let annotations = model::annotations(command.metadata.as_ref(), &command.context);
         // Limited, because guests use memory and processors, and there may be many callers.
         let _permit = self.trials.acquire().await.map_err(|_| Error::Stopped)?;
         let folder = &self.shared.folder;
-        let deciding = folder.decide(&rules, (stream, head), &command, annotations);
-        let Effect { version, decision } = deciding.await?;
+        let asked = (&command, annotations);
+        let deciding = folder.decide(&rules, (stream, head), asked, with_states);
+        let Effect {
+            version,
+            decision,
+            states,
+        } = deciding.await?;
         if !expected.admits(version) {
             return Err(Error::WrongExpectedVersion {
                 stream: stream.clone(),
@@ -86,6 +102,7 @@ impl Engine {
             version,
             events,
             fuel: decision.fuel,
+            states,
         })
     }
 }

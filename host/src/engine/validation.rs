@@ -7,7 +7,9 @@ use super::executor::Executor;
 use super::request::Request;
 use super::slot::Warm;
 use super::{Engine, Error, Shared};
-use crate::model::{Invalid, Name};
+use crate::deploy::Deployed;
+use crate::model::{CommandRecord, Invalid, Name};
+use crate::schema::Mismatch;
 
 /// Fuel that takes as long as one step of a check, and as parsing one byte.
 const STEP_FUEL: usize = 10;
@@ -86,6 +88,28 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Refuses a command that does not match its schema, where execution refuses it. Nothing is
+    /// counted.
+    pub(super) fn enforce(
+        &self,
+        deployed: &Deployed,
+        category: &str,
+        command: &CommandRecord,
+    ) -> Result<(), Error> {
+        let validation = self.shared.options.validate.get(category);
+        if validation != Some(&Validation::Enforce) {
+            return Ok(());
+        }
+        let schemas = deployed.command_schemas();
+        let schema = schemas.of(&command.name, command.schema_version);
+        match schema.and_then(|schema| schema.check(&command.body).mismatch) {
+            Some(mismatch) => Err(refused(command, mismatch)),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Executor {
     /// Checks a command against its schema. Returns why it is refused, if it is.
     ///
@@ -106,10 +130,7 @@ impl Executor {
         let mismatch = checked.mismatch?;
         schema.count();
         if validation == Validation::Enforce {
-            return Some(Error::SchemaMismatch {
-                name: command.name.clone(),
-                mismatch: Box::new(mismatch),
-            });
+            return Some(refused(command, mismatch));
         }
         if let Some(mismatches) = schema.is_logged() {
             tracing::warn!(
@@ -120,6 +141,13 @@ impl Executor {
         // It may come back after a conflict.
         request.was_reported = true;
         None
+    }
+}
+
+fn refused(command: &CommandRecord, mismatch: Mismatch) -> Error {
+    Error::SchemaMismatch {
+        name: command.name.clone(),
+        mismatch: Box::new(mismatch),
     }
 }
 

@@ -18,4 +18,4 @@ pub use error::Error;
 pub use folder::{Folder, From, Until, no_anchor, off_the_reactor};
 pub use open::Open;
 pub use rules::{Rules, Start, Unusable};
-pub use trial::{Effect, Ground, Trial};
+pub use trial::{Effect, Ground, States, Trial};

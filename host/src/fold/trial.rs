@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::folder::off_the_reactor;
 use super::{Error, Folder, From, Open, Rules, Start, Until};
 use crate::model::{Annotations, CommandRecord, NewEvent, StreamId, Timestamp, Version};
-use crate::runtime::Decision;
+use crate::runtime::{Decision, Outcome};
 use crate::store::Head;
 
 /// The result of folding events before they are stored.
@@ -139,19 +139,31 @@ pub struct Effect {
     pub version: Version,
     /// The decision.
     pub decision: Decision,
+    /// The states before and after the events, if they were requested.
+    pub states: Option<States>,
+}
+
+/// Two states as the decider renders them. `None` if it does not show its state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct States {
+    /// The state on which the command was decided.
+    pub before: Option<String>,
+    /// The state after the events.
+    pub after: Option<String>,
 }
 
 impl Folder {
-    /// Decides a command on the committed state of a stream. The state does not change.
+    /// Decides a command on the committed state of a stream, and stores nothing. With states, it
+    /// also folds the events.
     ///
     /// # Errors
-    /// When the state can't be read, or the guest faults.
+    /// When the state can't be read, the guest faults, or an event can't be folded.
     pub async fn decide(
         self: &Arc<Self>,
         rules: &Arc<Rules>,
         (stream, head): (&StreamId, Option<Head>),
-        command: &CommandRecord,
-        annotations: Annotations,
+        (command, annotations): (&CommandRecord, Annotations),
+        with_states: bool,
     ) -> Result<Effect, Error> {
         let open = match head {
             Some(_) => self.fold(rules, stream, From::Snapshot, Until::End).await?,
@@ -160,11 +172,28 @@ impl Folder {
                 .await
                 .map_err(|failure| Error::of_guest(stream, &failure))?,
         };
-        let (version, command) = (open.version, command.clone());
-        let decided = self.ask(open, move |open| open.decide(&command, &annotations));
-        Ok(Effect {
-            version,
-            decision: decided.await?,
-        })
+        let (folder, command) = (Arc::clone(self), command.clone());
+        let decided = self.ask(open, move |open| {
+            let version = open.version;
+            let before = if with_states { open.view()? } else { None };
+            let decision = open.decide(&command, &annotations)?;
+            let states = match &decision.outcome {
+                Outcome::Events(events) if with_states => {
+                    let recorded_at = command.accepted_at.max(open.recorded_at);
+                    for event in events {
+                        open.take_new(folder.lifter(), event, recorded_at)?;
+                    }
+                    let after = open.view()?;
+                    Some(States { before, after })
+                }
+                _ => None,
+            };
+            Ok(Effect {
+                version,
+                decision,
+                states,
+            })
+        });
+        decided.await
     }
 }

@@ -46,6 +46,65 @@ fn causes_and_consequences_are_shown_as_a_tree() {
     host.run(&["trace", "1", "--limit", "0"]).fails(2, "limit");
 }
 
+/// Proposes a deposit, and returns the number of the proposal.
+fn proposed(host: &Served) -> String {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let path = format!("{}/v1/streams/account-1/proposals", host.url);
+    let command = json!({"type": "deposit", "data": {"amount": 5}});
+    let proposing = async {
+        let request = reqwest::Client::new().post(path).json(&command);
+        let answer = request.send().await.unwrap();
+        answer.json::<Value>().await.unwrap()
+    };
+    runtime.block_on(proposing)["number"].to_string()
+}
+
+#[test]
+fn a_command_can_be_tried_without_executing_it() {
+    let host = Served::start();
+    used(&host);
+    let deposit = [
+        "execute",
+        "account-1",
+        "deposit",
+        "{\"amount\":1200}",
+        "--dry-run",
+    ];
+    let said = host.run(&deposit).ok();
+    for part in [
+        "account-1 is at version 1; the command would add 1 event",
+        "deposited",
+        "/balance",
+        "1200",
+        "nothing was stored",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(
+        said.lines().all(|line| line.chars().count() <= 80),
+        "{said}"
+    );
+    let said = host.run(&[&deposit[..], &["--json"]].concat()).ok();
+    let json: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(json["state_after"]["balance"], 1200);
+    let withdraw = [
+        "execute",
+        "account-1",
+        "withdraw",
+        "{\"amount\":1}",
+        "--dry-run",
+    ];
+    host.run(&withdraw).fails(3, "rejected");
+    let both = [&deposit[..], &["--id", "d-1"]].concat();
+    host.run(&both).fails(2, "--dry-run");
+    let events = host.run(&["stream", "account-1", "--json"]).ok();
+    assert_eq!(events.lines().count(), 1, "{events}");
+    let said = host.run(&["proposal", "preview", &proposed(&host)]).ok();
+    assert!(said.contains("would add 1 event"), "{said}");
+    host.run(&["proposal", "preview", "999"])
+        .fails(1, "there is no proposal 999");
+}
+
 #[test]
 fn top_shows_what_happens_between_two_samples() {
     let host = Served::start();

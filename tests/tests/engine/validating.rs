@@ -86,6 +86,11 @@ async fn a_command_that_does_not_match_its_schema_is_refused_where_that_is_enfor
     assert!(read.await.is_err(), "nothing was stored");
     let one = Command::new("note", json!([["noted", {}]]).to_string()).unwrap();
     assert_eq!(execute(&host, one).await.unwrap(), 1);
+    // As in a preview, which counts nothing.
+    let counted = host.schema_mismatches();
+    let preview = host.preview(&stream, two(), false).await.unwrap_err();
+    assert_eq!(preview.code(), "invalid-command");
+    assert_eq!(host.schema_mismatches(), counted);
     // What the guest can't read is still its answer.
     let unknown = Command::new("unknown", "1").unwrap();
     assert_eq!(

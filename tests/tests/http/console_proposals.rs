@@ -81,6 +81,9 @@ async fn a_proposal_is_shown_and_decided_by_somebody_else(place: Place) {
         "Approve\u{2026}",
         "Deny\u{2026}",
         "quipu proposal show",
+        "The same events as when it was proposed.",
+        "/balance",
+        "quipu proposal preview",
     ];
     let text = says(&server, &path, &of_shop, &shown).await;
     assert!(!text.contains("The stream has changed"), "{text}");

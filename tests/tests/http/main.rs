@@ -34,6 +34,7 @@ mod pages;
 mod past;
 mod permissions;
 mod preflights;
+mod previews;
 mod problems;
 mod projections;
 mod proof;

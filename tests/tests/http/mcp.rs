@@ -398,6 +398,17 @@ async fn in_the_mode_propose_no_tool_executes() {
     assert_eq!(proposal["effect"]["events"][0]["type"], "deposited");
     let path = "/v1/streams/account-1/events";
     assert_eq!(get(&server, path, &shop).await.ok()["version"], 1);
+    let command = json!({"stream": "account-1", "type": "deposit", "data": {"amount": 7}});
+    let shown = called(&server, Some(&agent), "preview", command).await;
+    let shown = &shown["structuredContent"];
+    assert_eq!(shown["events"], proposal["effect"]["events"], "{shown}");
+    assert_ne!(shown["state_before"], shown["state_after"], "{shown}");
+    let command = json!({"stream": "account-1", "type": "withdraw", "data": {"amount": 900}});
+    let refused = called(&server, Some(&agent), "preview", command).await;
+    assert_eq!(
+        refused["structuredContent"]["code"], "rejected",
+        "{refused}"
+    );
     // The agent's own token can't approve it.
     let approve = format!("/v1/proposals/{}/approve", proposal["number"]);
     let approve =

@@ -243,7 +243,7 @@ pub fn short(digest: &str) -> String {
 /// direction of writing.
 pub fn printable(text: &str) -> String {
     let steers =
-        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.replace(steers, "\u{fffd}")
 }
 

@@ -10,7 +10,6 @@ mod charts;
 mod documents;
 mod domain;
 mod event;
-mod json_diff;
 mod layout;
 mod led_here;
 mod live;

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::act;
 use super::layout::{self, Tab};
-use super::stream::may_read;
+use super::stream::{differing, may_read};
 use super::text::{self, Shown, encoded, quoted};
 use super::views::StreamEvents;
 use super::visitor::Visitor;
@@ -77,6 +77,15 @@ struct EffectEvent {
     content_type: Option<String>,
     data: Option<Box<RawValue>>,
     data_base64: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Preview {
+    module: String,
+    version: u64,
+    events: Vec<EffectEvent>,
+    state_before: Option<Box<RawValue>>,
+    state_after: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -207,7 +216,7 @@ async fn one(visitor: &Visitor, number: &str) -> Result<Markup> {
         (it.data(&rest_from))
         h2 { "Effect, when it was proposed" }
         (it.effect(&rest_from))
-        @if it.state == "open" { (moved_on(visitor, &it).await) }
+        @if it.state == "open" { (moved_on(visitor, &it).await) (previewed(visitor, &it).await) }
         (layout::same_as(visitor, &command, &format!("/v1/proposals/{}", it.number)))
     })
 }
@@ -282,11 +291,17 @@ impl Proposal {
                 @else { a href={ (layout::stream_path(&self.stream)) "?at=" (version) } { "version " (version) " of the stream" } }
                 ". An execution decides on the state that the stream has then, so it may lead to other events, or to a rejection."
             }
-            @if events.is_empty() { p { "No event." } }
-            @for it in events {
-                h3 { (Shown(&it.name)) " v" (it.schema_version) }
-                (data(it.data.as_deref(), it.data_base64.as_deref(), it.content_type.as_deref(), rest_from))
-            }
+            (list_events(events, rest_from))
+        }
+    }
+}
+
+fn list_events(events: &[EffectEvent], rest_from: &str) -> Markup {
+    html! {
+        @if events.is_empty() { p { "No event." } }
+        @for it in events {
+            h3 { (Shown(&it.name)) " v" (it.schema_version) }
+            (data(it.data.as_deref(), it.data_base64.as_deref(), it.content_type.as_deref(), rest_from))
         }
     }
 }
@@ -357,4 +372,48 @@ async fn moved_on(visitor: &Visitor, it: &Proposal) -> Markup {
             }
         }
     }
+}
+
+/// Shows what an approval would lead to now: the events, if they are others than when it was
+/// proposed, and the differences between the states before and after them.
+async fn previewed(visitor: &Visitor, it: &Proposal) -> Markup {
+    let is_readable = StreamId::new(&it.stream).is_ok_and(|stream| may_read(visitor, &stream));
+    if !is_readable {
+        return html! {};
+    }
+    let path = format!("/v1/proposals/{}/preview", it.number);
+    let command = format!("proposal preview {}", it.number);
+    let preview = visitor.get::<Preview>(&path).await;
+    html! {
+        h2 { "Effect, if it were executed now" }
+        @match preview {
+            Err(failure) => {
+                div.hidden-part {
+                    p { "It would not be executed: " code { (Shown(&failure.0.code)) } }
+                    p { (Shown(text::cut(&failure.0.detail, 4_096).0)) }
+                }
+            }
+            Ok(preview) => {
+                p.note { "Decided by module " (layout::module(&preview.module)) " on version " (preview.version) " of the stream. Nothing was stored." }
+                @if is_same(&preview.events, &it.effect.events) { p { "The same events as when it was proposed." } }
+                @else { (list_events(&preview.events, &format!("quipu {command} --json"))) }
+                @match (&preview.state_before, &preview.state_after) {
+                    (Some(before), Some(after)) => { h3 { "Changes of the state" } (differing(before, after)) }
+                    _ => p.note { "The decider does not show its state." },
+                }
+            }
+        }
+        (layout::same_as(visitor, &command, &path))
+    }
+}
+
+fn is_same(events: &[EffectEvent], others: &[EffectEvent]) -> bool {
+    let json = |event: &EffectEvent| event.data.as_ref().map(|data| data.get().to_owned());
+    events.len() == others.len()
+        && events.iter().zip(others).all(|(one, other)| {
+            one.name == other.name
+                && one.schema_version == other.schema_version
+                && json(one) == json(other)
+                && one.data_base64 == other.data_base64
+        })
 }

@@ -4,7 +4,6 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde_json::value::RawValue;
 
-use super::json_diff::differences;
 use super::layout::{self, Tab};
 use super::text::{self, Shown, encoded, quoted};
 use super::views::{self, Rejections, State, StreamEvents};
@@ -15,6 +14,7 @@ use crate::request::away;
 use quipu::access::{Action, Object};
 use quipu::model::StreamId;
 use quipu_api::Code;
+use quipu_api::json_diff::differences;
 
 /// Events of one page.
 const EVENTS: usize = 50;
