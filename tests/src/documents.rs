@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use quipu::model::{Digest, Position, Timestamp};
 use quipu::store::{
-    Build, BuildBatch, BuildClaim, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore, DocumentWrite,
-    IndexEntry, Kept, Role, Scan, StoredDocument,
+    BatchOutcome, Build, BuildBatch, BuildClaim, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore,
+    DocumentWrite, IndexEntry, Role, Scan, StoredDocument,
 };
 
 /// A lease that lasts longer than any test.
@@ -61,7 +61,7 @@ pub fn entry(index: u16, value: &[u8]) -> IndexEntry {
 /// Stores a batch, which must succeed.
 pub async fn keep(store: &dyn DocumentStore, build: BuildId, token: u64, batch: &BuildBatch) {
     let kept = store.keep(build, token, batch, LONG).await.unwrap();
-    assert!(matches!(kept, Kept::Done { .. }), "{kept:?}");
+    assert!(matches!(kept, BatchOutcome::Done { .. }), "{kept:?}");
 }
 
 /// A build of a projection that holds these documents.

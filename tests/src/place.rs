@@ -1,11 +1,18 @@
 //! Places where a store can live.
 
+use std::sync::LazyLock;
+
 use quipu::Host;
 use quipu::app::Builder;
+use quipu::runtime::Functions;
 use quipu::store::{self, Store, StoreUrl};
 use tempfile::TempDir;
 
 use crate::{examples, postgres};
+
+/// Tests deploy hundreds of components that differ by some bytes. The functions of all of them are
+/// compiled once in a process.
+static FUNCTIONS: LazyLock<Functions> = LazyLock::new(|| Functions::of_last(u64::MAX));
 
 /// Makes a test of each rule on every store: `sqlite::rule` and `postgres::rule`. A rule is an
 /// `async fn(Place)` next to the call. A `memory:` store is SQLite in a temporary folder;
@@ -206,6 +213,7 @@ impl Place {
             .store(self.url.clone())
             .engine(engine)
             .cache_dir(compiled())
+            .functions(FUNCTIONS.clone())
     }
 
     /// A host without deciders.

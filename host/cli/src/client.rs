@@ -37,11 +37,11 @@ impl std::fmt::Debug for Client {
 
 /// The host answered with a problem.
 #[derive(Debug)]
-pub struct Answered(pub Box<Problem>);
+pub struct HostProblem(pub Box<Problem>);
 
-impl std::error::Error for Answered {}
+impl std::error::Error for HostProblem {}
 
-impl std::fmt::Display for Answered {
+impl std::fmt::Display for HostProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Problem { code, detail, .. } = &*self.0;
         match &self.0.rejection {
@@ -156,7 +156,7 @@ impl Client {
         let status = response.status();
         let body = response.bytes().await?;
         match serde_json::from_slice(&body) {
-            Ok(problem) => Err(Answered(problem).into()),
+            Ok(problem) => Err(HostProblem(problem).into()),
             Err(_) => Err(anyhow!(
                 "{} answered {status} without a problem document; is it a quipu host?",
                 self.shown()

@@ -106,8 +106,8 @@ impl Config {
     }
 
     /// The settings of what was found in the sources, from the weakest to the strongest.
-    fn of(found: sources::Found) -> Result<Self, Vec<String>> {
-        let sources::Found {
+    fn of(found: sources::SourceValues) -> Result<Self, Vec<String>> {
+        let sources::SourceValues {
             settings,
             mut problems,
         } = found;

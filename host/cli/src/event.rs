@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::client::Answered;
+use super::client::HostProblem;
 use super::execute::one_lined;
 use super::table::{Table, printable};
 use super::{Client, Connection};
@@ -27,7 +27,7 @@ pub struct Event {
 }
 
 #[derive(Deserialize)]
-struct Shown<'a> {
+struct EventView<'a> {
     id: String,
     stream: String,
     version: u64,
@@ -101,7 +101,7 @@ impl Event {
             writeln!(io::stdout(), "{}", one_lined(&body))?;
             return Ok(());
         }
-        let event: Shown<'_> = serde_json::from_str(&body)?;
+        let event: EventView<'_> = serde_json::from_str(&body)?;
         let decided_by = decided_by(&client, event.commit.module.as_deref()).await?;
         let mut out = io::stdout().lock();
         table(&event, decided_by).write(&mut out)?;
@@ -116,7 +116,7 @@ impl Event {
 }
 
 /// The lifted form of the event, if there is one.
-fn print_lifted(event: &Shown<'_>, out: &mut impl Write) -> Result<()> {
+fn print_lifted(event: &EventView<'_>, out: &mut impl Write) -> Result<()> {
     if let Some(why) = &event.not_lifted {
         writeln!(out, "\nit can't be lifted: {}", printable(why))?;
         return Ok(());
@@ -195,12 +195,12 @@ async fn decided_by(client: &Client, module: Option<&str>) -> Result<String> {
     match client.json::<ModuleView>(request).await {
         Ok(module) => Ok(format!("{} {}", module.name, module.version)),
         // The event is shown even if its module can't be found.
-        Err(error) if error.is::<Answered>() => Ok("a module that can't be shown".to_owned()),
+        Err(error) if error.is::<HostProblem>() => Ok("a module that can't be shown".to_owned()),
         Err(error) => Err(error),
     }
 }
 
-fn table(event: &Shown<'_>, decided_by: String) -> Table {
+fn table(event: &EventView<'_>, decided_by: String) -> Table {
     let commit = &event.commit;
     let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let fuel = commit.fuel.map(|fuel| fuel.to_string());

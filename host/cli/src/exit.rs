@@ -34,7 +34,7 @@ impl Exit {
         }
         let problem = error
             .chain()
-            .find_map(|cause| cause.downcast_ref::<super::client::Answered>());
+            .find_map(|cause| cause.downcast_ref::<super::client::HostProblem>());
         problem.map_or(Self::Failed, |answered| Self::of_problem(&answered.0))
     }
 
@@ -65,7 +65,7 @@ impl From<Exit> for ExitCode {
 /// When it can't be written.
 pub fn write_json(error: &anyhow::Error, out: &mut impl Write) -> io::Result<()> {
     let mut causes = error.chain();
-    let answered = causes.find_map(|cause| cause.downcast_ref::<super::client::Answered>());
+    let answered = causes.find_map(|cause| cause.downcast_ref::<super::client::HostProblem>());
     let Some(answered) = answered else {
         return Ok(());
     };

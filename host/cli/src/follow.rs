@@ -9,7 +9,7 @@ use rand::Rng;
 use reqwest::{Method, Response};
 
 use super::Client;
-use super::client::Answered;
+use super::client::HostProblem;
 use quipu_api::Lines;
 use quipu_api::Problem;
 
@@ -92,9 +92,9 @@ impl<'a> Follow<'a> {
             self.pause_max = (self.pause_max * 2).min(PAUSE_MAX);
             tokio::time::sleep(pause).await;
             match self.connect().await {
-                Err(error) => match error.downcast_ref::<Answered>() {
-                    Some(Answered(problem)) if !problem.is_passing() => return Err(error),
-                    Some(Answered(problem)) => {
+                Err(error) => match error.downcast_ref::<HostProblem>() {
+                    Some(HostProblem(problem)) if !problem.is_passing() => return Err(error),
+                    Some(HostProblem(problem)) => {
                         let seconds = problem.retry_after_s.unwrap_or_default();
                         tokio::time::sleep(Duration::from_secs(seconds).min(RETRY_MAX)).await;
                     }
@@ -155,7 +155,7 @@ impl<'a> Follow<'a> {
 fn problem(data: &[u8]) -> Broken {
     match serde_json::from_slice::<Box<Problem>>(data) {
         Ok(problem) if problem.is_passing() => Broken::Lost(problem.detail),
-        Ok(problem) => Broken::Ended(Err(Answered(problem).into())),
+        Ok(problem) => Broken::Ended(Err(HostProblem(problem).into())),
         Err(_) => Broken::Ended(Err(anyhow!("the host ended the subscription"))),
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::access::Reason;
-use super::client::Answered;
+use super::client::HostProblem;
 use super::execute::one_lined;
 use super::pretty::pretty;
 use super::preview;
@@ -297,7 +297,7 @@ impl Approve {
             bail!("the command was not executed: {detail}");
         }
         let detail = format!("the command was not executed: {detail}");
-        Err(Answered(Box::new(Problem::new(Code::named(&code), detail))).into())
+        Err(HostProblem(Box::new(Problem::new(Code::named(&code), detail))).into())
     }
 }
 

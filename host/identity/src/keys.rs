@@ -34,7 +34,7 @@ const KEYS_MAX: usize = 100;
 /// The keys of an issuer.
 pub struct Keys {
     source: Source,
-    known: RwLock<Option<Known>>,
+    known: RwLock<Option<KeySet>>,
     /// When the last fetch ended.
     fetching: Mutex<Option<Instant>>,
     /// How often other keys were fetched.
@@ -51,7 +51,7 @@ enum Source {
 }
 
 #[derive(Clone)]
-struct Known {
+struct KeySet {
     keys: Arc<Vec<Key>>,
     /// Of what the issuer answered.
     digest: [u8; 32],
@@ -95,7 +95,7 @@ impl Keys {
         let client = || client(issuer.authorities_file.as_deref());
         let (source, known) = match (&issuer.keys_file, &issuer.keys_url) {
             (Some(path), _) => {
-                let known = Known::of(&read(path)?);
+                let known = KeySet::of(&read(path)?);
                 let known = known.map_err(|why| format!("{}: {why}", path.display()))?;
                 (Source::File, Some(known))
             }
@@ -163,7 +163,7 @@ impl Keys {
         self.changes.load(Ordering::Relaxed)
     }
 
-    fn known(&self) -> Option<Known> {
+    fn known(&self) -> Option<KeySet> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.clone()
     }
@@ -191,7 +191,7 @@ impl Keys {
         }
         let read = self.read().await;
         *tried_at = Some(Instant::now());
-        match read.and_then(|answer| Known::of(&answer)) {
+        match read.and_then(|answer| KeySet::of(&answer)) {
             Ok(known) => {
                 let keys = Arc::clone(&known.keys);
                 let mut place = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -247,7 +247,7 @@ fn is_over(tried_at: Option<Instant>) -> bool {
     tried_at.is_none_or(|at| at.elapsed() >= PAUSE)
 }
 
-impl Known {
+impl KeySet {
     /// The keys in a key set.
     fn of(json: &[u8]) -> Result<Self, String> {
         Ok(Self {

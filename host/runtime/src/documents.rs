@@ -45,8 +45,11 @@ impl Instance {
             let limits = self.module().limits();
             let mut room = Room::of(limits);
             let (batch, after) = rest.split_at(room.take(projection.detail, rest));
-            let given: Vec<_> = batch.iter().map(|it| Given::of(it, projection)).collect();
-            let pairs: Vec<_> = given.iter().map(Given::pairs).collect();
+            let given: Vec<_> = batch
+                .iter()
+                .map(|it| EventInput::of(it, projection))
+                .collect();
+            let pairs: Vec<_> = given.iter().map(EventInput::pairs).collect();
             let shown: Vec<_> = given
                 .iter()
                 .zip(&pairs)
@@ -107,8 +110,8 @@ impl Instance {
         let events = pieces
             .iter()
             .flat_map(|piece| &work[piece.work].events[piece.events.clone()]);
-        let given: Vec<_> = events.map(|it| Given::of(it, projection)).collect();
-        let pairs: Vec<_> = given.iter().map(Given::pairs).collect();
+        let given: Vec<_> = events.map(|it| EventInput::of(it, projection)).collect();
+        let pairs: Vec<_> = given.iter().map(EventInput::pairs).collect();
         let shown: Vec<_> = given
             .iter()
             .zip(&pairs)
@@ -218,13 +221,13 @@ fn bytes_of(detail: Detail, event: &RecordedEvent) -> usize {
 }
 
 /// An event with the details that the projection asks for.
-struct Given<'a> {
+struct EventInput<'a> {
     event: &'a RecordedEvent,
     tags: Vec<&'a str>,
     annotations: Annotations,
 }
 
-impl<'a> Given<'a> {
+impl<'a> EventInput<'a> {
     fn of(event: &'a RecordedEvent, projection: &Definition) -> Self {
         let Detail { tags, annotations } = projection.detail;
         let tags = event.tags.iter().filter(|_| tags);

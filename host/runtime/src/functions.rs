@@ -6,69 +6,93 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasmtime::CacheStore;
 
 /// Machine code of functions that this process has compiled, so that a component that differs little
-/// from the one before is compiled in a fraction of the time. A component in JavaScript or Python
+/// from one before is compiled in a fraction of the time. A component in JavaScript or Python
 /// consists mostly of its interpreter, which stays as it is when the author's code changes.
 ///
-/// It is kept in memory, for the functions of the last two components. Clones share it. Use it for
-/// components of one author, whom you trust: code is found by a digest over everything that it is
-/// compiled from, and nothing else separates one component's functions from another's.
-#[derive(Debug, Clone, Default)]
-pub struct Functions(Arc<Kept>);
+/// It is kept in memory, for the functions of the component that is compiled and of the one before it,
+/// or of the last N. Clones share it. Use it for components of one author, whom you trust: code is found by a digest over everything
+/// that it is compiled from, and nothing else separates one component's functions from another's.
+#[derive(Debug, Clone)]
+pub struct Functions(Arc<FunctionCache>);
+
+struct FunctionCache {
+    components_max: u64,
+    codes: Mutex<Codes>,
+}
 
 #[derive(Default)]
-struct Kept(Mutex<Generations>);
+struct Codes {
+    /// Number of the component that is compiled now, or was compiled last.
+    component: u64,
+    /// Code by the digest of what it is compiled from.
+    by_digest: HashMap<Box<[u8]>, Code>,
+}
 
-/// Code by the digest of what it is compiled from.
-type Codes = HashMap<Box<[u8]>, Vec<u8>>;
+struct Code {
+    bytes: Vec<u8>,
+    /// Number of the last component that had the function.
+    component: u64,
+}
 
-#[derive(Default)]
-struct Generations {
-    /// Of the component that is compiled now, or was compiled last.
-    last: Codes,
-    /// Of the component before it.
-    before: Codes,
+impl Default for Functions {
+    fn default() -> Self {
+        Self::of_last(2)
+    }
 }
 
 impl Functions {
+    /// Keeps the functions of at most N components, which were compiled last.
+    pub fn of_last(components_max: u64) -> Self {
+        Self(Arc::new(FunctionCache {
+            components_max,
+            codes: Mutex::default(),
+        }))
+    }
+
     /// Another component is compiled from here on.
     pub(super) fn begin(&self) {
-        let mut generations = self.0.generations();
-        generations.before = std::mem::take(&mut generations.last);
+        let mut codes = self.0.codes();
+        codes.component += 1;
+        let (component, max) = (codes.component, self.0.components_max);
+        let is_kept = |code: &Code| code.component.saturating_add(max) > component;
+        codes.by_digest.retain(|_, code| is_kept(code));
     }
 
     pub(super) fn store(&self) -> Arc<dyn CacheStore> {
-        Arc::<Kept>::clone(&self.0)
+        Arc::<FunctionCache>::clone(&self.0)
     }
 }
 
-impl Kept {
-    fn generations(&self) -> MutexGuard<'_, Generations> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl FunctionCache {
+    fn codes(&self) -> MutexGuard<'_, Codes> {
+        self.codes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl CacheStore for Kept {
+impl CacheStore for FunctionCache {
     fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
-        let mut generations = self.generations();
-        if let Some((key, code)) = generations.before.remove_entry(key) {
-            generations.last.insert(key, code);
-        }
-        let code = generations.last.get(key)?;
-        Some(Cow::Owned(code.clone()))
+        let mut codes = self.codes();
+        let component = codes.component;
+        let code = codes.by_digest.get_mut(key)?;
+        code.component = component;
+        Some(Cow::Owned(code.bytes.clone()))
     }
 
-    fn insert(&self, key: &[u8], value: Vec<u8>) -> bool {
-        self.generations().last.insert(key.into(), value);
+    fn insert(&self, key: &[u8], bytes: Vec<u8>) -> bool {
+        let mut codes = self.codes();
+        let component = codes.component;
+        codes
+            .by_digest
+            .insert(key.into(), Code { bytes, component });
         true
     }
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for FunctionCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let generations = self.generations();
-        let functions = generations.last.len() + generations.before.len();
-        f.debug_struct("Kept")
-            .field("functions", &functions)
+        f.debug_struct("FunctionCache")
+            .field("components_max", &self.components_max)
+            .field("functions", &self.codes().by_digest.len())
             .finish()
     }
 }

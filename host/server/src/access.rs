@@ -207,10 +207,10 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
     };
     deed.begin().await?;
     if caller.id().is_some() {
-        let known = Known::new(app, caller.clone(), changes);
+        let known = Admission::new(app, caller.clone(), changes);
         if !request.body().is_end_stream() {
             let body = std::mem::take(request.body_mut());
-            *request.body_mut() = Body::new(Sent::new(body, known.clone()));
+            *request.body_mut() = Body::new(GuardedBody::new(body, known.clone()));
         }
         request.extensions_mut().insert(known);
     }
@@ -358,7 +358,7 @@ impl<S: Sync> FromRequestParts<S> for By {
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Ends a long answer when its caller's token is revoked or expires.
-pub(super) fn watched(known: Option<Known>, response: Response) -> Response {
+pub(super) fn watched(known: Option<Admission>, response: Response) -> Response {
     let is_long = response.body().size_hint().exact().is_none();
     let Some(known) = known.filter(|_| is_long) else {
         return response;
@@ -398,14 +398,14 @@ enum Ended {
 
 /// A caller who was let in, and under which rules.
 #[derive(Clone)]
-pub(super) struct Known {
+pub(super) struct Admission {
     host: Host,
     caller: Caller,
     rules: Arc<Rules>,
     changes: u64,
 }
 
-impl Known {
+impl Admission {
     fn new(app: &App, caller: Caller, changes: u64) -> Self {
         Self {
             host: app.host.clone(),
@@ -457,16 +457,16 @@ type Part = Option<std::result::Result<Frame<Bytes>, axum::Error>>;
 type Checking = Pin<Box<dyn Future<Output = std::result::Result<(), Ended>> + Send>>;
 
 /// The body of a request, which ends with an error once its caller is refused.
-struct Sent {
+struct GuardedBody {
     body: Body,
-    known: Known,
+    known: Admission,
     checked_at: Instant,
     /// A part that waits for the check.
     waiting: Option<(Part, Checking)>,
 }
 
-impl Sent {
-    fn new(body: Body, known: Known) -> Self {
+impl GuardedBody {
+    fn new(body: Body, known: Admission) -> Self {
         Self {
             body,
             known,
@@ -476,7 +476,7 @@ impl Sent {
     }
 }
 
-impl HttpBody for Sent {
+impl HttpBody for GuardedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::App;
 use super::activity::{Activity, InFlight};
-use super::budget::Held;
+use super::budget::Reservation;
 use super::failure::{Failure, Result};
 use super::request::away;
 use quipu::model::RecordedEvent;
@@ -108,8 +108,8 @@ impl<S: Sync> FromRequestParts<S> for Visit {
 
 /// Memory that is reserved for an answer. The answer releases the part that it does not need.
 pub struct Room {
-    of_connection: Option<Held>,
-    of_all: Held,
+    of_connection: Option<Reservation>,
+    of_all: Reservation,
 }
 
 impl Room {

@@ -18,10 +18,10 @@ pub struct Budget {
 
 /// A part of a budget, given back when it is dropped.
 #[derive(Debug)]
-pub struct Held {
+pub struct Reservation {
     budget: Budget,
     permit: Option<OwnedSemaphorePermit>,
-    of_whole: Option<Box<Held>>,
+    of_whole: Option<Box<Reservation>>,
 }
 
 impl Budget {
@@ -44,9 +44,9 @@ impl Budget {
     }
 
     /// An empty part of the budget.
-    pub fn nothing(&self) -> Held {
+    pub fn nothing(&self) -> Reservation {
         let whole = self.whole.as_ref();
-        Held {
+        Reservation {
             budget: self.clone(),
             permit: None,
             of_whole: whole.map(|whole| Box::new(whole.nothing())),
@@ -55,7 +55,7 @@ impl Budget {
 
     /// Waits for a number of bytes, or for the whole budget if the number is larger. Waiters are
     /// served in order.
-    pub async fn hold(&self, bytes: usize) -> Held {
+    pub async fn hold(&self, bytes: usize) -> Reservation {
         let wanted = units(bytes).min(self.units_max);
         let permit = Arc::clone(&self.units).acquire_many_owned(wanted).await;
         let of_whole = match &self.whole {
@@ -65,7 +65,7 @@ impl Budget {
             }
             None => None,
         };
-        Held {
+        Reservation {
             budget: self.clone(),
             permit: permit.ok(),
             of_whole,
@@ -73,7 +73,7 @@ impl Budget {
     }
 }
 
-impl Held {
+impl Reservation {
     /// Changes the part to this number of bytes. Returns false when they are not free; the part
     /// then stays as it was.
     pub fn resize(&mut self, bytes: usize) -> bool {
@@ -126,7 +126,7 @@ pub struct Bodies {
 #[derive(Debug)]
 pub struct BodyHeld {
     bodies: Bodies,
-    held: Held,
+    held: Reservation,
     is_large: bool,
 }
 

@@ -170,7 +170,7 @@ impl Connections {
         open.activities().insert(number, Arc::clone(&activity));
         let serving = self.serving.clone();
         self.tasks.spawn(async move {
-            let _left = Left { open, number, seat };
+            let _left = PlaceGuard { open, number, seat };
             serving.serve(stream, activity).await;
         });
     }
@@ -226,14 +226,14 @@ impl Open {
 }
 
 /// Releases a connection's place when it is closed, in whatever way.
-struct Left {
+struct PlaceGuard {
     open: Arc<Open>,
     number: u64,
     #[expect(dead_code, reason = "it is given back when it is dropped")]
     seat: OwnedSemaphorePermit,
 }
 
-impl Drop for Left {
+impl Drop for PlaceGuard {
     fn drop(&mut self) {
         self.open.activities().remove(&self.number);
     }

@@ -61,7 +61,7 @@ pub fn command_id(headers: &HeaderMap) -> Result<Option<CommandId>> {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only its description is used")]
-pub struct Known {
+pub struct CacheHeaders {
     /// `ETag`s of answers that the client has. The answer is 304, without a body, if the stream has
     /// one of these versions; `*` matches any version
     #[param(rename = "If-None-Match")]

@@ -33,7 +33,6 @@ mod export;
 mod failure;
 mod headers;
 mod health;
-mod kept;
 mod limits;
 mod lines;
 mod log;
@@ -51,6 +50,7 @@ mod pace;
 mod pages;
 mod params;
 mod patience;
+mod pending;
 mod percent;
 mod preflights;
 mod previews;
@@ -126,5 +126,5 @@ pub(crate) struct App {
     /// The listener closes: long requests end.
     ending: CancellationToken,
     /// Requests that are complete also if their caller leaves.
-    kept: kept::Kept,
+    pending: pending::PendingRequests,
 }

@@ -92,7 +92,7 @@ pub async fn execute_lines(
 }
 
 /// A line that was read: a command, or the problem with the line.
-type Read = std::result::Result<Command, Box<Problem>>;
+type ParsedLine = std::result::Result<Command, Box<Problem>>;
 
 fn answers(
     app: &App,
@@ -108,7 +108,7 @@ fn answers(
     let lanes = Lanes::new(
         in_flight,
         app.options.lines_waiting_max,
-        move |key: Key, (number, read, held): (u64, Read, Waiting)| {
+        move |key: Key, (number, read, held): (u64, ParsedLine, Waiting)| {
             let host = host.clone();
             async move {
                 let _held = held;
@@ -126,7 +126,7 @@ fn answers(
         },
     );
     let bodies = app.bodies.clone();
-    let given = Given {
+    let given = LineContext {
         app: app.clone(),
         sender: Sender::of(&caller, peer),
         own_rate: limits::own(&caller),
@@ -222,7 +222,7 @@ fn answers(
 }
 
 /// The state that all lines of a request share.
-struct Given {
+struct LineContext {
     app: App,
     context: Context,
     caller: Caller,
@@ -257,7 +257,7 @@ impl Drop for Waiting {
     }
 }
 
-impl Given {
+impl LineContext {
     fn has_room(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) < self.waiting_max
     }
@@ -289,7 +289,7 @@ impl Given {
         tokio::spawn(async move { deed.denied(&app, Code::Forbidden.as_str()).await });
     }
 
-    fn read(&self, number: u64, text: &[u8], has_room: bool) -> (Key, Read) {
+    fn read(&self, number: u64, text: &[u8], has_room: bool) -> (Key, ParsedLine) {
         if !has_room {
             let detail = "there is no memory for the line; try again, with the same command_id";
             let problem = Problem::new(Code::Overloaded, detail);

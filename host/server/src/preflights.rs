@@ -51,19 +51,19 @@ pub struct PreflightBody<'a> {
 }
 
 /// A requested preflight.
-struct Asked {
+struct PreflightRequest {
     release: Release,
     policy: Policy,
     scope: Scope,
 }
 
 impl PreflightBody<'_> {
-    async fn asked(self, app: &App) -> Result<Asked> {
+    async fn asked(self, app: &App) -> Result<PreflightRequest> {
         let time = time(self.time_ms.unwrap_or(TIME_MS))?;
         if self.events == Some(0) {
             return Err(Failure::bad_request("events begin at 1"));
         }
-        Ok(Asked {
+        Ok(PreflightRequest {
             release: release(app, self.digest.as_deref(), self.digests.as_deref()).await?,
             policy: Policy::allowing(&self.allow)?,
             scope: Scope {
@@ -75,7 +75,7 @@ impl PreflightBody<'_> {
     }
 }
 
-impl Run for Asked {
+impl Run for PreflightRequest {
     fn run<'a>(&'a self, host: &'a Host, mut telling: Telling) -> BoxFuture<'a, Result<RunLine>> {
         async move {
             let mut tell = |progress| telling.progress(progress);

@@ -12,13 +12,13 @@ use super::params::Params;
 use super::{App, answer};
 use quipu_api::{Code, Problem, Reloaded};
 
-type Read = dyn Fn() -> std::result::Result<Reloaded, String> + Send + Sync;
+type Reader = dyn Fn() -> std::result::Result<Reloaded, String> + Send + Sync;
 
 /// Reads settings a second time and applies those that can change while the host runs. Cheap to
 /// clone.
 #[derive(Clone)]
 pub struct Reload {
-    read: Arc<Read>,
+    read: Arc<Reader>,
     /// One at a time.
     running: Arc<Mutex<()>>,
 }

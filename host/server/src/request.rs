@@ -28,7 +28,7 @@ use quipu::engine::STREAMS_MAX;
 use quipu_api::{Code, body};
 
 /// The bytes of a body of `application/json`.
-pub struct JsonBytes(Read);
+pub struct JsonBytes(BodyBytes);
 
 impl JsonBytes {
     /// Parses it as `T`, which may borrow. Unknown members are rejected by name.
@@ -79,7 +79,7 @@ impl FromRequest<App> for OptionalJson {
 }
 
 /// The bytes of a component.
-pub struct WasmBytes(Read);
+pub struct WasmBytes(BodyBytes);
 
 impl WasmBytes {
     /// The same bytes.
@@ -264,7 +264,7 @@ fn paced(request: Request, app: &App) -> Paced<BodyDataStream> {
 }
 
 /// The bytes of a body, which count in the budget while they exist.
-struct Read {
+struct BodyBytes {
     bytes: Bytes,
     _held: BodyHeld,
     /// The permit of a large body.
@@ -279,7 +279,7 @@ pub const LARGE_MAX: usize = 2;
 
 /// Reads a body. If it is too long or has no room, reading continues for a while, so that the
 /// client receives the answer.
-async fn read(request: Request, max: usize, app: &App) -> Result<Read> {
+async fn read(request: Request, max: usize, app: &App) -> Result<BodyBytes> {
     // A client that sends a little too much gets its answer after it has sent it; no other one is
     // waited for.
     let read_max = max.saturating_mul(4);
@@ -316,7 +316,7 @@ async fn read(request: Request, max: usize, app: &App) -> Result<Read> {
         true => Arc::clone(&app.readings).acquire_owned().await.ok(),
         false => None,
     };
-    Ok(Read {
+    Ok(BodyBytes {
         bytes: bytes.freeze(),
         _held: held,
         _turn: turn,

@@ -18,7 +18,7 @@ use super::access::Access;
 use super::answering::Visit;
 use super::budget::{Bodies, Budget};
 use super::failure::{Failure, Result};
-use super::kept::Kept;
+use super::pending::PendingRequests;
 use super::request::LARGE_MAX;
 use super::tenants::{self, Tenancy, Tenants, operations};
 use super::{
@@ -62,7 +62,7 @@ pub(super) fn app(host: Host, options: Options, ending: CancellationToken) -> Ap
         options: Arc::new(options),
         domain: domain::Described::default(),
         tenancy: Tenancy::of(tenants),
-        kept: Kept::default(),
+        pending: PendingRequests::default(),
         draining: CancellationToken::new(),
         ending,
     }
@@ -217,7 +217,7 @@ async fn answered(app: App, visit: Visit, request: Request, next: Next) -> Respo
     let (page, mut response) = match pages::check(&request, &app.options) {
         Ok(page) => {
             let admitted = match app.access.records(&request) {
-                true => kept(&app, visit, request, next, page.clone()).await,
+                true => completed(&app, visit, request, next, page.clone()).await,
                 false => admitted(&app, visit, request, next, page.as_ref()).await,
             };
             (page, admitted.into_response())
@@ -233,7 +233,7 @@ async fn answered(app: App, visit: Visit, request: Request, next: Next) -> Respo
 }
 
 /// The same as [`admitted`], and complete also if the caller leaves.
-async fn kept(
+async fn completed(
     app: &App,
     visit: Visit,
     request: Request,
@@ -247,7 +247,7 @@ async fn kept(
         drop(lease);
         answered
     };
-    app.kept.answer(answering).await
+    app.pending.answer(answering).await
 }
 
 /// Answers a request that may come from its page: refuses callers who may not, and records what

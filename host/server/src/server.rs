@@ -73,7 +73,7 @@ pub async fn serve(
             (connections, Some(of_admin))
         }
     };
-    let kept = app.kept.clone();
+    let pending = app.pending.clone();
     let asked = app;
     let (failing, told) = (host.clone(), ending.clone());
     let draining = async move {
@@ -108,7 +108,7 @@ pub async fn serve(
     }
     let failed = host.failed();
     let closing = async {
-        kept.end().await;
+        pending.end().await;
         let others = async {
             if let Some(tenants) = tenants {
                 tenants.close_all().await;

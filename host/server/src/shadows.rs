@@ -46,14 +46,14 @@ pub struct ShadowBody<'a> {
 }
 
 /// A requested shadow.
-struct Asked {
+struct ShadowRequest {
     digest: Digest,
     policy: Policy,
     how: Shadowing,
 }
 
 impl ShadowBody<'_> {
-    async fn asked(self, app: &App) -> Result<Asked> {
+    async fn asked(self, app: &App) -> Result<ShadowRequest> {
         let usual = Shadowing::default();
         let seconds = self.seconds.unwrap_or(usual.time.as_secs());
         if !(1..=SECONDS_MAX).contains(&seconds) {
@@ -70,7 +70,7 @@ impl ShadowBody<'_> {
                 return Err(Failure::bad_request(format!("{name} is 1 to 100")));
             }
         }
-        Ok(Asked {
+        Ok(ShadowRequest {
             digest: digest(app, &self.digest).await?,
             policy: Policy::allowing(&self.allow)?,
             how: Shadowing {
@@ -83,7 +83,7 @@ impl ShadowBody<'_> {
     }
 }
 
-impl Run for Asked {
+impl Run for ShadowRequest {
     fn run<'a>(&'a self, host: &'a Host, telling: Telling) -> BoxFuture<'a, Result<RunLine>> {
         async move {
             let line = |shadow| RunLine::Shadow(Box::new(ShadowView::of(shadow)));

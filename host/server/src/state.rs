@@ -49,7 +49,7 @@ pub struct StateQuery {
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/state", tag = "streams",
     security(("token" = ["read-payload"])),
-    params(StreamPath, StateQuery, headers::Known),
+    params(StreamPath, StateQuery, headers::CacheHeaders),
     responses(
         (status = 200, body = StreamState, description = "The committed state", headers(("ETag" = String, description = "The stream's version, for If-Match and If-None-Match; not with `at_version` or `at_time`"))),
         (status = 304, description = "The stream has a version that If-None-Match names; not with `at_version` or `at_time`. An activation can change the state at a version", headers(("ETag" = String, description = "The stream's version"))),

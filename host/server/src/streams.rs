@@ -166,7 +166,7 @@ impl StreamQuery {
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/events", operation_id = "read_stream", tag = "streams",
     security(("token" = ["read-payload"])),
-    params(StreamPath, StreamQuery, headers::Known),
+    params(StreamPath, StreamQuery, headers::CacheHeaders),
     responses(
         (status = 200, body = StreamEvents, description = "Events", headers(("ETag" = String, description = "The stream's version, for If-Match and If-None-Match"))),
         (status = 304, description = "The stream has a version that If-None-Match names. An activation or a truncation can change the events that are read at a version", headers(("ETag" = String, description = "The stream's version"))),

@@ -19,11 +19,11 @@ const DATA_BYTES: usize = 4;
 pub struct Tenants {
     store: Arc<dyn TenantStore>,
     clock: Arc<dyn Clock>,
-    known: Cached<Known>,
+    known: Cached<TenantMap>,
 }
 
 /// All tenants by name, as they were read from the store.
-type Known = HashMap<Box<str>, Arc<StoredTenant>>;
+type TenantMap = HashMap<Box<str>, Arc<StoredTenant>>;
 
 impl Tenants {
     /// The tenants that a store lists.
@@ -155,7 +155,7 @@ impl Tenants {
         Ok(self.known.get(|_| self.read()).await?.get(name).cloned())
     }
 
-    async fn read(&self) -> store::Result<Known> {
+    async fn read(&self) -> store::Result<TenantMap> {
         let tenants = self.store.tenants().await?.into_iter();
         let by_name = tenants.map(|tenant| (tenant.name.clone(), Arc::new(tenant)));
         Ok(by_name.collect())

@@ -23,11 +23,11 @@ const USED_EVERY_US: u64 = 60_000_000;
 pub struct Tokens {
     store: Arc<dyn TokenStore>,
     clock: Arc<dyn Clock>,
-    known: Cached<Known>,
+    known: Cached<TokenMap>,
 }
 
 /// All tokens by id, as they were read from the store.
-type Known = HashMap<Box<str>, Arc<Token>>;
+type TokenMap = HashMap<Box<str>, Arc<Token>>;
 
 /// A token without its secret, and what it allows.
 #[derive(Debug, Clone)]
@@ -247,11 +247,11 @@ impl Tokens {
     }
 
     /// All tokens, at most some seconds old.
-    async fn known(&self) -> store::Result<Arc<Known>> {
+    async fn known(&self) -> store::Result<Arc<TokenMap>> {
         self.known.get(|before| self.read(before)).await
     }
 
-    async fn read(&self, before: Option<Arc<Known>>) -> store::Result<Known> {
+    async fn read(&self, before: Option<Arc<TokenMap>>) -> store::Result<TokenMap> {
         let mut by_id = HashMap::new();
         for stored in self.store.tokens().await? {
             let before = before.as_ref().and_then(|before| before.get(&stored.id));

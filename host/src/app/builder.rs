@@ -101,6 +101,14 @@ impl Builder {
         self
     }
 
+    /// Compiles only functions that were not compiled before in this process, for components of one
+    /// author: see [`runtime::Options::functions`](crate::runtime::Options::functions).
+    #[must_use]
+    pub fn functions(mut self, functions: runtime::Functions) -> Self {
+        self.runtime.functions = Some(functions);
+        self
+    }
+
     /// Lets a program compile components, within limits of time and memory: see
     /// [`runtime::Options::compiler`](crate::runtime::Options::compiler).
     #[must_use]

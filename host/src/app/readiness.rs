@@ -32,7 +32,7 @@ pub struct Check {
     pub cause: Option<String>,
 }
 
-type Tried = Result<store::Result<()>, Elapsed>;
+type ProbeResult = Result<store::Result<()>, Elapsed>;
 
 impl Readiness {
     /// Returns whether everything that callers need works.
@@ -42,10 +42,10 @@ impl Readiness {
 
     pub(super) fn of(
         supervisor: &Supervisor,
-        (writing, reading): (Tried, Tried),
+        (writing, reading): (ProbeResult, ProbeResult),
         wait_max: Duration,
     ) -> Self {
-        let tried = |name: &str, tried: Tried| Check {
+        let tried = |name: &str, tried: ProbeResult| Check {
             name: name.to_owned(),
             fault: match tried {
                 Ok(Ok(())) => None,

@@ -281,7 +281,7 @@ fn apart(batch: Vec<Staged>) -> Vec<Vec<Staged>> {
 /// A staged item without its item, which has been passed to the store.
 struct Rest {
     run: Option<Arc<super::Run>>,
-    done: super::Done,
+    done: super::Callback,
 }
 
 impl Rest {

@@ -30,7 +30,7 @@ pub enum Verdict {
 
 /// Called once with the result of an item, which it gets back. Runs on the committer's thread, so
 /// it must be short and must not wait.
-pub type Done = Box<dyn FnOnce(Item, Verdict) + Send>;
+pub type Callback = Box<dyn FnOnce(Item, Verdict) + Send>;
 
 /// An item on its way into the log.
 pub struct Staged {
@@ -39,7 +39,7 @@ pub struct Staged {
     /// The run of the item, if it was decided on warm state.
     pub run: Option<Arc<Run>>,
     /// Receives the result.
-    pub done: Done,
+    pub done: Callback,
 }
 
 /// A message to the committer.

@@ -35,7 +35,7 @@ pub use release::{Entry, Prospect, Release};
 pub use release_changes::ReleaseChange;
 pub use signing::Signing;
 pub use sources::Sources;
-pub use ways::{Moved, moved};
+pub use ways::{ChangedForm, moved};
 
 use self::plan::Since;
 use crate::commit;

@@ -6,7 +6,7 @@ use crate::upcast::Way;
 
 /// A stored form of events whose way to a reader has changed.
 #[derive(Debug, Clone)]
-pub struct Moved {
+pub struct ChangedForm {
     /// The form, with its number of events.
     pub form: TypeUse,
     /// Its previous way. `None` if the reader received none of these events.
@@ -15,7 +15,7 @@ pub struct Moved {
     pub now: Option<Way>,
 }
 
-impl Moved {
+impl ChangedForm {
     /// Whether both ways use the same declared steps of different components. In that case only the
     /// lifted events can show a difference.
     pub fn is_alike(&self) -> bool {
@@ -27,11 +27,11 @@ impl Moved {
 }
 
 /// Returns the stored forms whose way to a reader has changed.
-pub fn moved(before: &Sources, now: &Sources, stored: &[TypeUse]) -> Vec<Moved> {
+pub fn moved(before: &Sources, now: &Sources, stored: &[TypeUse]) -> Vec<ChangedForm> {
     let moved = stored.iter().filter_map(|form| {
         let way = |sources: &Sources| sources.way(&form.category, &form.name, form.schema_version);
         let (before, now) = (way(before), way(now));
-        (before != now).then(|| Moved {
+        (before != now).then(|| ChangedForm {
             form: form.clone(),
             before,
             now,

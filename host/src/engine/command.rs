@@ -20,7 +20,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::executor::Executor;
-use super::recent_ids::Seen;
+use super::recent_ids::IdStatus;
 use super::request::{Request, executed, outcome};
 use super::retry::decide_again;
 use super::slot::Warm;
@@ -142,8 +142,8 @@ impl Executor {
         // 3. An id that the stream may have seen is looked up, after all that was staged before.
         let seen = request
             .callers_id()
-            .map_or(Seen::Never, |id| warm.ids.seen(id));
-        if let Seen::Last(number) = seen
+            .map_or(IdStatus::Never, |id| warm.ids.seen(id));
+        if let IdStatus::Last(number) = seen
             && request.looked_up_at.is_none_or(|at| at < number)
         {
             request.looked_up_at = Some(self.next_number());
@@ -151,7 +151,7 @@ impl Executor {
         }
         // A look-up says nothing of an id that was staged and forgotten after it: then the
         // append compares ids.
-        let id_is_new = seen != Seen::Perhaps;
+        let id_is_new = seen != IdStatus::Perhaps;
 
         // 4. Commands that need no decision are refused.
         if let Some(error) = refusal(&self.shared, warm, &request) {
@@ -436,7 +436,7 @@ impl Answering {
     fn answer(self, item: Item, verdict: Verdict) {
         let (mut request, worker) = (self.request, self.worker);
         request.enter(Phase::Queue);
-        let answered = Answered {
+        let answered = AnswerGuard {
             run: self.run,
             worker: worker.clone(),
             stream: request.stream.clone(),
@@ -516,13 +516,13 @@ impl Answering {
 }
 
 /// Reports to the worker, when dropped, that a staged item was answered or came back.
-struct Answered {
+struct AnswerGuard {
     run: Arc<Run>,
     worker: Inbox,
     stream: StreamId,
 }
 
-impl Drop for Answered {
+impl Drop for AnswerGuard {
     fn drop(&mut self) {
         if self.run.answered() {
             self.worker.send(Message::Drained(self.stream.clone()));

@@ -21,7 +21,7 @@ pub struct RecentIds {
 
 /// Whether a stream has seen an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+pub enum IdStatus {
     /// The id has certainly not been recorded in this stream.
     Never,
     /// The id may have been recorded.
@@ -49,7 +49,7 @@ impl RecentIds {
     }
 
     /// Whether the id was seen.
-    pub fn seen(&self, id: &CommandId) -> Seen {
+    pub fn seen(&self, id: &CommandId) -> IdStatus {
         let hash = self.hasher.hash_one(id);
         match self
             .ring
@@ -58,9 +58,9 @@ impl RecentIds {
             .map(|(_, number)| *number)
             .max()
         {
-            Some(number) => Seen::Last(number),
-            None if self.has_gaps => Seen::Perhaps,
-            None => Seen::Never,
+            Some(number) => IdStatus::Last(number),
+            None if self.has_gaps => IdStatus::Perhaps,
+            None => IdStatus::Never,
         }
     }
 }
@@ -76,11 +76,11 @@ mod tests {
         for number in 0..IDS_MAX {
             ids.insert(&id(number), 7);
         }
-        assert_eq!(ids.seen(&id(0)), Seen::Last(7));
-        assert_eq!(ids.seen(&id(IDS_MAX)), Seen::Never);
+        assert_eq!(ids.seen(&id(0)), IdStatus::Last(7));
+        assert_eq!(ids.seen(&id(IDS_MAX)), IdStatus::Never);
         ids.insert(&id(IDS_MAX), 8);
-        assert_eq!(ids.seen(&id(0)), Seen::Perhaps);
-        assert_eq!(ids.seen(&id(IDS_MAX)), Seen::Last(8));
-        assert_eq!(ids.seen(&id(IDS_MAX + 1)), Seen::Perhaps);
+        assert_eq!(ids.seen(&id(0)), IdStatus::Perhaps);
+        assert_eq!(ids.seen(&id(IDS_MAX)), IdStatus::Last(8));
+        assert_eq!(ids.seen(&id(IDS_MAX + 1)), IdStatus::Perhaps);
     }
 }

@@ -42,7 +42,7 @@ pub struct Histogram {
 
 /// A histogram at one moment.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Read {
+pub struct Reading {
     /// Upper bounds, in seconds for times, with the number of measurements up to each.
     pub buckets: Vec<(f64, u64)>,
     /// The number of all measurements.
@@ -85,7 +85,7 @@ impl Histogram {
 
     /// Returns the distribution so far. Measurements that are being counted may be missing in one
     /// of the numbers.
-    pub fn read(&self) -> Read {
+    pub fn read(&self) -> Reading {
         let mut count = 0;
         let mut counted = |bucket: &AtomicU64| {
             count += bucket.load(Ordering::Relaxed);
@@ -96,7 +96,7 @@ impl Histogram {
             .map(|(bound, bucket)| (*bound as f64 / self.units, counted(bucket)))
             .collect();
         let count = counted(&self.buckets[BUCKETS]);
-        Read {
+        Reading {
             buckets,
             count,
             sum: self.sum.load(Ordering::Relaxed) as f64 / self.units,

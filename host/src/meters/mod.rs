@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub use categories::{CATEGORIES_MAX, Categories, OTHER};
-pub use histogram::{Histogram, Read};
+pub use histogram::{Histogram, Reading};
 pub(crate) use spans::Recording;
 pub use spans::{CommandSpans, PhaseSpan, SpanIds, SpanSink, Spans};
 

@@ -12,7 +12,7 @@ use crate::store::{BuildId, DocumentWrite, IndexEntry, StoredDocument};
 #[derive(Debug)]
 pub(super) struct Cache {
     build: BuildId,
-    held: HashMap<Arc<str>, Held>,
+    held: HashMap<Arc<str>, Entry>,
     /// Bytes of all keys and documents in the cache.
     bytes: usize,
     /// The greatest change number that was passed on to be written.
@@ -24,7 +24,7 @@ pub(super) struct Cache {
 }
 
 #[derive(Debug)]
-struct Held {
+struct Entry {
     document: Option<Arc<str>>,
     /// The index entries of `stored`. `None` if they were not computed yet.
     entries: Option<Vec<IndexEntry>>,
@@ -59,7 +59,7 @@ impl Cache {
         for (key, read) in keys.into_iter().zip(read) {
             let document = read.and_then(|read| read.document);
             self.bytes += key.len() + size(document.as_ref());
-            let held = Held {
+            let held = Entry {
                 stored: document.clone(),
                 document,
                 entries: None,
@@ -78,7 +78,7 @@ impl Cache {
     /// Replaces a document, or deletes it if `document` is `None`. An equal document is no change.
     pub(super) fn put(&mut self, key: &Arc<str>, document: Option<Arc<str>>, at: Position) {
         let age = self.age;
-        let held = self.held.entry(Arc::clone(key)).or_insert(Held {
+        let held = self.held.entry(Arc::clone(key)).or_insert(Entry {
             document: None,
             entries: None,
             stored: None,
@@ -157,7 +157,7 @@ impl Cache {
     }
 
     /// Evicts stored documents, except those for which the predicate holds.
-    fn keep_if(&mut self, is_kept: impl Fn(&Held) -> bool) {
+    fn keep_if(&mut self, is_kept: impl Fn(&Entry) -> bool) {
         self.held
             .retain(|_, held| held.changed_at.is_some() || is_kept(held));
         let held = self.held.iter();

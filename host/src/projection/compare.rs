@@ -7,7 +7,9 @@ use super::shared::Shared;
 use super::{Comparison, Difference, Error};
 use crate::fold::off_the_reactor;
 use crate::model::is_same_json;
-use crate::store::{Build, BuildId, DOCUMENTS_PAGE_MAX, Found, Role, Scan, StoredProjection};
+use crate::store::{
+    Build, BuildId, DOCUMENTS_PAGE_MAX, Role, Scan, ScannedDocument, StoredProjection,
+};
 
 /// Limit for the number of differences that are reported as examples.
 const EXAMPLES_MAX: usize = 10;
@@ -71,7 +73,10 @@ async fn position(shared: &Shared, build: &Build) -> Result<crate::model::Positi
 
 /// Whether both builds have the document with the same JSON value. Two guests may serialize the
 /// same value differently.
-async fn is_same_document(active: &Option<Found>, next: &Option<Found>) -> Result<bool, Error> {
+async fn is_same_document(
+    active: &Option<ScannedDocument>,
+    next: &Option<ScannedDocument>,
+) -> Result<bool, Error> {
     let (Some(active), Some(next)) = (active, next) else {
         return Ok(false);
     };
@@ -85,7 +90,12 @@ async fn is_same_document(active: &Option<Found>, next: &Option<Found>) -> Resul
 
 impl Comparison {
     /// Counts a document that exists in one of the builds, or in both.
-    fn count(&mut self, active: Option<Found>, next: Option<Found>, is_same: bool) {
+    fn count(
+        &mut self,
+        active: Option<ScannedDocument>,
+        next: Option<ScannedDocument>,
+        is_same: bool,
+    ) {
         let key = active.as_ref().or(next.as_ref());
         let Some(key) = key.map(|found| Arc::clone(&found.key)) else {
             return;
@@ -118,8 +128,8 @@ fn shortened(document: &str) -> Box<str> {
 struct Keys<'a> {
     shared: &'a Shared,
     build: BuildId,
-    page: std::vec::IntoIter<Found>,
-    first: Option<Found>,
+    page: std::vec::IntoIter<ScannedDocument>,
+    first: Option<ScannedDocument>,
     after: Option<(Box<[u8]>, Arc<str>)>,
     is_last: bool,
 }
@@ -136,7 +146,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    async fn first(&mut self) -> Result<Option<Found>, Error> {
+    async fn first(&mut self) -> Result<Option<ScannedDocument>, Error> {
         while self.first.is_none() {
             self.first = self.page.next();
             if self.first.is_some() || self.is_last {

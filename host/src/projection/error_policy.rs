@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 use super::owner::{End, Owner};
-use super::rules::{Event, Rules, Stuck, Task};
+use super::rules::{Event, FoldFailure, Rules, Task};
 use super::{Error, Trouble};
 use crate::model::{Backoff, OnError, Position, Timestamp};
 use crate::store::{
@@ -26,16 +26,16 @@ pub(super) struct Retries {
 
 /// The result of folding one stored event.
 #[derive(Default)]
-struct Tried {
+struct FoldResult {
     /// Documents into which the event was folded.
     documents: Vec<(Arc<str>, Option<Arc<str>>)>,
     /// Documents into which it could not be folded, or its stream.
-    failed: Vec<(Subject, Stuck)>,
+    failed: Vec<(Subject, FoldFailure)>,
 }
 
 impl Owner {
     /// Gets past an event that can't be folded, or stops before it, depending on the policy.
-    pub(super) async fn overcome(&mut self, stuck: Stuck) -> Result<(), End> {
+    pub(super) async fn overcome(&mut self, stuck: FoldFailure) -> Result<(), End> {
         check_host(&stuck)?;
         // Everything before the event is already folded.
         self.progress.folded = self
@@ -85,7 +85,7 @@ impl Owner {
     async fn set_by(
         &mut self,
         position: Position,
-        mut tried: Tried,
+        mut tried: FoldResult,
         (at, attempts): (Timestamp, u32),
     ) -> Result<(), End> {
         for (subject, stuck) in std::mem::take(&mut tried.failed) {
@@ -116,7 +116,7 @@ impl Owner {
     }
 
     /// Continues after the event, with the documents into which it was folded.
-    async fn passed(&mut self, position: Position, tried: Tried) -> Result<(), End> {
+    async fn passed(&mut self, position: Position, tried: FoldResult) -> Result<(), End> {
         for (key, document) in tried.documents {
             self.buffer.cache.put(&key, document, position);
         }
@@ -126,16 +126,20 @@ impl Owner {
 
     /// Folds one stored event into each of its documents separately, or only into the document
     /// `only`. Documents for which events are parked, or get parked meanwhile, are left unchanged.
-    async fn try_one(&mut self, position: Position, only: Option<&Arc<str>>) -> Result<Tried, End> {
+    async fn try_one(
+        &mut self,
+        position: Position,
+        only: Option<&Arc<str>>,
+    ) -> Result<FoldResult, End> {
         let Some(event) = self.event(position).await? else {
-            return Ok(Tried::default());
+            return Ok(FoldResult::default());
         };
         let (rules, events) = (Arc::clone(&self.rules), vec![Arc::clone(&event)]);
         let (mut keyed, stuck) = self.folding(move || rules.key(events)).await?;
         if let Some(stuck) = stuck {
             check_host(&stuck)?;
             let subject = Subject::Stream(event.stream.as_str().into());
-            return Ok(Tried {
+            return Ok(FoldResult {
                 documents: Vec::new(),
                 failed: vec![(subject, stuck)],
             });
@@ -264,15 +268,15 @@ impl Owner {
 }
 
 /// Fails when the host could not fold an event. The policy is for events that can't be folded.
-fn check_host(stuck: &Stuck) -> Result<(), End> {
+fn check_host(stuck: &FoldFailure) -> Result<(), End> {
     match stuck.is_of_host() {
         true => Err(End::Failed(stuck.unavailable().into())),
         false => Ok(()),
     }
 }
 
-fn apply_each(rules: &Rules, tasks: Vec<Task>) -> Tried {
-    let mut tried = Tried::default();
+fn apply_each(rules: &Rules, tasks: Vec<Task>) -> FoldResult {
+    let mut tried = FoldResult::default();
     for task in tasks {
         match rules.apply_one(&task) {
             Ok(document) => tried.documents.push((task.key, document)),
@@ -304,7 +308,7 @@ impl Trouble {
     }
 
     /// The error of a build that can't fold an event.
-    fn of(stuck: &Stuck, since: Timestamp, attempts: u32, is_stopped: bool) -> Self {
+    fn of(stuck: &FoldFailure, since: Timestamp, attempts: u32, is_stopped: bool) -> Self {
         Self {
             is_stopped,
             position: Some(stuck.position),

@@ -13,7 +13,7 @@ use super::owner::{End, Owner};
 use super::prefetch::Ahead;
 use super::shared::Options;
 use crate::model::{Backoff, Position};
-use crate::store::{BuildBatch, BuildId, DocumentStore, FailedEvent, Kept};
+use crate::store::{BatchOutcome, BuildBatch, BuildId, DocumentStore, FailedEvent};
 use crate::supervise::joined;
 
 /// What was read or folded, and is not stored yet.
@@ -59,11 +59,11 @@ impl Buffer {
 struct Writing {
     /// The batch includes everything up to here.
     at: Position,
-    written: AbortOnDropHandle<Result<Written, End>>,
+    written: AbortOnDropHandle<Result<FlushAnswer, End>>,
 }
 
 /// The store's answer to a batch.
-struct Written {
+struct FlushAnswer {
     asked_at: Instant,
     retries: u64,
     is_paused: bool,
@@ -175,19 +175,19 @@ async fn written(
     batch: &BuildBatch,
     lease: Duration,
     name: &str,
-) -> Result<Written, End> {
+) -> Result<FlushAnswer, End> {
     let mut backoff = Backoff::of_reads();
     loop {
         let asked_at = Instant::now();
         match documents.keep(build, token, batch, lease).await {
-            Ok(Kept::Done { retries, is_paused }) => {
-                return Ok(Written {
+            Ok(BatchOutcome::Done { retries, is_paused }) => {
+                return Ok(FlushAnswer {
                     asked_at,
                     retries,
                     is_paused,
                 });
             }
-            Ok(Kept::Lost) => return Err(End::Lost),
+            Ok(BatchOutcome::Lost) => return Err(End::Lost),
             Err(error) if error.is_lasting() => return Err(End::Failed(error.into())),
             Err(error) => {
                 tracing::warn!(projection = name, %error, "could not write documents; retrying");

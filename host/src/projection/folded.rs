@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::Error;
-use super::rules::Stuck;
+use super::rules::FoldFailure;
 use crate::model::Position;
 use crate::store::{BuildId, DOCUMENTS_PAGE_MAX, DocumentStore, FailedEvent, Subject};
 
@@ -47,7 +47,7 @@ impl Part {
 #[derive(Debug)]
 pub(super) enum Value {
     Document(Arc<str>),
-    Failed(Stuck),
+    Failed(FoldFailure),
 }
 
 /// Folded documents by key. Deleted documents are not included.
@@ -76,7 +76,7 @@ impl Folded {
         }
     }
 
-    pub(super) fn fail(&mut self, key: Arc<str>, stuck: Stuck) {
+    pub(super) fn fail(&mut self, key: Arc<str>, stuck: FoldFailure) {
         self.insert(key, Value::Failed(stuck));
     }
 

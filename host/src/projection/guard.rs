@@ -22,12 +22,12 @@ const CHECK_SHARE: u32 = 10;
 /// The last check of a rebuild: what it was based on, and when it may be repeated.
 pub(super) struct Checked {
     until: Instant,
-    seen: Seen,
+    seen: CheckInputs,
 }
 
 /// The inputs of a check that the owner knows. While they stay the same, so does the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct CheckInputs {
     at: Position,
     retries: u64,
     parked: usize,
@@ -66,7 +66,7 @@ impl Owner {
             self.takeover.waits = None;
             return Ok(true);
         }
-        let seen = Seen {
+        let seen = CheckInputs {
             at: self.progress.stored,
             retries: self.retries.asked,
             parked: self.parked.len(),

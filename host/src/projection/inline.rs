@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 
 use super::cache::Diff;
-use super::rules::{Event, Guests, Keyed, Rules, Stuck, Task};
+use super::rules::{Event, FoldFailure, Guests, Keyed, Rules, Task};
 use super::shared::Options;
 use crate::deploy::Reading;
 use crate::fold::off_the_reactor;
@@ -119,7 +119,7 @@ impl Inline {
         Some(breaker.why.clone())
     }
 
-    fn failed(&self, name: &Arc<str>, stuck: &Stuck, why: &str) {
+    fn failed(&self, name: &Arc<str>, stuck: &FoldFailure, why: &str) {
         if stuck.is_of_host() {
             tracing::warn!(
                 projection = &**name,
@@ -390,7 +390,7 @@ impl Batch {
         item.copied().unwrap_or_default()
     }
 
-    fn fail(&mut self, rules: &Rules, item: usize, stuck: &Stuck) {
+    fn fail(&mut self, rules: &Rules, item: usize, stuck: &FoldFailure) {
         let document = stuck.document.as_ref();
         let document = document.map_or_else(String::new, |key| format!(", document {key:?}"));
         let text = format!("stream {}{document}: {}", stuck.stream, stuck.error);
@@ -470,8 +470,8 @@ impl Touched for Batch {
 }
 
 /// The failure of an event during which the time limit of a batch was exceeded.
-fn late(event: &Event) -> Stuck {
-    Stuck {
+fn late(event: &Event) -> FoldFailure {
+    FoldFailure {
         position: event.position,
         stream: event.stream.clone(),
         document: None,
@@ -517,7 +517,7 @@ mod tests {
     fn only_faults_of_the_guest_make_a_projection_fail() {
         let inline = Inline::new(Options::default());
         let name: Arc<str> = "totals".into();
-        let stuck = |kind: FaultKind| Stuck {
+        let stuck = |kind: FaultKind| FoldFailure {
             position: Position(1),
             stream: StreamId::new("note-1").unwrap(),
             document: None,

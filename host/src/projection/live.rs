@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::rules::{Event, Rules, Stuck};
+use super::rules::{Event, FoldFailure, Rules};
 use super::shared::blocking;
 use super::{Error, Live, Service};
 use crate::model::{StreamId, Version};
@@ -98,7 +98,7 @@ pub(super) fn fold(
     rules: &Rules,
     mut documents: Documents,
     events: Vec<Event>,
-) -> Result<(Documents, Vec<Arc<str>>), Stuck> {
+) -> Result<(Documents, Vec<Arc<str>>), FoldFailure> {
     let (keyed, stuck) = rules.key(events);
     if let Some(stuck) = stuck {
         return Err(stuck);
@@ -115,7 +115,7 @@ pub(super) fn fold(
     Ok((documents, keys))
 }
 
-fn failed(name: &str, stuck: &Stuck) -> Error {
+fn failed(name: &str, stuck: &FoldFailure) -> Error {
     Error::Failed {
         projection: name.to_owned(),
         fault: stuck.fault,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::rules::Stuck;
+use super::rules::FoldFailure;
 use super::settle::Suspect;
 use super::verify::{Checking, Mismatched};
 use crate::model::{Mismatch, Position};
@@ -26,13 +26,13 @@ impl Checking<'_> {
         });
     }
 
-    pub(super) fn report_unfoldable(&mut self, key: Arc<str>, stuck: &Stuck) {
+    pub(super) fn report_unfoldable(&mut self, key: Arc<str>, stuck: &FoldFailure) {
         let (position, stream) = (stuck.position, &stuck.stream);
         let text = format!("stream {stream}, position {position}: {}", stuck.error);
         self.report(key, Mismatch::Unfoldable, position, text);
     }
 
-    pub(super) fn report_unreadable(&mut self, stuck: Stuck) {
+    pub(super) fn report_unreadable(&mut self, stuck: FoldFailure) {
         if self.unreadable.contains(&stuck.stream) {
             return;
         }

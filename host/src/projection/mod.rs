@@ -53,4 +53,4 @@ pub use status::{
     Action, BuildStatus, Comparison, Deployed, Difference, ParkedPage, State, Status, Trouble,
 };
 pub use steps::{STEPS_MAX, Step, StepChange, Steps};
-pub use verify::{Compared, Found, Mismatched, Reached};
+pub use verify::{Compared, MismatchSink, Mismatched, Reached};

@@ -17,7 +17,7 @@ use super::flush::Buffer;
 use super::guard::Replaced;
 use super::lease::Lease;
 use super::parked::Parked;
-use super::rules::{Event, Keyed, Rules, Stuck, Task};
+use super::rules::{Event, FoldFailure, Keyed, Rules, Task};
 use super::shared::{Shared, blocking};
 use super::staleness::Verdict;
 use super::{Error, Trouble};
@@ -305,8 +305,8 @@ impl Owner {
         &mut self,
         mut events: Vec<Event>,
         is_behind: bool,
-    ) -> Result<Option<Stuck>, End> {
-        let mut first_stuck: Option<Stuck> = None;
+    ) -> Result<Option<FoldFailure>, End> {
+        let mut first_stuck: Option<FoldFailure> = None;
         loop {
             if let Some(stuck) = &first_stuck {
                 events.truncate(events.partition_point(|it| it.position < stuck.position));
@@ -375,7 +375,11 @@ impl Owner {
     }
 
     /// Folds documents into the cache. If one fails, the cache is not changed.
-    async fn apply(&mut self, keyed: &Keyed, is_behind: bool) -> Result<Result<(), Stuck>, End> {
+    async fn apply(
+        &mut self,
+        keyed: &Keyed,
+        is_behind: bool,
+    ) -> Result<Result<(), FoldFailure>, End> {
         self.load(keyed.works.iter().map(|(key, _)| key)).await?;
         let tasks = keyed.tasks(|key| self.buffer.cache.get(key));
         let threads = match is_behind && tasks.len() >= SHARED_OUT_MIN {
@@ -390,12 +394,12 @@ impl Owner {
         let rules = Arc::clone(&self.rules);
         let applying = self.folding_all(parts, move |tasks| rules.apply(tasks));
         let mut documents = Vec::with_capacity(places.len());
-        let mut first: Option<Stuck> = None;
+        let mut first: Option<FoldFailure> = None;
         for part in applying.await? {
             match part {
                 Ok(part) => documents.extend(part),
                 Err(stuck) => {
-                    let is_first = |known: &Stuck| stuck.position < known.position;
+                    let is_first = |known: &FoldFailure| stuck.position < known.position;
                     if first.as_ref().is_none_or(is_first) {
                         first = Some(stuck);
                     }

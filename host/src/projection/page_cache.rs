@@ -42,10 +42,10 @@ pub(super) struct Pages {
     running: TaskTracker,
     /// Largest number of events in a page.
     limit: usize,
-    known: Mutex<VecDeque<Known>>,
+    known: Mutex<VecDeque<CachedPage>>,
 }
 
-struct Known {
+struct CachedPage {
     after: Position,
     filter: Filter,
     /// The log's growth counter before the page was read.
@@ -82,12 +82,12 @@ impl Pages {
             let page = Arc::new(page);
             return (async { Ok(page) }.boxed().shared(), grown);
         }
-        let same = |it: &&Known| it.after == after && it.seen >= seen && it.filter == *filter;
+        let same = |it: &&CachedPage| it.after == after && it.seen >= seen && it.filter == *filter;
         if let Some(same) = known.iter().rev().find(same) {
             return (same.reading.clone(), grown);
         }
         let reading = self.read(after, filter.clone());
-        known.push_back(Known {
+        known.push_back(CachedPage {
             after,
             filter: filter.clone(),
             seen,
@@ -113,7 +113,7 @@ impl Pages {
 
     /// Assembles a page after a position from pages that have been read. More events may follow, so
     /// the result never counts as the last page.
-    fn part(&self, known: &VecDeque<Known>, after: Position, filter: &Filter) -> Option<Page> {
+    fn part(&self, known: &VecDeque<CachedPage>, after: Position, filter: &Filter) -> Option<Page> {
         let (mut events, mut at) = (Vec::new(), after);
         while events.len() < self.limit {
             let pages = known.iter().filter(|it| it.filter == *filter);
@@ -137,7 +137,7 @@ impl Pages {
     }
 }
 
-impl Known {
+impl CachedPage {
     fn finished(&self) -> Option<&Page> {
         self.reading.peek()?.as_deref().ok()
     }
@@ -169,9 +169,9 @@ impl From<LogPage> for Page {
 }
 
 /// Removes the oldest pages until the limits are met.
-fn forget(known: &mut VecDeque<Known>) {
-    let is_full = |known: &VecDeque<Known>| {
-        let finished = known.iter().filter_map(Known::finished);
+fn forget(known: &mut VecDeque<CachedPage>) {
+    let is_full = |known: &VecDeque<CachedPage>| {
+        let finished = known.iter().filter_map(CachedPage::finished);
         let sizes = finished.map(|page| (page.events.len(), page.bytes));
         let (events, bytes) = sizes.fold((0, 0), |all, page| (all.0 + page.0, all.1 + page.1));
         known.len() > PAGES_MAX || events > EVENTS_MAX || bytes > BYTES_MAX

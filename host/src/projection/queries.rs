@@ -14,7 +14,7 @@ use super::{
     ViewPage,
 };
 use crate::model::{Index, Invalid};
-use crate::store::{DOCUMENTS_PAGE_MAX, Found, PAGE_BYTES_MAX, Scan};
+use crate::store::{DOCUMENTS_PAGE_MAX, PAGE_BYTES_MAX, Scan, ScannedDocument};
 
 /// Limit for the number of conditions in a query.
 const CONDITIONS_MAX: usize = 16;
@@ -209,7 +209,7 @@ impl Search {
 
     /// Whether a document that the scan found belongs to the result: all conditions hold, and the
     /// scan did not find it before by another of its values.
-    fn takes(&self, indexes: &[Index], found: &Found) -> bool {
+    fn takes(&self, indexes: &[Index], found: &ScannedDocument) -> bool {
         if self.conditions.is_empty() && self.scan.index.is_none() {
             return true;
         }

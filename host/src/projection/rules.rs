@@ -43,7 +43,7 @@ pub(super) struct Keyed {
 
 /// A stored event that can't be folded.
 #[derive(Debug, Clone)]
-pub(super) struct Stuck {
+pub(super) struct FoldFailure {
     /// Position of the event.
     pub position: Position,
     /// Stream of the event.
@@ -101,9 +101,9 @@ impl Rules {
 
     /// Lifts events and asks the guest which documents they concern, up to the first event for
     /// which that fails.
-    pub(super) fn key(&self, events: Vec<Event>) -> (Keyed, Option<Stuck>) {
+    pub(super) fn key(&self, events: Vec<Event>) -> (Keyed, Option<FoldFailure>) {
         let readable = self.sources.lift_all(&self.guests.lifter, events);
-        let stuck = readable.failed.map(|failed| Stuck {
+        let stuck = readable.failed.map(|failed| FoldFailure {
             position: failed.position,
             stream: failed.stream,
             document: None,
@@ -119,7 +119,7 @@ impl Rules {
 
     /// Does the same for events of which at least one fails. The first one that fails is found by
     /// bisection.
-    fn key_up_to(&self, events: Vec<Event>) -> (Keyed, Option<Stuck>) {
+    fn key_up_to(&self, events: Vec<Event>) -> (Keyed, Option<FoldFailure>) {
         let (mut keys, mut rest) = (Vec::with_capacity(events.len()), 0..events.len());
         // `rest` is the longest range, from its start, that may still contain a failing event.
         while !rest.is_empty() {
@@ -134,7 +134,7 @@ impl Rules {
             };
             let first = whole(&events, rest.start, 1);
             if end <= first {
-                let stuck = Stuck::of(&events[rest.start], None, &failure);
+                let stuck = FoldFailure::of(&events[rest.start], None, &failure);
                 let events = events[..rest.start].to_vec();
                 return (Keyed::of(events, keys), Some(stuck));
             }
@@ -156,11 +156,11 @@ impl Rules {
     /// # Errors
     /// The first stored event, by position, that can't be folded. Nothing is reported about the
     /// other events.
-    pub(super) fn apply(&self, tasks: &[Task]) -> Result<Vec<Option<Arc<str>>>, Stuck> {
+    pub(super) fn apply(&self, tasks: &[Task]) -> Result<Vec<Option<Arc<str>>>, FoldFailure> {
         if let Ok(documents) = self.documents(tasks) {
             return Ok(documents);
         }
-        let (mut documents, mut first) = (Vec::with_capacity(tasks.len()), None::<Stuck>);
+        let (mut documents, mut first) = (Vec::with_capacity(tasks.len()), None::<FoldFailure>);
         for task in tasks {
             // Events after the first failure need not be tried. They may take long to fail.
             let until = first.as_ref().map(|known| known.position);
@@ -173,7 +173,7 @@ impl Rules {
     }
 
     /// Folds one document. An event that fails is found by bisection.
-    pub(super) fn apply_one(&self, task: &Task) -> Result<Option<Arc<str>>, Stuck> {
+    pub(super) fn apply_one(&self, task: &Task) -> Result<Option<Arc<str>>, FoldFailure> {
         let mut document = task.document.clone();
         let mut rest = 0..task.events.len();
         while !rest.is_empty() {
@@ -193,7 +193,7 @@ impl Rules {
             };
             if end <= whole(&task.events, rest.start, 1) {
                 let event = &task.events[rest.start];
-                return Err(Stuck::of(event, Some(&task.key), &failure));
+                return Err(FoldFailure::of(event, Some(&task.key), &failure));
             }
             rest.end = rest.start + (end - rest.start) / 2;
         }
@@ -285,7 +285,7 @@ impl Task {
     }
 }
 
-impl Stuck {
+impl FoldFailure {
     /// Whether the host failed, and not the guest. The event may be folded in a moment.
     pub(super) fn is_of_host(&self) -> bool {
         self.fault == Some(FaultKind::HostOutOfMemory.as_str())

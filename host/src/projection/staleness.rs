@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Error;
 use super::owner::{End, Owner};
 use super::shared::{Shared, blocking};
-use crate::deploy::{self, Moved, Plan, Sources, moved};
+use crate::deploy::{self, ChangedForm, Plan, Sources, moved};
 use crate::model::{Position, RecordedEvent};
 use crate::runtime::{Definition, Module};
 use crate::store::{self, Build, Direction, Filter, LOG_PAGE_MAX, TypeUse};
@@ -38,14 +38,14 @@ pub(super) struct Verdict {
 
 /// The events that a build has folded.
 #[derive(Debug, Clone, Copy)]
-enum Passed {
+enum FoldedRange {
     /// All events up to a position.
     Position(Position),
     /// All events that were committed under a plan, or an earlier one.
     Plan(u64),
 }
 
-impl Passed {
+impl FoldedRange {
     fn has(self, event: &RecordedEvent) -> bool {
         match self {
             Self::Position(position) => event.position <= position,
@@ -106,7 +106,7 @@ impl Shared {
         build: &Build,
         now: &Arc<Plan>,
     ) -> Result<Option<Box<str>>, Error> {
-        let passed = Passed::Position(build.position);
+        let passed = FoldedRange::Position(build.position);
         if let Some(judged) = build.plan {
             return self
                 .stale_between((name, module), (judged, now), |_| passed)
@@ -150,7 +150,7 @@ impl Shared {
                 reason = match next {
                     Ok(next) => {
                         let between = (plan, &next);
-                        let found = self.stale_between((name, module), between, Passed::Plan);
+                        let found = self.stale_between((name, module), between, FoldedRange::Plan);
                         found.await?
                     }
                     Err(why) => Some(why),
@@ -193,7 +193,7 @@ impl Shared {
         &self,
         (name, module): (&str, &Arc<Module>),
         (from, to): (u64, &Arc<Plan>),
-        passed: impl Fn(u64) -> Passed,
+        passed: impl Fn(u64) -> FoldedRange,
     ) -> Result<Option<Box<str>>, Error> {
         let Some(definition) = module.projection(name).filter(|_| from != to.number) else {
             return Ok(None);
@@ -209,7 +209,7 @@ impl Shared {
         let stored = self.types.types().await?;
         let moved = moved(&before, &now, &stored);
         let moved = self.passed(moved, passed(from)).await?;
-        let is_alike = !moved.is_empty() && moved.iter().all(Moved::is_alike);
+        let is_alike = !moved.is_empty() && moved.iter().all(ChangedForm::is_alike);
         if moved.is_empty()
             || is_alike
                 && self
@@ -222,13 +222,17 @@ impl Shared {
     }
 
     /// Returns the forms of which the build has folded an event.
-    async fn passed(&self, moved: Vec<Moved>, passed: Passed) -> Result<Vec<Moved>, Error> {
+    async fn passed(
+        &self,
+        moved: Vec<ChangedForm>,
+        passed: FoldedRange,
+    ) -> Result<Vec<ChangedForm>, Error> {
         let mut found = Vec::with_capacity(moved.len());
         for moved in moved {
             let oldest = moved.form.oldest.0;
             let is_passed = match passed {
-                Passed::Position(position) => oldest <= position,
-                Passed::Plan(_) => {
+                FoldedRange::Position(position) => oldest <= position,
+                FoldedRange::Plan(_) => {
                     let after = Position(oldest.0.saturating_sub(1));
                     let all = Filter::default();
                     let page = self.reader.read_log(after, Direction::Forward, 1, &all);
@@ -247,8 +251,8 @@ impl Shared {
     async fn lifts_alike(
         &self,
         (before, now): (&Arc<Sources>, &Arc<Sources>),
-        moved: &[Moved],
-        passed: Passed,
+        moved: &[ChangedForm],
+        passed: FoldedRange,
     ) -> Result<bool, Error> {
         let forms: Vec<TypeUse> = moved.iter().map(|moved| moved.form.clone()).collect();
         let categories: BTreeSet<&str> = forms.iter().map(|form| &*form.category).collect();
@@ -312,7 +316,9 @@ impl Shared {
                 return Ok(false);
             }
             match page.next {
-                Some(next) if !matches!(passed, Passed::Position(last) if next > last) => at = next,
+                Some(next) if !matches!(passed, FoldedRange::Position(last) if next > last) => {
+                    at = next
+                }
                 _ => return Ok(true),
             }
         }
@@ -341,8 +347,8 @@ fn is_same(
 }
 
 /// Describes the changes for operators.
-fn reason(moved: &[Moved], plan: u64) -> Box<str> {
-    let form = |moved: &Moved| {
+fn reason(moved: &[ChangedForm], plan: u64) -> Box<str> {
+    let form = |moved: &ChangedForm| {
         let TypeUse {
             category,
             name,

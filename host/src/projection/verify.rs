@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::folded::{Folded, Part, Skips, Value};
 use super::parked::Parked;
-use super::rules::{Event, Keyed, Rules, Stuck};
+use super::rules::{Event, FoldFailure, Keyed, Rules};
 use super::settle::Suspect;
 use super::shared::{Shared, blocking};
 use super::{Error, Service};
@@ -58,7 +58,7 @@ pub struct Mismatched {
 }
 
 /// Receives the mismatches.
-pub type Found<'a> = &'a mut (dyn FnMut(Mismatched) + Send);
+pub type MismatchSink<'a> = &'a mut (dyn FnMut(Mismatched) + Send);
 /// Receives the progress of a projection: the position reached, and the last one to reach.
 pub type Reached<'a> = &'a mut (dyn FnMut(Position, Position) + Send);
 
@@ -76,7 +76,7 @@ impl Service {
     /// When a module can't be loaded, or the store fails.
     pub async fn verify(
         &self,
-        found: Found<'_>,
+        found: MismatchSink<'_>,
         reached: Reached<'_>,
     ) -> Result<Vec<Compared>, Error> {
         // Everything folded so far was committed under a plan that is known after this.
@@ -144,7 +144,7 @@ impl<E: Into<Error>> From<E> for Halt {
 }
 
 /// Fails when the host could not fold an event, which says nothing about the document.
-fn check_host(stuck: &Stuck) -> Result<(), Halt> {
+fn check_host(stuck: &FoldFailure) -> Result<(), Halt> {
     match stuck.is_of_host() {
         true => Err(stuck.unavailable().into()),
         false => Ok(()),
@@ -160,7 +160,7 @@ pub(super) struct Checking<'a> {
     pub(super) compared: Compared,
     /// Streams whose unreadable events have been reported.
     pub(super) unreadable: HashSet<StreamId>,
-    pub(super) found: Found<'a>,
+    pub(super) found: MismatchSink<'a>,
 }
 
 /// For each document to be folded, the range of its events: after the first position, up to the

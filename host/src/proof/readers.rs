@@ -11,14 +11,14 @@ use crate::store::TypeUse;
 use crate::upcast::Way;
 
 /// A possible objection: its kind, how often it was found, and a description for operators.
-pub(super) type Said = (Kind, u64, String);
+pub(super) type PossibleObjection = (Kind, u64, String);
 
 /// Limit for the number of forms that a description names.
 const NAMED_MAX: usize = 3;
 
 /// Returns everything to report about the readers of a release. Problems that exist under the
 /// current plan too are left out.
-pub(super) fn readers(prospect: &Prospect) -> Vec<Said> {
+pub(super) fn readers(prospect: &Prospect) -> Vec<PossibleObjection> {
     let mut said = Vec::new();
     let mut raised = BTreeSet::new();
     for category in &prospect.categories {
@@ -45,7 +45,7 @@ fn deciders(
     prospect: &Prospect,
     category: &str,
     raised: &mut BTreeSet<Raised>,
-    said: &mut Vec<Said>,
+    said: &mut Vec<PossibleObjection>,
 ) {
     let way = |plan: &Plan, form: &TypeUse| -> Option<Way> {
         let deployed = plan.decider(category)?;
@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports types that the decider of a category writes and that are too new for the projection.
-    fn written(&self, category: &str, said: &mut Vec<Said>) {
+    fn written(&self, category: &str, said: &mut Vec<PossibleObjection>) {
         for event in writes(&self.prospect.next, category) {
             let too_new = |sources: &Sources| {
                 let way = sources.way(category, &event.name, event.schema_version)?;
@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
 
     /// Reports types that the projection names but that nobody writes, or of which stored events do
     /// not reach it any more.
-    fn named(&self, category: &str, said: &mut Vec<Said>) {
+    fn named(&self, category: &str, said: &mut Vec<PossibleObjection>) {
         let (now, before) = (&self.now, self.before.as_ref());
         let next_writes = arriving(now, &self.prospect.next, category);
         let wrote = before.map(|(_, sources)| arriving(sources, &self.prospect.before, category));
@@ -178,7 +178,7 @@ impl<'a> Reader<'a> {
 
     /// Describes a type that the projection names and that is not written any more. Either it has
     /// another name now, or it is not needed any more.
-    fn no_longer_written(&self, category: &str, name: &Name) -> Said {
+    fn no_longer_written(&self, category: &str, name: &Name) -> PossibleObjection {
         let wrote: BTreeSet<&Name> = writes(&self.prospect.before, category)
             .map(|event| &event.name)
             .collect();
@@ -215,7 +215,7 @@ impl<'a> Reader<'a> {
 
     /// Reports stored forms that the projection reads as a later version without an upcaster step
     /// to it. Those that its decider reads in the same way are reported for the decider.
-    fn raised(&self, raised: &mut BTreeSet<Raised>, said: &mut Vec<Said>) {
+    fn raised(&self, raised: &mut BTreeSet<Raised>, said: &mut Vec<PossibleObjection>) {
         for form in &self.prospect.stored {
             let to = |sources: &Sources| {
                 let way = sources.way(&form.category, &form.name, form.schema_version);
@@ -238,7 +238,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports a rebuild, if stored events are read differently.
-    fn rebuilt(&self, said: &mut Vec<Said>) {
+    fn rebuilt(&self, said: &mut Vec<PossibleObjection>) {
         let Some((known, sources)) = &self.before else {
             return;
         };
@@ -327,7 +327,7 @@ fn is_unchanged(plan: &Plan, form: &TypeUse) -> bool {
     })
 }
 
-fn unlifted(form: &TypeUse, version: u32, reader: &str) -> Said {
+fn unlifted(form: &TypeUse, version: u32, reader: &str) -> PossibleObjection {
     let TypeUse {
         category,
         name,

@@ -26,7 +26,7 @@ impl Whole {
 
 /// The effect of an event on its commit.
 #[derive(Debug)]
-pub(super) enum Taken {
+pub(super) enum EventEffect {
     /// The commit is not complete yet.
     Begun,
     /// The event completes the commit.
@@ -57,13 +57,13 @@ impl Commits {
     }
 
     /// Processes the next event.
-    pub(super) fn take(&mut self, event: StoredEvent) -> Taken {
+    pub(super) fn take(&mut self, event: StoredEvent) -> EventEffect {
         let key = hash(&event.stream);
         let known = self.heads.get(&key).copied();
         let is_unknown = self.follows && known.is_none();
         if is_unknown && event.commit_offset > 0 && !self.begun.contains_key(&event.stream) {
             // The commit started before the first event that was read.
-            return Taken::Begun;
+            return EventEffect::Begun;
         }
         if self.follows && self.heads.len() >= HEADS_MAX {
             self.heads.clear();
@@ -76,7 +76,7 @@ impl Commits {
         if event.version != expected {
             self.begun.remove(&event.stream);
             let why = format!("version {} follows, where {expected} should", event.version);
-            return Taken::Misplaced(Box::new(event), why);
+            return EventEffect::Misplaced(Box::new(event), why);
         }
         let offset = event.commit_offset;
         match (self.begun.entry(event.stream.clone()), event.commit.clone()) {
@@ -86,16 +86,16 @@ impl Commits {
                     events: vec![event],
                 };
                 if whole.is_all() {
-                    return Taken::Whole(Box::new(whole));
+                    return EventEffect::Whole(Box::new(whole));
                 }
                 begun.insert(whole);
-                Taken::Begun
+                EventEffect::Begun
             }
             (Entry::Occupied(mut begun), None) if begun.get().events.len() as u64 == offset => {
                 begun.get_mut().events.push(event);
                 match begun.get().is_all() {
-                    true => Taken::Whole(Box::new(begun.remove())),
-                    false => Taken::Begun,
+                    true => EventEffect::Whole(Box::new(begun.remove())),
+                    false => EventEffect::Begun,
                 }
             }
             (begun, _) => {
@@ -103,7 +103,7 @@ impl Commits {
                     begun.remove();
                 }
                 let why = format!("it is event {offset} of a commit, and not after the one before");
-                Taken::Misplaced(Box::new(event), why)
+                EventEffect::Misplaced(Box::new(event), why)
             }
         }
     }

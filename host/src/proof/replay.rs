@@ -8,7 +8,7 @@ use super::acknowledge::Acknowledged;
 use super::cancel::Stop;
 use super::decider_source::Judge;
 use super::name::FindingName;
-use super::reassemble::{Commits, Taken, Whole};
+use super::reassemble::{Commits, EventEffect, Whole};
 use super::report::{Finding, Kind, Tally, Times, Verified, Weight, diff};
 use super::state_cache::{Source, States};
 use crate::fold::{Error, Rules};
@@ -57,7 +57,7 @@ pub(super) struct Ended {
 }
 
 /// The result of re-deciding a command.
-enum Again {
+enum Redecision {
     Same,
     /// The same, once the recorded events are lifted to what the candidate reads.
     SameLifted,
@@ -116,9 +116,9 @@ impl Lane {
             }
             self.verified.events += 1;
             match self.commits.take(event) {
-                Taken::Begun => {}
-                Taken::Whole(whole) => self.look(&whole)?,
-                Taken::Misplaced(event, why) => {
+                EventEffect::Begun => {}
+                EventEffect::Whole(whole) => self.look(&whole)?,
+                EventEffect::Misplaced(event, why) => {
                     let finding = finding(Kind::Order, &event, None, why);
                     self.find(finding);
                 }
@@ -172,14 +172,14 @@ impl Lane {
         whole: &Whole,
         decided: Decided,
         command: &CommandRecord,
-    ) -> Result<Again, store::Error> {
+    ) -> Result<Redecision, store::Error> {
         let stream = &first.stream;
         let rules = match self.judge.rules(stream, whole.commit.plan, decided.module) {
             Ok(rules) => rules,
-            Err(why) => return Ok(Again::Found(Kind::Module, why)),
+            Err(why) => return Ok(Redecision::Found(Kind::Module, why)),
         };
         if self.lost.contains(stream) {
-            return Ok(Again::Undecided);
+            return Ok(Redecision::Undecided);
         }
         let place = (stream, Version(first.version.0.saturating_sub(1)));
         let command = fitted(command, &rules);
@@ -188,10 +188,10 @@ impl Lane {
         let decision = match decided_now {
             Ok(Ok(decision)) => decision,
             Ok(Err(failure)) if failure.is_of_host() => return Err(of_host(&failure)),
-            Ok(Err(failure)) => return Ok(Again::Found(Kind::Fault, failure.to_string())),
+            Ok(Err(failure)) => return Ok(Redecision::Found(Kind::Fault, failure.to_string())),
             Err(error) if is_of_the_stream(&error) => {
                 self.lost.insert(stream.clone());
-                return Ok(Again::Unfoldable(rules, error.to_string()));
+                return Ok(Redecision::Unfoldable(rules, error.to_string()));
             }
             Err(error) => return Err(failed(error)),
         };
@@ -208,7 +208,7 @@ impl Lane {
                 Err(error) if !is_of_the_stream(error) => return Err(failed(error.clone())),
                 _ => {
                     let text = "a fresh instance decides differently".to_owned();
-                    return Ok(Again::Found(Kind::Impure, text));
+                    return Ok(Redecision::Found(Kind::Impure, text));
                 }
             }
             times = self.times(&mut fresh, &rules, place, &command)?;
@@ -221,19 +221,19 @@ impl Lane {
         let recorded: Vec<NewEvent> = events.map(|event| event.event.clone()).collect();
         let again = compared(&recorded, &decision.outcome);
         Ok(match again {
-            Again::Found(Kind::Decision, _)
+            Redecision::Found(Kind::Decision, _)
                 if !self.judge.is_past() && self.lifts_to(whole, &rules, &decision.outcome) =>
             {
-                Again::SameLifted
+                Redecision::SameLifted
             }
-            Again::Found(Kind::Decision | Kind::Rejected | Kind::Command, _)
+            Redecision::Found(Kind::Decision | Kind::Rejected | Kind::Command, _)
                 if self.is_as_active(
                     place,
                     whole.commit.command.as_ref(),
                     &decision.outcome,
                 )? =>
             {
-                Again::AsActive
+                Redecision::AsActive
             }
             again => again,
         })
@@ -343,19 +343,19 @@ impl Lane {
         first: &StoredEvent,
         whole: &Whole,
         command: &CommandRecord,
-        again: Again,
+        again: Redecision,
     ) -> Result<(), store::Error> {
         let tally = self.tally(&first.stream, command);
         match again {
-            Again::Same => tally.same += 1,
-            Again::SameLifted => tally.lifted += 1,
-            Again::AsActive => tally.as_active += 1,
-            Again::Undecided => tally.undecided += 1,
-            Again::Found(kind, text) => {
+            Redecision::Same => tally.same += 1,
+            Redecision::SameLifted => tally.lifted += 1,
+            Redecision::AsActive => tally.as_active += 1,
+            Redecision::Undecided => tally.undecided += 1,
+            Redecision::Found(kind, text) => {
                 tally.count(kind);
                 self.find(finding(kind, first, Some(whole), text));
             }
-            Again::Unfoldable(rules, text) => {
+            Redecision::Unfoldable(rules, text) => {
                 tally.count(Kind::Fold);
                 let finding = finding(Kind::Fold, first, Some(whole), text);
                 self.find_fold(finding, Some(&rules), whole)?;
@@ -409,7 +409,7 @@ pub(super) fn fitted<'a>(command: &'a CommandRecord, rules: &Rules) -> Cow<'a, C
 }
 
 /// Compares a decision with the recorded events.
-fn compared(recorded: &[NewEvent], outcome: &Outcome) -> Again {
+fn compared(recorded: &[NewEvent], outcome: &Outcome) -> Redecision {
     let events = match outcome {
         Outcome::Events(events) => events,
         Outcome::Rejected(rejection) => {
@@ -418,21 +418,21 @@ fn compared(recorded: &[NewEvent], outcome: &Outcome) -> Again {
                 "it is rejected now: {code}: {message}\n{}",
                 diff(recorded, &[])
             );
-            return Again::Found(Kind::Rejected, text);
+            return Redecision::Found(Kind::Rejected, text);
         }
         Outcome::BadCommand(text) => {
             let text = format!(
                 "the command can't be read now: {text}\n{}",
                 diff(recorded, &[])
             );
-            return Again::Found(Kind::Command, text);
+            return Redecision::Found(Kind::Command, text);
         }
     };
     let same = |(one, other): (&NewEvent, &NewEvent)| one.is_same_decision(other);
     if recorded.len() == events.len() && recorded.iter().zip(events).all(same) {
-        return Again::Same;
+        return Redecision::Same;
     }
-    Again::Found(Kind::Decision, diff(recorded, events))
+    Redecision::Found(Kind::Decision, diff(recorded, events))
 }
 
 fn finding(kind: Kind, event: &StoredEvent, whole: Option<&Whole>, text: String) -> Finding {

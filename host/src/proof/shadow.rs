@@ -93,11 +93,11 @@ struct Batch {
 }
 
 /// All results so far, and the duration of the last step.
-type Done = Result<(Verified, Duration), store::Error>;
+type StepResult = Result<(Verified, Duration), store::Error>;
 
 /// The thread that decides. It ends when this is dropped.
 struct Decider {
-    batches: mpsc::Sender<(Batch, oneshot::Sender<Done>)>,
+    batches: mpsc::Sender<(Batch, oneshot::Sender<StepResult>)>,
     stop: Arc<Stop>,
 }
 
@@ -210,7 +210,7 @@ impl Prover {
         };
         let mut lane = Lane::new(judge, &source, (stop, acknowledged), Vec::new());
         lane.commits = Commits::following();
-        let (sender, mut batches) = mpsc::channel::<(Batch, oneshot::Sender<Done>)>(1);
+        let (sender, mut batches) = mpsc::channel::<(Batch, oneshot::Sender<StepResult>)>(1);
         tokio::task::spawn_blocking(move || {
             while let Some((batch, tell)) = batches.blocking_recv() {
                 let begun = Instant::now();

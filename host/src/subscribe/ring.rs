@@ -7,7 +7,7 @@ use crate::model::{Position, RecordedEvent};
 /// The newest events of the log, without a gap.
 #[derive(Debug)]
 pub(super) struct Ring {
-    kept: VecDeque<Kept>,
+    kept: VecDeque<Entry>,
     bytes: usize,
     start: Position,
     end: Position,
@@ -21,7 +21,7 @@ pub(super) struct Ring {
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Entry {
     event: Arc<RecordedEvent>,
     begins_commit: bool,
 }
@@ -80,7 +80,7 @@ impl Ring {
         let begins_commit = last.is_none_or(|last| !is_one_commit(&last.event, &event));
         self.end = event.position;
         self.bytes += bytes_of(&event);
-        self.kept.push_back(Kept {
+        self.kept.push_back(Entry {
             event,
             begins_commit,
         });

@@ -140,10 +140,10 @@ impl Importing<'_> {
             return Ok(());
         }
         #[derive(serde::Deserialize)]
-        struct Told {
+        struct RestoredBody {
             stream: StreamId,
         }
-        let Ok(told) = serde_json::from_slice::<Told>(event.event.body.bytes()) else {
+        let Ok(told) = serde_json::from_slice::<RestoredBody>(event.event.body.bytes()) else {
             return Ok(());
         };
         let head = self.target.reader.head(&told.stream).await?;

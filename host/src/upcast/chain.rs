@@ -85,7 +85,7 @@ impl Chain {
                 return Err(Conflict(format!("{link} and {other} are the same step")));
             }
         }
-        let mut known = vec![Known::No; self.links.len()];
+        let mut known = vec![PathState::No; self.links.len()];
         (0..self.links.len()).try_for_each(|place| self.walk(names, place, &mut known))
     }
 
@@ -105,21 +105,21 @@ impl Chain {
     }
 
     /// Rejects steps that form a cycle.
-    fn walk(&self, names: &Names, place: usize, known: &mut [Known]) -> Result<(), Conflict> {
+    fn walk(&self, names: &Names, place: usize, known: &mut [PathState]) -> Result<(), Conflict> {
         match known[place] {
-            Known::Ends => return Ok(()),
-            Known::UnderWay => {
+            PathState::Ends => return Ok(()),
+            PathState::UnderWay => {
                 let link = &self.links[place];
                 return Err(Conflict(format!("{link} leads back to itself")));
             }
-            Known::No => known[place] = Known::UnderWay,
+            PathState::No => known[place] = PathState::UnderWay,
         }
         for (name, version) in &self.links[place].step().to {
             if let Some(next) = self.next(names, names.canonical(name), *version) {
                 self.walk(names, next, known)?;
             }
         }
-        known[place] = Known::Ends;
+        known[place] = PathState::Ends;
         Ok(())
     }
 
@@ -165,7 +165,7 @@ impl Chain {
 
 /// What is known about the path that begins with a step.
 #[derive(Clone, Copy)]
-enum Known {
+enum PathState {
     No,
     UnderWay,
     Ends,

@@ -168,7 +168,7 @@ impl Lift {
 
     /// Returns the route of an event if the reader accepts only declared types: up to the last step
     /// whose result it declares. `seen` contains the routes found so far, and ends cycles.
-    fn strictly(&self, name: &Name, version: u32, seen: &mut Seen) -> Route {
+    fn strictly(&self, name: &Name, version: u32, seen: &mut Routes) -> Route {
         let canonical = self.names.canonical(name);
         let key = (canonical.clone(), version);
         if let Some(route) = seen.get(&key) {
@@ -192,7 +192,7 @@ impl Lift {
     /// Whether a step is taken. An event that the reader declares at a later version must continue.
     /// An event that it declares at this version continues only if the reader declares all its
     /// results.
-    fn goes_on(&self, step: usize, named: Option<u32>, seen: &mut Seen) -> bool {
+    fn goes_on(&self, step: usize, named: Option<u32>, seen: &mut Routes) -> bool {
         let step = self.chain.link(step).step();
         let mut arrives = |(name, version): &(Name, u32)| {
             let route = self.strictly(name, *version, seen);
@@ -206,4 +206,4 @@ impl Lift {
     }
 }
 
-type Seen = HashMap<(Name, u32), Route>;
+type Routes = HashMap<(Name, u32), Route>;

@@ -16,7 +16,7 @@ use quipu_model::{CommandId, EventId, NewEvent, Position, StreamId, Timestamp, V
 
 /// The records under the ids of a batch.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct RecordedIds {
     /// By the id of a command.
     pub commands: HashMap<(StreamId, CommandId), Arc<KnownCommit>>,
     /// By the caller's id of an event.
@@ -123,7 +123,7 @@ pub fn callers_id(write: &Write) -> Option<&CommandId> {
 pub fn classify<'a>(
     items: &'a [Item],
     heads: Heads,
-    known: &Known,
+    known: &RecordedIds,
     parts: Parts,
     next: Position,
     refused: &Refused,
@@ -153,7 +153,7 @@ pub fn classify<'a>(
 }
 
 struct Batch<'a, 'k> {
-    known: &'k Known,
+    known: &'k RecordedIds,
     refused: &'k Refused,
     /// Index of the current item.
     item: usize,
@@ -481,7 +481,7 @@ mod tests {
         classify(
             items,
             heads(at),
-            &Known::default(),
+            &RecordedIds::default(),
             Parts::default(),
             Position(1),
             &Refused::new(),
@@ -521,7 +521,7 @@ mod tests {
         let classified = classify(
             &items,
             heads(3),
-            &Known::default(),
+            &RecordedIds::default(),
             Parts::default(),
             Position(8),
             &Refused::new(),
@@ -553,7 +553,7 @@ mod tests {
             plan: 1,
             ..Parts::default()
         };
-        let (known, refused) = (Known::default(), Refused::new());
+        let (known, refused) = (RecordedIds::default(), Refused::new());
         let classified = classify(&items, heads(0), &known, parts, Position(1), &refused);
         assert!(matches!(classified.outcomes[0], Outcome::Activated(2)));
         assert!(matches!(classified.outcomes[1], Outcome::PlanMoved));

@@ -300,7 +300,7 @@ pub struct BuildBatch {
 
 /// The result of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
+pub enum BatchOutcome {
     /// The whole batch is stored. Reports how many retries of parked events were requested, and
     /// whether the projection is paused.
     Done {
@@ -354,7 +354,7 @@ impl Scan {
 
 /// A document that a scan found, once for each entry of its index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct ScannedDocument {
     /// The value by which it was found.
     pub value: Box<[u8]>,
     /// Its key.
@@ -442,7 +442,7 @@ pub trait DocumentStore: Send + Sync {
         token: u64,
         batch: &BuildBatch,
         lease: Duration,
-    ) -> Result<Kept>;
+    ) -> Result<BatchOutcome>;
 
     /// Releases a build, if the token is still the last one.
     async fn release(&self, build: BuildId, token: u64) -> Result<()>;
@@ -456,7 +456,7 @@ pub trait DocumentStore: Send + Sync {
     ) -> Result<Vec<Option<StoredDocument>>>;
 
     /// Returns documents in the order of an index, or of their keys.
-    async fn scan(&self, build: BuildId, scan: &Scan) -> Result<Vec<Found>>;
+    async fn scan(&self, build: BuildId, scan: &Scan) -> Result<Vec<ScannedDocument>>;
 
     /// Returns documents that changed after a change, in the order of their changes, including
     /// deleted ones. The documents of one change are returned together, unless they exceed the

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::classify::{Classified, Heads, Known, Parts, Refused, classify};
+use super::classify::{Classified, Heads, Parts, RecordedIds, Refused, classify};
 use super::seen::{self, Origin};
 use super::{
     BuildId, DocumentWrite, Error, InlineFold, Item, Pending, Result, StoredDocument, Unprojected,
@@ -24,7 +24,7 @@ const FOLD_MAX: Duration = Duration::from_secs(5);
 /// The state on which a batch is classified.
 pub struct Basis {
     pub heads: Heads,
-    pub known: Known,
+    pub known: RecordedIds,
     pub parts: Parts,
     /// Position of the next event.
     pub next: Position,
@@ -39,7 +39,7 @@ pub struct Projected<'a> {
 }
 
 /// The result of a writer's statements.
-type Tried<T, D> = std::result::Result<T, <D as Documents>::Error>;
+type WriteResult<T, D> = std::result::Result<T, <D as Documents>::Error>;
 
 /// The documents, as a writer reads them.
 #[async_trait]
@@ -51,11 +51,11 @@ pub trait Documents: Send {
     async fn read(
         &mut self,
         documents: &[(BuildId, Arc<str>)],
-    ) -> Tried<Vec<Option<StoredDocument>>, Self>;
+    ) -> WriteResult<Vec<Option<StoredDocument>>, Self>;
 
     /// Returns positions for this many events. Called after `read`, so that each document is folded
     /// in the order of positions.
-    async fn draw(&mut self, next: Position, events: u64) -> Tried<Vec<Position>, Self>;
+    async fn draw(&mut self, next: Position, events: u64) -> WriteResult<Vec<Position>, Self>;
 }
 
 /// The projections, if one of them may take what some item writes.
@@ -110,7 +110,7 @@ pub async fn project<'a, D: Documents>(
     basis: &Basis,
     inline: &dyn InlineFold,
     documents: &mut D,
-) -> Tried<Projected<'a>, D> {
+) -> WriteResult<Projected<'a>, D> {
     let mut refused = Refused::new();
     for _ in 0..ROUNDS_MAX {
         let classified = basis.classified(items, &refused);
@@ -146,7 +146,7 @@ async fn fold<D: Documents>(
     next: Position,
     inline: &dyn InlineFold,
     documents: &mut D,
-) -> Tried<Round, D> {
+) -> WriteResult<Round, D> {
     let (pending, places) = pending(classified, inline);
     if pending.is_empty() {
         return Ok(Round::Folded(Vec::new(), Vec::new()));

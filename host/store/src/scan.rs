@@ -1,6 +1,6 @@
 //! Code that back-ends share to read documents in an order.
 
-use super::{DOCUMENTS_PAGE_MAX, Found, Scan, StoredDocument};
+use super::{DOCUMENTS_PAGE_MAX, Scan, ScannedDocument, StoredDocument};
 
 /// Sorts after every value, because none has more than 1,024 bytes.
 static VALUES_END: [u8; 1_025] = [u8::MAX; 1_025];
@@ -59,7 +59,7 @@ fn limit(scan: &Scan) -> usize {
 }
 
 /// Returns the documents of a scan, out of those found between its ends, which are inclusive.
-pub fn page(mut found: Vec<Found>, scan: &Scan) -> Vec<Found> {
+pub fn page(mut found: Vec<ScannedDocument>, scan: &Scan) -> Vec<ScannedDocument> {
     if let Some((value, key)) = &scan.after {
         let is_by_key = scan.index.is_none();
         found.retain(|it| it.key != *key || !(is_by_key || it.value == *value));

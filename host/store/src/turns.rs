@@ -21,7 +21,7 @@ pub struct BuildRow {
 }
 
 /// The result of a writer's statements.
-type Tried<T, R> = std::result::Result<T, <R as BuildRows>::Error>;
+type WriteResult<T, R> = std::result::Result<T, <R as BuildRows>::Error>;
 
 /// Builds, in the transaction of an activation.
 #[async_trait]
@@ -30,23 +30,23 @@ pub trait BuildRows: Send {
     type Error: From<Error>;
 
     /// Returns a build that is not dropped. Nobody else changes it before the activation ends.
-    async fn one(&mut self, build: BuildId) -> Tried<Option<BuildRow>, Self>;
+    async fn one(&mut self, build: BuildId) -> WriteResult<Option<BuildRow>, Self>;
 
     /// Returns the builds of a projection, which nobody else changes either.
-    async fn of(&mut self, projection: &str) -> Tried<Vec<BuildRow>, Self>;
+    async fn of(&mut self, projection: &str) -> WriteResult<Vec<BuildRow>, Self>;
 
     /// Returns whether events are parked in it.
-    async fn has_parked(&mut self, build: BuildId) -> Tried<bool, Self>;
+    async fn has_parked(&mut self, build: BuildId) -> WriteResult<bool, Self>;
 
     /// Changes the roles of builds.
-    async fn take_roles(&mut self, roles: Roles) -> Tried<(), Self>;
+    async fn take_roles(&mut self, roles: Roles) -> WriteResult<(), Self>;
 
     /// Makes a projection's next build wait for the operator's action to switch.
-    async fn hold(&mut self, projection: &str) -> Tried<(), Self>;
+    async fn hold(&mut self, projection: &str) -> WriteResult<(), Self>;
 
     /// Makes a build no longer inline, with a checkpoint at a position. A build whose rules were
     /// not judged under the previous plan is stale.
-    async fn detach(&mut self, build: BuildId, last: Position, plan: u64) -> Tried<(), Self>;
+    async fn detach(&mut self, build: BuildId, last: Position, plan: u64) -> WriteResult<(), Self>;
 
     /// Makes a build inline from a plan on, and adds these documents. Its owner loses the build.
     async fn attach(
@@ -55,7 +55,7 @@ pub trait BuildRows: Send {
         last: Position,
         plan: u64,
         writes: Vec<DocumentWrite>,
-    ) -> Tried<(), Self>;
+    ) -> WriteResult<(), Self>;
 }
 
 /// Returns the turns of a batch. An activation with turns is the only item of its batch.
@@ -81,7 +81,7 @@ pub async fn take<R: BuildRows>(
     turns: &[Turn],
     rows: &mut R,
     (last, plan): (Position, u64),
-) -> Tried<Option<String>, R> {
+) -> WriteResult<Option<String>, R> {
     for turn in turns {
         let refusal = match turn {
             Turn::Async(build) => {
@@ -118,7 +118,7 @@ pub async fn take<R: BuildRows>(
 async fn take_roles<R: BuildRows>(
     rows: &mut R,
     roles: std::result::Result<Roles, String>,
-) -> Tried<Option<String>, R> {
+) -> WriteResult<Option<String>, R> {
     match roles {
         Ok(roles) => rows.take_roles(roles).await.map(|()| None),
         Err(refusal) => Ok(Some(refusal)),
@@ -130,7 +130,7 @@ async fn attach<R: BuildRows>(
     build: BuildId,
     settle: &dyn Settle,
     (last, plan): (Position, u64),
-) -> Tried<Option<String>, R> {
+) -> WriteResult<Option<String>, R> {
     let id = build.0;
     let row = match rows.one(build).await? {
         Some(row) if row.is_inline => return Ok(None),

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use quipu::model::ExpectedVersion::Any;
 use quipu::model::{Digest, Position, Timestamp};
 use quipu::store::{
-    Build, BuildBatch, BuildId, DocumentStore, Kept, Role, Steer, StoredProjection,
+    BatchOutcome, Build, BuildBatch, BuildId, DocumentStore, Role, Steer, StoredProjection,
 };
 use quipu_tests::documents::{
     LONG, batch, begin, claim, document, entry, filled, json, keep, moved,
@@ -225,7 +225,7 @@ async fn an_owner_that_was_replaced_cannot_write(place: Place) {
     let late = batch(vec![document(build, "k", Some("1"), 9)]);
     for stale in [first.token, 0, second.token + 1, u64::MAX] {
         let kept = store.keep(build, stale, &late, LONG).await.unwrap();
-        assert_eq!(kept, Kept::Lost, "{stale}");
+        assert_eq!(kept, BatchOutcome::Lost, "{stale}");
     }
     assert_eq!(json(&*store, build, "k").await, None);
     let found = of_role(&*store, "a", Role::Active).await.unwrap();
@@ -241,7 +241,7 @@ async fn storing_a_batch_renews_the_lease(place: Place) {
     let owner = claim(&*store, build).await;
     let batch = moved(1);
     let kept = store.keep(build, owner.token, &batch, Duration::ZERO);
-    assert!(matches!(kept.await.unwrap(), Kept::Done { .. }));
+    assert!(matches!(kept.await.unwrap(), BatchOutcome::Done { .. }));
     assert!(!of_role(&*store, "a", Role::Active).await.unwrap().is_owned);
     keep(&*store, build, owner.token, &moved(2)).await;
     assert!(of_role(&*store, "a", Role::Active).await.unwrap().is_owned);
@@ -263,7 +263,7 @@ async fn a_build_that_does_not_exist_cannot_be_claimed_or_changed(place: Place) 
     let nobody = BuildId(999);
     assert_eq!(store.claim(nobody, LONG).await.unwrap(), None);
     let kept = store.keep(nobody, 0, &moved(1), LONG).await.unwrap();
-    assert_eq!(kept, Kept::Lost);
+    assert_eq!(kept, BatchOutcome::Lost);
     store.release(nobody, 1).await.unwrap();
     store.hand_over(nobody, Digest([1; 32])).await.unwrap();
     assert!(!store.switch("none", nobody, None).await.unwrap());
@@ -295,7 +295,7 @@ async fn an_owner_receives_the_requests_of_the_operator(place: Place) {
         at += 1;
         let kept = store.keep(build, token, &moved(at), LONG).await.unwrap();
         let (retries, is_paused, _) = expected;
-        assert_eq!(kept, Kept::Done { retries, is_paused });
+        assert_eq!(kept, BatchOutcome::Done { retries, is_paused });
         let found = projection(&*store, "a").await;
         assert_eq!((found.retries, found.is_paused, found.is_held), expected);
     }
@@ -354,7 +354,7 @@ async fn handing_a_build_to_another_module_ends_the_lease_of_its_owner(place: Pl
         .keep(build, owner.token, &moved(5), LONG)
         .await
         .unwrap();
-    assert_eq!(kept, Kept::Lost);
+    assert_eq!(kept, BatchOutcome::Lost);
     let found = of_role(&*store, "a", Role::Active).await.unwrap();
     assert_eq!((found.module, found.trouble), (Digest([3; 32]), None));
     assert!(!found.is_owned);
@@ -457,7 +457,7 @@ async fn the_owner_of_a_dropped_build_loses_it(place: Place) {
     assert!(!store.drop_build("a", Role::Next).await.unwrap());
     assert!(!store.drop_build("a", Role::Previous).await.unwrap());
     let kept = store.keep(new, token, &moved(9), LONG).await.unwrap();
-    assert_eq!(kept, Kept::Lost);
+    assert_eq!(kept, BatchOutcome::Lost);
     store.release(new, token).await.unwrap();
     assert_eq!(store.claim(new, LONG).await.unwrap(), None);
     assert_eq!(roles(&*store, "a").await, [Some(old), None, None]);
@@ -575,7 +575,7 @@ async fn an_inline_build_can_only_be_changed_by_the_writer_of_events(place: Plac
     assert!(of_role(&*store, "a", Role::Active).await.unwrap().is_inline);
     assert_eq!(store.claim(old, LONG).await.unwrap(), None);
     let kept = store.keep(old, token, &moved(9), LONG).await.unwrap();
-    assert_eq!(kept, Kept::Lost);
+    assert_eq!(kept, BatchOutcome::Lost);
     assert!(!store.switch("a", new, None).await.unwrap());
     assert!(!store.drop_build("a", Role::Active).await.unwrap());
     assert!(store.drop_build("a", Role::Next).await.unwrap());

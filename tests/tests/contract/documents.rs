@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use quipu::store::{
-    BuildCounts, BuildId, DocumentStore, DocumentWrite, Found, Kept, Role, Scan, StoredDocument,
+    BatchOutcome, BuildCounts, BuildId, DocumentStore, DocumentWrite, Role, Scan, ScannedDocument,
+    StoredDocument,
 };
 use quipu_tests::documents::{
     LONG, batch, begin, between, by_key, claim, document, entry, filled, json, keep, moved, plain,
@@ -204,7 +205,8 @@ async fn a_batch_can_hold_five_thousand_documents(place: Place) {
         is_descending: true,
         ..least.clone()
     };
-    let value = |found: Vec<Found>| u64::from_be_bytes((*found[0].value).try_into().unwrap());
+    let value =
+        |found: Vec<ScannedDocument>| u64::from_be_bytes((*found[0].value).try_into().unwrap());
     assert_eq!(value(store.scan(build, &least).await.unwrap()), 2);
     assert_eq!(value(store.scan(build, &greatest).await.unwrap()), 5_001);
 }
@@ -239,7 +241,7 @@ async fn index_entries_are_written_and_removed_with_their_documents(place: Place
     write(&*store, build, vec![changed]).await;
     let values = async |index| {
         let found = store.scan(build, &between(Some(index), None, None)).await;
-        let pair = |found: &Found| (found.value.to_vec(), found.key.to_string());
+        let pair = |found: &ScannedDocument| (found.value.to_vec(), found.key.to_string());
         found.unwrap().iter().map(pair).collect::<Vec<_>>()
     };
     let pair = |value: &[u8], key: &str| (value.to_vec(), key.to_owned());
@@ -335,7 +337,7 @@ async fn a_batch_that_fails_stores_nothing(place: Place) {
     };
     let late = batch(vec![late]);
     let kept = store.keep(build, 999, &late, LONG);
-    assert_eq!(kept.await.unwrap(), Kept::Lost);
+    assert_eq!(kept.await.unwrap(), BatchOutcome::Lost);
     assert_eq!(json(&*store, build, "a").await.unwrap(), "1");
     let found = store
         .scan(build, &between(Some(0), None, None))

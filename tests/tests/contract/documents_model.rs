@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quipu::store::{
-    BuildId, DOCUMENTS_PAGE_MAX, DocumentStore, DocumentWrite, Found, IndexEntry, Role, Scan,
-    StoredDocument,
+    BuildId, DOCUMENTS_PAGE_MAX, DocumentStore, DocumentWrite, IndexEntry, Role, Scan,
+    ScannedDocument, StoredDocument,
 };
 use quipu_tests::documents::{batch, begin, claim, document, keep};
 use quipu_tests::{Place, on_every_store, seed};
@@ -29,7 +29,7 @@ struct Row {
 }
 
 impl Model {
-    fn found(&self, scan: &Scan) -> Vec<Found> {
+    fn found(&self, scan: &Scan) -> Vec<ScannedDocument> {
         let mut all = Vec::new();
         for (key, row) in &self.documents {
             let Some(document) = &row.document else {
@@ -42,7 +42,7 @@ impl Model {
                     of_index.map(|(_, value)| value.clone()).collect()
                 }
             };
-            all.extend(values.into_iter().map(|value| Found {
+            all.extend(values.into_iter().map(|value| ScannedDocument {
                 value,
                 key: key.clone(),
                 document: document.clone(),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use quipu::model::{Position, Timestamp};
 use quipu::store::{
-    BuildBatch, BuildId, DocumentStore, DroppedEvent, FailedEvent, Kept, ParkedFilter, Role, Steer,
-    Subject,
+    BatchOutcome, BuildBatch, BuildId, DocumentStore, DroppedEvent, FailedEvent, ParkedFilter,
+    Role, Steer, Subject,
 };
 use quipu_tests::documents::{LONG, begin, claim, keep, moved};
 use quipu_tests::{Place, on_every_store};
@@ -263,9 +263,9 @@ async fn dropping_events_ends_the_leases_of_all_builds_of_the_projection(place: 
     assert_eq!(store.drop_parked("a", &all, reason, at).await.unwrap(), 1);
     // Nothing was parked in this build, but it has to leave out the same events.
     let kept = store.keep(next, others, &moved(5), LONG).await.unwrap();
-    assert_eq!(kept, Kept::Lost);
+    assert_eq!(kept, BatchOutcome::Lost);
     let kept = store.keep(build, token, &moved(5), LONG).await.unwrap();
-    assert_eq!(kept, Kept::Lost);
+    assert_eq!(kept, BatchOutcome::Lost);
     let token = claim(&*store, build).await.token;
     // There is nothing to drop, so no lease ends.
     assert_eq!(store.drop_parked("a", &all, reason, at).await.unwrap(), 0);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quipu::store::{DOCUMENTS_PAGE_MAX, Found, Scan};
+use quipu::store::{DOCUMENTS_PAGE_MAX, Scan, ScannedDocument};
 use quipu_tests::documents::{between, by_key, filled, plain, scanned, written};
 use quipu_tests::{Place, on_every_store};
 
@@ -54,7 +54,7 @@ async fn documents_are_scanned_by_index(place: Place) {
         plain("d", "4", 4),
     ];
     let build = filled(&*store, "a", &writes).await;
-    let value = |found: &Found| (found.value.to_vec(), found.key.to_string());
+    let value = |found: &ScannedDocument| (found.value.to_vec(), found.key.to_string());
     for (from, to, expected) in [
         (None, None, &["", "w\0", "x", "x", "xy"][..]),
         (Some("x"), Some("x"), &["x", "x"]),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use quipu::model::ExpectedVersion::Any;
 use quipu::model::{Digest, Lifecycle, OnError, Position, Settings, Timestamp};
 use quipu::store::{
-    Build, BuildBatch, BuildId, Error, FailedEvent, Import, InlineBuild, Item, Kept, Outcome,
-    ProjectionPlan, Role, Store, Subject, Turn,
+    BatchOutcome, Build, BuildBatch, BuildId, Error, FailedEvent, Import, InlineBuild, Item,
+    Outcome, ProjectionPlan, Role, Store, Subject, Turn,
 };
 use quipu_tests::counting::{Counting, Settling, all, counts, writes};
 use quipu_tests::{Place, build, on_every_store};
@@ -65,7 +65,7 @@ async fn catch_up(store: &Store, build: BuildId, seen: usize) {
         ..BuildBatch::default()
     };
     let kept = store.documents.keep(build, claim.token, &batch, LEASE);
-    assert!(matches!(kept.await.unwrap(), Kept::Done { .. }));
+    assert!(matches!(kept.await.unwrap(), BatchOutcome::Done { .. }));
     let released = store.documents.release(build, claim.token);
     released.await.unwrap();
 }
@@ -164,7 +164,7 @@ async fn a_build_with_parked_events_does_not_become_inline(place: Place) {
     batch.parked.clear();
     batch.unparked = vec![(subject, Position(1))];
     let kept = store.documents.keep(build, claim.token, &batch, LEASE);
-    assert!(matches!(kept.await.unwrap(), Kept::Done { .. }));
+    assert!(matches!(kept.await.unwrap(), BatchOutcome::Done { .. }));
     activated(&mut store, again).await;
     inline::check(&store, build, any).await;
 }
@@ -197,11 +197,11 @@ async fn becoming_inline_takes_a_build_from_its_owner(place: Place) {
         ..BuildBatch::default()
     };
     let kept = store.documents.keep(build, claim.token, &batch, LEASE);
-    assert_eq!(kept.await.unwrap(), Kept::Lost);
+    assert_eq!(kept.await.unwrap(), BatchOutcome::Lost);
     assert_eq!(store.documents.claim(build, LEASE).await.unwrap(), None);
     activated(&mut store, vec![Turn::Async(build)]).await;
     let kept = store.documents.keep(build, claim.token, &batch, LEASE);
-    assert_eq!(kept.await.unwrap(), Kept::Lost);
+    assert_eq!(kept.await.unwrap(), BatchOutcome::Lost);
 }
 
 async fn a_detached_build_has_its_checkpoint_at_the_end_of_the_log(place: Place) {

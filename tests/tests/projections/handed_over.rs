@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use quipu::model::{Digest, Lifecycle, OnError, Position, Timestamp};
 use quipu::projection::{Action, State};
 use quipu::store::{
-    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent, FailedEvent,
-    Found, Kept, LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan,
-    Steer, StoredDocument, StoredProjection, Subject,
+    BatchOutcome, Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent,
+    FailedEvent, LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan,
+    ScannedDocument, Steer, StoredDocument, StoredProjection, Subject,
 };
 use quipu_tests::{Place, on_every_store};
 use serde_json::json;
@@ -77,10 +77,10 @@ document_store! {
     fn roll_back(name: &str) -> bool;
     fn drop_build(name: &str, role: Role) -> bool;
     fn sweep() -> bool;
-    fn keep(build: BuildId, token: u64, batch: &BuildBatch, lease: Duration) -> Kept;
+    fn keep(build: BuildId, token: u64, batch: &BuildBatch, lease: Duration) -> BatchOutcome;
     fn release(build: BuildId, token: u64) -> ();
     fn documents(build: BuildId, keys: &[Arc<str>]) -> Vec<Option<StoredDocument>>;
-    fn scan(build: BuildId, scan: &Scan) -> Vec<Found>;
+    fn scan(build: BuildId, scan: &Scan) -> Vec<ScannedDocument>;
     fn changed(build: BuildId, after: u64, limit: usize) -> Vec<StoredDocument>;
     fn parked(build: BuildId, after: Option<&(Subject, Position)>, limit: usize) -> Vec<FailedEvent>;
     fn skipped(build: BuildId, after: Option<&(Subject, Position)>, limit: usize) -> Vec<FailedEvent>;

@@ -18,7 +18,7 @@ const LEFT_BYTES_MAX: usize = 16 << 20;
 
 /// The state as a guest shows it.
 #[derive(Debug, PartialEq)]
-struct Shown {
+struct GuestState {
     snapshot: Option<Snapshot>,
     view: Option<String>,
 }
@@ -126,10 +126,10 @@ impl Opened {
         Ok((decided.outcome, decided.fuel))
     }
 
-    fn shown(&mut self) -> Result<Shown, String> {
+    fn shown(&mut self) -> Result<GuestState, String> {
         let snapshot = self.instance.snapshot(&self.aggregate);
         let view = self.instance.view(&self.aggregate);
-        Ok(Shown {
+        Ok(GuestState {
             snapshot: snapshot.map_err(|error| error.to_string())?,
             view: view.map_err(|error| error.to_string())?,
         })

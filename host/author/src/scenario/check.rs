@@ -23,7 +23,7 @@ pub(super) fn check(expected: &Expected, played: &Played) -> Vec<Difference> {
         }
     }
     if let Some(lifted) = &expected.lifted {
-        let found: Vec<Found<'_>> = played.lifted.iter().map(Found::from).collect();
+        let found: Vec<EventParts<'_>> = played.lifted.iter().map(EventParts::from).collect();
         differences.extend(events("lifted event", lifted, &found));
     }
     for (projection, wanted) in &expected.documents {
@@ -55,7 +55,7 @@ fn answer(expected: &Expected, outcome: &Outcome) -> Vec<Difference> {
                 ..
             },
         ) => {
-            let found: Vec<Found<'_>> = found.iter().map(Found::from).collect();
+            let found: Vec<EventParts<'_>> = found.iter().map(EventParts::from).collect();
             events("event", wanted, &found)
         }
         (
@@ -151,7 +151,7 @@ fn said(outcome: &Outcome) -> String {
 }
 
 /// What decided and lifted events have in common.
-struct Found<'a> {
+struct EventParts<'a> {
     name: &'a str,
     schema_version: u32,
     body: &'a Body,
@@ -159,7 +159,7 @@ struct Found<'a> {
     tags: Vec<&'a str>,
 }
 
-impl<'a> From<&'a NewEvent> for Found<'a> {
+impl<'a> From<&'a NewEvent> for EventParts<'a> {
     fn from(event: &'a NewEvent) -> Self {
         Self {
             name: event.name.as_str(),
@@ -171,7 +171,7 @@ impl<'a> From<&'a NewEvent> for Found<'a> {
     }
 }
 
-impl<'a> From<&'a RecordedEvent> for Found<'a> {
+impl<'a> From<&'a RecordedEvent> for EventParts<'a> {
     fn from(event: &'a RecordedEvent) -> Self {
         Self {
             name: event.name.as_str(),
@@ -183,7 +183,7 @@ impl<'a> From<&'a RecordedEvent> for Found<'a> {
     }
 }
 
-fn events(what: &str, wanted: &[Event], found: &[Found<'_>]) -> Vec<Difference> {
+fn events(what: &str, wanted: &[Event], found: &[EventParts<'_>]) -> Vec<Difference> {
     let same_types = wanted.len() == found.len()
         && wanted
             .iter()
@@ -203,7 +203,7 @@ fn events(what: &str, wanted: &[Event], found: &[Found<'_>]) -> Vec<Difference> 
     differences
 }
 
-fn event(place: &str, wanted: &Event, found: &Found<'_>) -> Vec<Difference> {
+fn event(place: &str, wanted: &Event, found: &EventParts<'_>) -> Vec<Difference> {
     let mut differences = Vec::new();
     if let Some(version) = wanted
         .schema_version

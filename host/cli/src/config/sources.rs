@@ -84,7 +84,7 @@ pub struct Setting {
 
 /// What all sources have, from the weakest to the strongest.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct SourceValues {
     pub settings: Vec<Setting>,
     /// Mistakes, each with its place.
     pub problems: Vec<String>,
@@ -121,8 +121,8 @@ pub fn read(
     file: Option<&Path>,
     environment: impl Iterator<Item = (OsString, OsString)>,
     flags: &Flags,
-) -> Found {
-    let mut found = Found::default();
+) -> SourceValues {
+    let mut found = SourceValues::default();
     if let Some(path) = file {
         match read_text(path) {
             Ok(text) => found.read_file(path, &text),
@@ -164,7 +164,7 @@ fn read_text(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-impl Found {
+impl SourceValues {
     /// Reads the text of a file.
     pub fn read_file(&mut self, path: &Path, text: &str) {
         let parsed = DeTable::parse(text).and_then(|table| Ok((table, toml::from_str(text)?)));
@@ -239,7 +239,7 @@ fn of_text(key: &Key, text: String) -> Toml {
 struct File<'a> {
     path: &'a Path,
     text: &'a str,
-    found: &'a mut Found,
+    found: &'a mut SourceValues,
     /// Mistakes, and where they are.
     problems: Vec<(usize, String)>,
 }

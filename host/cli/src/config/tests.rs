@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::sources::Found;
+use super::sources::SourceValues;
 use super::*;
 
 /// The settings of the text of a file, or the mistakes in it.
@@ -10,7 +10,7 @@ fn of_text(text: &str) -> Result<Config, String> {
 }
 
 fn of(text: &str, variables: &[(&str, &str)], flags: &Flags) -> Result<Config, String> {
-    let mut found = Found::default();
+    let mut found = SourceValues::default();
     found.read_file(Path::new("quipu.toml"), text);
     let variables = variables.iter();
     let variables = variables.map(|(name, value)| (name.into(), value.into()));

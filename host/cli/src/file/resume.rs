@@ -15,13 +15,13 @@ const BETWEEN_WRITES: Duration = Duration::from_secs(2);
 /// The last answered line of each stream, stored in a file.
 pub struct Resume {
     path: PathBuf,
-    kept: Kept,
+    kept: ResumeFile,
     written_at: Instant,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
+struct ResumeFile {
     /// Digest of the input that has the lines.
     digest: String,
     lines: HashMap<StreamId, u64>,
@@ -33,14 +33,14 @@ impl Resume {
         let named = || format!("{}", path.display());
         let kept = match fs::read(path) {
             Ok(bytes) => {
-                let kept: Kept = serde_json::from_slice(&bytes)
+                let kept: ResumeFile = serde_json::from_slice(&bytes)
                     .with_context(|| format!("{} is not a --resume file", path.display()))?;
                 if kept.digest != digest {
                     bail!("{} belongs to a run of another file", path.display());
                 }
                 kept
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Kept {
+            Err(error) if error.kind() == ErrorKind::NotFound => ResumeFile {
                 digest: digest.to_owned(),
                 lines: HashMap::new(),
             },

@@ -20,7 +20,7 @@ struct Page<'a> {
 }
 
 /// The list to print.
-pub struct Asked {
+pub struct ListQuery {
     /// `parked` or `skipped`.
     pub which: &'static str,
     pub build: Option<Role>,
@@ -32,7 +32,7 @@ pub struct Asked {
 }
 
 /// Lists `parked` or `skipped` events, page by page.
-pub async fn list(client: &Client, name: &str, asked: &Asked) -> Result<()> {
+pub async fn list(client: &Client, name: &str, asked: &ListQuery) -> Result<()> {
     let (which, json) = (asked.which, asked.json);
     let mut cursor: Option<String> = None;
     let mut table = Table::new(&[

@@ -107,7 +107,7 @@ impl Projection {
                 self.print(&client.send(request).await?.text().await?)
             }
             Some(action @ (Action::Parked | Action::Skipped)) => {
-                let asked = failed_events::Asked {
+                let asked = failed_events::ListQuery {
                     which: word(action),
                     build: self.build,
                     filter: self.filter(),

@@ -90,19 +90,19 @@ pub struct Folding {
     /// Of each line that is not in the log: the number of the last one with its id.
     last: HashMap<String, u64>,
     /// Of each truncated stream: the first versions that its last states show.
-    shown: HashMap<String, Shown>,
+    shown: HashMap<String, FirstVersions>,
     /// Lines so far.
     read: u64,
 }
 
 /// The first versions that a stream shows, before and after its last change.
 #[derive(Default)]
-struct Shown {
+struct FirstVersions {
     earlier: Option<u64>,
     last: u64,
 }
 
-impl Shown {
+impl FirstVersions {
     fn add(&mut self, version: u64) {
         if self.last != version {
             self.earlier = Some(self.last);

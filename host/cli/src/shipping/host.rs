@@ -8,7 +8,7 @@ use reqwest::{Method, Response};
 use tokio::time::timeout;
 
 use super::super::Client;
-use super::super::client::Answered;
+use super::super::client::HostProblem;
 use super::line::{Begin, Kind, Line};
 use super::manifest::Manifest;
 use quipu::transfer::{FORMAT, LINE_BYTES_MAX};
@@ -124,8 +124,8 @@ pub fn cut_off() -> anyhow::Error {
 
 /// An error that may pass becomes [`Away`].
 fn passing(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast_ref::<Answered>() {
-        Some(Answered(problem)) if problem.status < 500 && problem.status != 429 => error,
+    match error.downcast_ref::<HostProblem>() {
+        Some(HostProblem(problem)) if problem.status < 500 && problem.status != 429 => error,
         _ => Away(format!("{error:#}")).into(),
     }
 }

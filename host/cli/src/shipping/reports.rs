@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 use super::super::Client;
-use super::super::client::Answered;
+use super::super::client::HostProblem;
 use quipu_api::Code;
 
 /// The time between two reports.
@@ -48,6 +48,6 @@ impl Reports {
 }
 
 fn is_unknown(error: &anyhow::Error) -> bool {
-    let answered = error.downcast_ref::<Answered>();
-    answered.is_some_and(|Answered(problem)| problem.code == Code::NotFound.as_str())
+    let answered = error.downcast_ref::<HostProblem>();
+    answered.is_some_and(|HostProblem(problem)| problem.code == Code::NotFound.as_str())
 }

@@ -30,12 +30,12 @@ pub struct Supervisor(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    parts: Mutex<BTreeMap<u64, Known>>,
+    parts: Mutex<BTreeMap<u64, PartEntry>>,
     numbers: AtomicU64,
     failed: watch::Sender<Option<Part>>,
 }
 
-struct Known {
+struct PartEntry {
     part: Part,
     trip: Arc<Trip>,
 }
@@ -152,7 +152,7 @@ impl Supervisor {
     pub fn seat(&self, name: String) -> Seat {
         let trip = Arc::new(Trip::default());
         let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
-        let known = Known {
+        let known = PartEntry {
             part: Part::running(name.clone()),
             trip: Arc::clone(&trip),
         };
@@ -177,7 +177,7 @@ impl Supervisor {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Known>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, PartEntry>> {
         let parts = &self.0.parts;
         parts.lock().unwrap_or_else(PoisonError::into_inner)
     }

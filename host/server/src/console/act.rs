@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::layout::{self, Tab};
 use super::proposals;
 use super::sign_in::form;
-use super::text::{Shown, encoded, quoted};
+use super::text::{Untrusted, encoded, quoted};
 use super::visitor::Visitor;
 use crate::failure::{Failure, Result};
 use quipu::access::{Action, Object};
@@ -75,7 +75,7 @@ struct Form {
 }
 
 /// An action that is known, and where it leads.
-struct Asked {
+struct ActionRequest {
     title: String,
     effect: Markup,
     /// The path of the operation.
@@ -144,7 +144,7 @@ pub async fn confirm(visitor: Visitor) -> Response {
     let asked = async {
         let given = |name| visitor.text(name).unwrap_or_default();
         let (what, name, action) = (given("what"), given("name"), given("action"));
-        let asked = Asked::of(&visitor, what, name, action).await?;
+        let asked = ActionRequest::of(&visitor, what, name, action).await?;
         Ok((
             asked.title.clone(),
             asked.shown(&visitor, what, name, action),
@@ -162,7 +162,7 @@ pub async fn perform(visitor: Visitor, request: Request) -> Response {
     let done = async {
         visitor.check_origin(&parts)?;
         let form: Form = form(&parts, body).await?;
-        let asked = Asked::of(&visitor, &form.what, &form.name, &form.action).await?;
+        let asked = ActionRequest::of(&visitor, &form.what, &form.name, &form.action).await?;
         let reason = Some(form.reason.trim()).filter(|reason| !reason.is_empty());
         visitor
             .post::<Value>(&asked.path, String::new(), reason)
@@ -175,7 +175,7 @@ pub async fn perform(visitor: Visitor, request: Request) -> Response {
     }
 }
 
-impl Asked {
+impl ActionRequest {
     async fn of(visitor: &Visitor, what: &str, name: &str, action: &str) -> Result<Self> {
         match what {
             "projection" => Self::on_projection(visitor, name, action).await,
@@ -220,8 +220,8 @@ impl Asked {
             effect: html! {
                 p { (effect) }
                 p {
-                    "The proposal is " (layout::state(&it.state)) ". Its command is " (Shown(&it.command)) " on " (layout::stream(&it.stream))
-                    @if let Some(by) = &it.proposed_by { ", proposed by " (Shown(by)) } "."
+                    "The proposal is " (layout::state(&it.state)) ". Its command is " (Untrusted(&it.command)) " on " (layout::stream(&it.stream))
+                    @if let Some(by) = &it.proposed_by { ", proposed by " (Untrusted(by)) } "."
                 }
                 h2 { "Effect, when it was proposed" }
                 (it.effect(&format!("quipu proposal show {number} --json")))
@@ -284,7 +284,7 @@ impl Asked {
                 a href=(self.back) { "Leave it" }
             }
             h2 { "The same as a command" }
-            pre tabindex="0" role="group" aria-label="Commands" { code { (Shown(&command)) "\ncurl -X POST" (token) (reason) " " (Shown(&url)) } }
+            pre tabindex="0" role="group" aria-label="Commands" { code { (Untrusted(&command)) "\ncurl -X POST" (token) (reason) " " (Untrusted(&url)) } }
         }
     }
 }

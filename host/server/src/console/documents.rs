@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::layout::{self, Tab};
 use super::projections::document_path;
-use super::text::{self, Shown, encoded, quoted};
+use super::text::{self, Untrusted, encoded, quoted};
 use super::views::{Document, Documents};
 use super::visitor::Visitor;
 use crate::failure::Result;
@@ -44,7 +44,7 @@ async fn one(visitor: &Visitor, name: &str, key: &str) -> Result<Markup> {
     let it = visitor.get::<Document>(&path).await?;
     let command = format!("view {} {}", quoted(name), quoted(key));
     let facts = [
-        ("Key", Some(html! { (Shown(&it.key)) })),
+        ("Key", Some(html! { (Untrusted(&it.key)) })),
         ("Change", Some(html! { (it.change) })),
         (
             "Includes events up to",
@@ -61,7 +61,7 @@ async fn one(visitor: &Visitor, name: &str, key: &str) -> Result<Markup> {
         @if let Some(parked) = &it.parked {
             div.problem {
                 p { (layout::count(parked.events, "event is", "events are")) " parked for this document, from position " (layout::position(parked.first_position)) " on." }
-                @if let Some(error) = &parked.error { p { (Shown(text::cut(error, 4_096).0)) } }
+                @if let Some(error) = &parked.error { p { (Untrusted(text::cut(error, 4_096).0)) } }
             }
         }
         (text::json(it.document.get(), &format!("quipu {command} --json")))

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::layout::{self, Tab};
-use super::text::{self, Shown, encoded};
+use super::text::{self, Untrusted, encoded};
 use super::visitor::{Answer, Visitor};
 use crate::failure::Result;
 use quipu_api::{DeploymentList, EventTypeView, ModuleView, SourceView, TypeList};
@@ -43,11 +43,11 @@ async fn body(visitor: &Visitor) -> Result<Markup> {
         @if categories.is_empty() {
             p { "No component is active and no event is stored. Deploy a component: " code { "quipu deploy FILE" } }
         } @else {
-            nav aria-label="Categories" { ul.inline { @for name in categories.keys() { li { a href={ "#c-" (encoded(name)) } { (Shown(name)) } } } } }
+            nav aria-label="Categories" { ul.inline { @for name in categories.keys() { li { a href={ "#c-" (encoded(name)) } { (Untrusted(name)) } } } } }
         }
         @for (category, events) in &categories {
             section.category aria-labelledby={ "c-" (encoded(category)) } {
-                h2 id={ "c-" (encoded(category)) } { (Shown(category)) }
+                h2 id={ "c-" (encoded(category)) } { (Untrusted(category)) }
                 p { a href={ "/console/streams?category=" (encoded(category)) } { "Streams" } " \u{b7} " a href={ "/console/log?category=" (encoded(category)) } { "Events" } }
                 (commands_of(&described, commands.get(*category).unwrap_or(&empty)))
                 (events_of(&described, category, events))
@@ -131,7 +131,7 @@ fn commands_of(described: &Value, commands: &[Command<'_>]) -> Markup {
                 (schema_of(name, resolved(described, schema)))
             }
         }
-        @if let Some(codes) = codes { h3 { "Rejections" } p { code { (Shown(codes)) } } }
+        @if let Some(codes) = codes { h3 { "Rejections" } p { code { (Untrusted(codes)) } } }
     }
 }
 
@@ -142,7 +142,7 @@ fn events_of(described: &Value, category: &str, events: &[&EventTypeView]) -> Ma
             @let stored: u64 = it.stored.iter().map(|form| form.events).sum();
             @let title = format!("{}, {} stored", it.r#type, stored);
             (schema_of(&title, event_schema(described, category, &it.r#type)))
-            @if !it.known { p.note { "No active component names " (Shown(&it.r#type)) "." } }
+            @if !it.known { p.note { "No active component names " (Untrusted(&it.r#type)) "." } }
         }
     }
 }
@@ -164,8 +164,8 @@ fn schema_of(title: &str, schema: Option<&Value>) -> Markup {
     let text = schema.filter(|it| it.as_object().is_some_and(|it| !it.is_empty()));
     html! {
         @match text {
-            Some(schema) => details.schema { summary { (Shown(title)) } (text::json(&schema.to_string(), "quipu types --json")) },
-            None => p.schema { (Shown(title)) " " span.note { "without a schema" } },
+            Some(schema) => details.schema { summary { (Untrusted(title)) } (text::json(&schema.to_string(), "quipu types --json")) },
+            None => p.schema { (Untrusted(title)) " " span.note { "without a schema" } },
         }
     }
 }
@@ -196,8 +196,8 @@ fn event_schema<'a>(described: &'a Value, category: &str, name: &str) -> Option<
 /// The events that a projection receives of a category.
 pub fn source(source: &SourceView) -> Markup {
     html! {
-        @match &source.category { Some(category) => (Shown(category)), None => "every category" } ": "
+        @match &source.category { Some(category) => (Untrusted(category)), None => "every category" } ": "
         @if source.events.is_empty() { "every type" }
-        @for (number, event) in source.events.iter().enumerate() { @if number > 0 { ", " } (Shown(&event.name)) }
+        @for (number, event) in source.events.iter().enumerate() { @if number > 0 { ", " } (Untrusted(&event.name)) }
     }
 }

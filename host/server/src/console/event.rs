@@ -4,7 +4,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::layout::{self, Tab};
-use super::text::{self, Shown, encoded};
+use super::text::{self, Untrusted, encoded};
 use super::views::{Command, Event, StreamEvents};
 use super::visitor::Visitor;
 use crate::failure::Result;
@@ -27,22 +27,22 @@ async fn body(visitor: &Visitor, position: &str) -> Result<Markup> {
     let first = siblings.first().map_or(event.version, |it| it.0);
     let command = format!("quipu event {} --json", event.position);
     let stream = layout::stream_path(&event.stream);
-    let some = |text: &Option<String>| text.as_ref().map(|it| html! { (Shown(it)) });
+    let some = |text: &Option<String>| text.as_ref().map(|it| html! { (Untrusted(it)) });
     let facts = [
         (
             "Type",
-            Some(html! { (Shown(&event.name)) " v" (event.schema_version) }),
+            Some(html! { (Untrusted(&event.name)) " v" (event.schema_version) }),
         ),
         ("Stream", Some(layout::stream(&event.stream))),
         (
             "Version",
             Some(html! { a href={ (stream) "?at=" (event.version) } { (event.version) } }),
         ),
-        ("Id", Some(html! { code { (Shown(&event.id)) } })),
+        ("Id", Some(html! { code { (Untrusted(&event.id)) } })),
         ("Recorded at", Some(layout::time(&event.recorded_at))),
         (
             "Tags",
-            (!event.tags.is_empty()).then(|| html! { (Shown(&event.tags.join(", "))) }),
+            (!event.tags.is_empty()).then(|| html! { (Untrusted(&event.tags.join(", "))) }),
         ),
         ("Principal", some(&commit.principal)),
         (
@@ -93,12 +93,12 @@ fn lifted(event: &Event, command: &str) -> Markup {
     html! {
         @if let Some(why) = &event.not_lifted {
             h2 { "Lifted" }
-            div.problem { p { "It can't be lifted: " (Shown(why)) } }
+            div.problem { p { "It can't be lifted: " (Untrusted(why)) } }
         } @else if let Some(parts) = &event.lifted {
             h2 { "Lifted" }
             @if parts.is_empty() { p { "It is dropped: readers do not receive it." } }
             @for it in parts {
-                h3 { (Shown(&it.name)) " v" (it.schema_version) @if let Some(part) = it.part { ", part " (part) } }
+                h3 { (Untrusted(&it.name)) " v" (it.schema_version) @if let Some(part) = it.part { ", part " (part) } }
                 (it.data(command))
             }
         }
@@ -109,11 +109,11 @@ fn of_command(it: &Command, command: &str) -> Markup {
     let facts = [
         (
             "Type",
-            Some(html! { (Shown(&it.name)) " v" (it.schema_version) }),
+            Some(html! { (Untrusted(&it.name)) " v" (it.schema_version) }),
         ),
-        ("Id", Some(html! { code { (Shown(&it.id)) } })),
+        ("Id", Some(html! { code { (Untrusted(&it.id)) } })),
         ("Accepted at", Some(layout::time(&it.accepted_at))),
-        ("Seed", Some(html! { code { (Shown(&it.seed)) } })),
+        ("Seed", Some(html! { code { (Untrusted(&it.seed)) } })),
     ];
     html! {
         h2 { "Command" }

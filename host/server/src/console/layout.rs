@@ -5,7 +5,7 @@ use axum::response::{Html, IntoResponse, Response};
 use maud::{DOCTYPE, Markup, Render, html};
 
 use super::assets;
-use super::text::{Shown, encoded, quoted};
+use super::text::{Untrusted, encoded, quoted};
 use super::visitor::Visitor;
 use crate::failure::Result;
 use quipu_api::Problem;
@@ -66,7 +66,7 @@ pub fn page(visitor: &Visitor, tab: Tab, title: &str, body: Result<Markup>) -> R
             }
             div.reader {
                 @match &name {
-                    Some(name) => { span { (Shown(name)) @if let Some(grant) = visitor.caller.grant() { " (" (grant.role.as_str()) ")" } } }
+                    Some(name) => { span { (Untrusted(name)) @if let Some(grant) = visitor.caller.grant() { " (" (grant.role.as_str()) ")" } } }
                     None => { span { "open to everybody" } }
                 }
                 @if visitor.has_session {
@@ -77,7 +77,7 @@ pub fn page(visitor: &Visitor, tab: Tab, title: &str, body: Result<Markup>) -> R
     };
     let main = html! {
         main #main tabindex="-1" {
-            h1 { (Shown(title)) }
+            h1 { (Untrusted(title)) }
             (body)
         }
     };
@@ -93,7 +93,7 @@ pub fn respond(status: StatusCode, title: &str, body: &Markup) -> Response {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (Shown(title)) " \u{b7} Quipu" }
+                title { (Untrusted(title)) " \u{b7} Quipu" }
                 link rel="icon" type="image/svg+xml" href=(assets::path(assets::ICON));
                 link rel="stylesheet" href=(assets::path(assets::STYLE));
                 script src=(assets::path(assets::SCRIPT)) defer {}
@@ -111,16 +111,16 @@ pub fn respond(status: StatusCode, title: &str, body: &Markup) -> Response {
 pub fn problem(problem: &Problem) -> Markup {
     html! {
         div.problem role="alert" {
-            p { strong { (Shown(&problem.title)) } }
-            p { (Shown(&problem.detail)) }
-            p.note { code { (Shown(&problem.code)) } " \u{b7} the page of this code: " code { "quipu explain " (Shown(&quoted(&problem.code))) } }
+            p { strong { (Untrusted(&problem.title)) } }
+            p { (Untrusted(&problem.detail)) }
+            p.note { code { (Untrusted(&problem.code)) } " \u{b7} the page of this code: " code { "quipu explain " (Untrusted(&quoted(&problem.code))) } }
         }
     }
 }
 
 /// Why a part of a page is not shown.
 pub fn hidden(what: &str, why: &str) -> Markup {
-    html! { p.hidden-part { (what) " not shown: " (Shown(why)) } }
+    html! { p.hidden-part { (what) " not shown: " (Untrusted(why)) } }
 }
 
 /// A part of a page, or why it is not there.
@@ -178,14 +178,14 @@ fn same(visitor: &Visitor, what: &str, command: &str, path: &str) -> Markup {
     html! {
         details.same {
             summary { "The same as a " (what) }
-            pre tabindex="0" role="group" aria-label="Commands" { code { (Shown(command)) (Shown(&curl)) } }
+            pre tabindex="0" role="group" aria-label="Commands" { code { (Untrusted(command)) (Untrusted(&curl)) } }
         }
     }
 }
 
 /// A link whose text was not written by this program.
 pub fn link(path: &str, text: &str) -> Markup {
-    html! { a href=(path) { (Shown(text)) } }
+    html! { a href=(path) { (Untrusted(text)) } }
 }
 
 pub fn stream_path(stream: &str) -> String {
@@ -202,7 +202,7 @@ pub fn position(position: u64) -> Markup {
 
 pub fn module(digest: &str) -> Markup {
     let short = digest.get(..12).unwrap_or(digest);
-    html! { a href={ "/console/modules/" (encoded(digest)) } title=(digest) { code { (Shown(short)) } } }
+    html! { a href={ "/console/modules/" (encoded(digest)) } title=(digest) { code { (Untrusted(short)) } } }
 }
 
 pub fn projection_path(name: &str) -> String {
@@ -217,7 +217,7 @@ pub fn trace(id: &str) -> Markup {
 /// A time, with `T` and the parts of a second as they are.
 pub fn time(at: &str) -> Markup {
     let (date, rest) = at.split_once('T').unwrap_or((at, ""));
-    html! { time datetime=(at) { (Shown(date)) " " (Shown(rest.trim_end_matches('Z'))) } }
+    html! { time datetime=(at) { (Untrusted(date)) " " (Untrusted(rest.trim_end_matches('Z'))) } }
 }
 
 /// The links to the pages before and after.
@@ -247,7 +247,7 @@ pub fn state(word: &str) -> Markup {
         "kept" | "previous" | "not-built" | "denied" | "expired" => "calm",
         _ => "warn",
     };
-    html! { span class={ "state " (class) } { (Shown(word)) } }
+    html! { span class={ "state " (class) } { (Untrusted(word)) } }
 }
 
 /// Something optional, or a dash.

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::act;
 use super::layout::{self, Tab};
 use super::overview::bytes;
-use super::text::{Shown, encoded, quoted};
+use super::text::{Untrusted, encoded, quoted};
 use super::visitor::Visitor;
 use crate::failure::{Failure, Result};
 use crate::params::Segments;
@@ -30,10 +30,10 @@ async fn lists(visitor: &Visitor) -> Result<Markup> {
         html! {
             tr {
                 td.number { a href={ "/console/deployments/" (it.plan) } { (it.plan) } }
-                td { (Shown(&it.name)) @if !it.others.is_empty() { " and " (layout::count(it.others.len() as u64, "other", "others")) } }
+                td { (Untrusted(&it.name)) @if !it.others.is_empty() { " and " (layout::count(it.others.len() as u64, "other", "others")) } }
                 td { (layout::module(&it.digest)) }
                 td { (layout::time(&it.activated_at)) }
-                td { (layout::or_dash(it.activated_by.as_deref().map(Shown))) }
+                td { (layout::or_dash(it.activated_by.as_deref().map(Untrusted))) }
                 td { (verdict(it.preflight.as_ref())) }
                 td { @if it.active { (layout::state("active")) } }
             }
@@ -52,7 +52,7 @@ async fn lists(visitor: &Visitor) -> Result<Markup> {
         @for it in modules.modules.iter().rev() {
             tr {
                 td { (layout::module(&it.digest)) }
-                td { (layout::or_dash(it.name.as_deref().map(Shown))) }
+                td { (layout::or_dash(it.name.as_deref().map(Untrusted))) }
                 td { (layout::time(&it.uploaded_at)) }
                 td.number { (bytes(it.bytes)) }
                 td { @if it.active { (layout::state("active")) } }
@@ -98,12 +98,12 @@ async fn of_plan(visitor: &Visitor, plan: u64) -> Result<Markup> {
     let missing = || Failure::new(Code::NotFound, format!("there is no plan {plan}"));
     let it = found.ok_or_else(missing)?;
     let facts = [
-        ("Component", Some(html! { (Shown(&it.name)) })),
+        ("Component", Some(html! { (Untrusted(&it.name)) })),
         ("Module", Some(layout::module(&it.digest))),
         ("Activated at", Some(layout::time(&it.activated_at))),
         (
             "By",
-            it.activated_by.as_ref().map(|by| html! { (Shown(by)) }),
+            it.activated_by.as_ref().map(|by| html! { (Untrusted(by)) }),
         ),
         (
             "Active",
@@ -116,7 +116,7 @@ async fn of_plan(visitor: &Visitor, plan: u64) -> Result<Markup> {
             h2 { "In the same plan" }
             ul {
                 @for other in &it.others {
-                    li { (Shown(&other.name)) ": " @match &other.digest { Some(digest) => (layout::module(digest)), None => "not active any more" } }
+                    li { (Untrusted(&other.name)) ": " @match &other.digest { Some(digest) => (layout::module(digest)), None => "not active any more" } }
                 }
             }
         }
@@ -124,7 +124,7 @@ async fn of_plan(visitor: &Visitor, plan: u64) -> Result<Markup> {
         @match &it.preflight { Some(preflight) => (report(preflight)), None => p { "It was activated without one." } }
         @if !it.projections.is_empty() {
             h2 { "Projections" }
-            ul { @for (name, settings) in &it.projections { li { (layout::link(&layout::projection_path(name), name)) ": " (Shown(&settings.lifecycle)) ", on error " (Shown(&settings.on_error)) } } }
+            ul { @for (name, settings) in &it.projections { li { (layout::link(&layout::projection_path(name), name)) ": " (Untrusted(&settings.lifecycle)) ", on error " (Untrusted(&settings.on_error)) } } }
         }
         @if it.active && visitor.acts() { (act::roll_back_link(&it.name)) }
         (layout::same_as(visitor, &format!("deployments {}", quoted(&it.name)), &format!("/v1/deployments/{}", encoded(&it.name))))
@@ -153,10 +153,10 @@ fn report(it: &SummaryView) -> Markup {
     let rows = html! {
         @for it in &it.objections {
             tr {
-                td { (Shown(&it.kind)) }
+                td { (Untrusted(&it.kind)) }
                 td.number { (it.count) }
                 td { (if it.blocks { "blocks" } else { "warns" }) }
-                td { (Shown(&it.text)) }
+                td { (Untrusted(&it.text)) }
             }
         }
     };
@@ -176,12 +176,12 @@ async fn module(visitor: &Visitor, digest: &str) -> Result<Markup> {
     let path = format!("/v1/modules/{}", encoded(digest));
     let it = visitor.get::<ModuleView>(&path).await?;
     let listed =
-        |texts: &[String]| (!texts.is_empty()).then(|| html! { (Shown(&texts.join(", "))) });
+        |texts: &[String]| (!texts.is_empty()).then(|| html! { (Untrusted(&texts.join(", "))) });
     let facts = [
-        ("Name", Some(html! { (Shown(&it.name)) })),
-        ("Version", Some(html! { (Shown(&it.version)) })),
-        ("World", Some(html! { (Shown(&it.world)) })),
-        ("Digest", Some(html! { code { (Shown(&it.digest)) } })),
+        ("Name", Some(html! { (Untrusted(&it.name)) })),
+        ("Version", Some(html! { (Untrusted(&it.version)) })),
+        ("World", Some(html! { (Untrusted(&it.world)) })),
+        ("Digest", Some(html! { code { (Untrusted(&it.digest)) } })),
         ("Size", Some(html! { (bytes(it.bytes)) })),
         ("Exports", listed(&it.exports)),
         ("Imports", listed(&it.imports)),
@@ -193,7 +193,7 @@ async fn module(visitor: &Visitor, digest: &str) -> Result<Markup> {
                 td { (layout::link(&layout::projection_path(&projection.name), &projection.name)) }
                 td.number { (projection.version) }
                 td { @for source in &projection.sources { p { (super::domain::source(source)) } } }
-                td { @for index in &projection.indexes { p { code { (Shown(&index.name)) } " " (Shown(&index.kind)) } } }
+                td { @for index in &projection.indexes { p { code { (Untrusted(&index.name)) } " " (Untrusted(&index.kind)) } } }
             }
         }
     };
@@ -205,9 +205,9 @@ async fn module(visitor: &Visitor, digest: &str) -> Result<Markup> {
             h2 { "Upcaster steps" }
             ul {
                 @for step in &it.steps {
-                    li { (Shown(&step.category)) ": " (Shown(&step.from.r#type)) " v" (step.from.schema_version) " becomes "
+                    li { (Untrusted(&step.category)) ": " (Untrusted(&step.from.r#type)) " v" (step.from.schema_version) " becomes "
                         @if step.to.is_empty() { "nothing" }
-                        @for (number, to) in step.to.iter().enumerate() { @if number > 0 { ", " } (Shown(&to.r#type)) " v" (to.schema_version) }
+                        @for (number, to) in step.to.iter().enumerate() { @if number > 0 { ", " } (Untrusted(&to.r#type)) " v" (to.schema_version) }
                     }
                 }
             }
@@ -224,10 +224,10 @@ fn types(name: &str, types: &[TypeView]) -> Markup {
     let rows = html! {
         @for it in types {
             tr {
-                td { (Shown(&it.name)) }
+                td { (Untrusted(&it.name)) }
                 td.number { (it.schema_version) }
-                td { (Shown(&it.aliases.join(", "))) }
-                td { (Shown(&it.content_type)) }
+                td { (Untrusted(&it.aliases.join(", "))) }
+                td { (Untrusted(&it.content_type)) }
             }
         }
     };

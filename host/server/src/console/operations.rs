@@ -4,7 +4,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::layout::{self, Tab};
-use super::text::Shown;
+use super::text::Untrusted;
 use super::visitor::Visitor;
 use crate::failure::{Failure, Result};
 use quipu::access::Action;
@@ -34,9 +34,9 @@ fn configuration(visitor: &Visitor) -> Markup {
     let rows = html! {
         @for it in settings.iter() {
             tr {
-                td { code { (Shown(&it.key)) } }
-                td.wide { (layout::or_dash(it.value.as_ref().map(|it| html! { code { (Shown(it)) } }))) }
-                td { (Shown(&it.source)) }
+                td { code { (Untrusted(&it.key)) } }
+                td.wide { (layout::or_dash(it.value.as_ref().map(|it| html! { code { (Untrusted(it)) } }))) }
+                td { (Untrusted(&it.source)) }
             }
         }
     };
@@ -59,10 +59,10 @@ async fn tokens(visitor: &Visitor) -> Result<Markup> {
     let rows = html! {
         @for it in &list.tokens {
             tr {
-                td { (Shown(&it.name)) }
-                td { (Shown(&it.grant.role)) }
-                td { (Shown(&it.grant.categories.join(", "))) " " (Shown(&it.grant.projections.join(", "))) }
-                td { (layout::time(&it.created_at)) @if let Some(by) = &it.created_by { " by " (Shown(by)) } }
+                td { (Untrusted(&it.name)) }
+                td { (Untrusted(&it.grant.role)) }
+                td { (Untrusted(&it.grant.categories.join(", "))) " " (Untrusted(&it.grant.projections.join(", "))) }
+                td { (layout::time(&it.created_at)) @if let Some(by) = &it.created_by { " by " (Untrusted(by)) } }
                 td { (layout::or_dash(it.used_at.as_deref().map(layout::time))) }
                 td { (state(it)) }
             }
@@ -79,8 +79,8 @@ async fn tenants(visitor: &Visitor) -> Result<Markup> {
     let rows = html! {
         @for it in &list.tenants {
             tr {
-                td { (Shown(&it.name)) }
-                td { (layout::time(&it.created_at)) @if let Some(by) = &it.created_by { " by " (Shown(by)) } }
+                td { (Untrusted(&it.name)) }
+                td { (layout::time(&it.created_at)) @if let Some(by) = &it.created_by { " by " (Untrusted(by)) } }
                 td { @match &it.suspended_at { Some(at) => { "suspended at " (layout::time(at)) }, None => "served" } }
                 td { (if it.is_open { "open" } else { "closed" }) }
             }
@@ -115,12 +115,12 @@ async fn records(visitor: &Visitor) -> Result<Markup> {
             tr {
                 td.number { (it.number) }
                 td { (layout::time(&it.at)) }
-                td { (layout::or_dash(it.principal.as_deref().map(Shown))) }
-                td { (layout::or_dash(it.origin.as_deref().map(Shown))) }
-                td { (Shown(&it.operation)) }
-                td.wide { (Shown(&it.object)) }
-                td { (Shown(&it.result)) }
-                td { (layout::or_dash(it.reason.as_deref().map(Shown))) }
+                td { (layout::or_dash(it.principal.as_deref().map(Untrusted))) }
+                td { (layout::or_dash(it.origin.as_deref().map(Untrusted))) }
+                td { (Untrusted(&it.operation)) }
+                td.wide { (Untrusted(&it.object)) }
+                td { (Untrusted(&it.result)) }
+                td { (layout::or_dash(it.reason.as_deref().map(Untrusted))) }
             }
         }
     };

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::charts;
 use super::layout::{self, Tab};
 use super::rates::{self, Counts, Series};
-use super::text::Shown;
+use super::text::Untrusted;
 use super::views::{self, Log};
 use super::visitor::{Answer, Visitor};
 use crate::failure::{Failure, Result};
@@ -125,14 +125,13 @@ impl Parts {
         let mut found = Vec::new();
         for check in &self.checks {
             if let Some(fault) = &check.fault {
-                let text =
-                    html! { strong { (Shown(&check.name)) } " does not work: " (Shown(fault)) };
+                let text = html! { strong { (Untrusted(&check.name)) } " does not work: " (Untrusted(fault)) };
                 found.push(Finding { rank: 0, text });
             } else if check.restarts > 0 {
                 let text = html! {
-                    strong { (Shown(&check.name)) } " was restarted "
+                    strong { (Untrusted(&check.name)) } " was restarted "
                     (layout::count(check.restarts, "time", "times"))
-                    @if let Some(cause) = &check.cause { ": " (Shown(cause)) }
+                    @if let Some(cause) = &check.cause { ": " (Untrusted(cause)) }
                 };
                 found.push(Finding { rank: 3, text });
             }
@@ -177,7 +176,7 @@ impl Parts {
                 let rank = if trouble.stopped { 1 } else { 2 };
                 add(
                     rank,
-                    html! { (name) (which) " is " (Shown(&build.state)) ": " (Shown(&trouble.error)) },
+                    html! { (name) (which) " is " (Untrusted(&build.state)) ": " (Untrusted(&trouble.error)) },
                 );
             } else if build.state == "failing" {
                 add(
@@ -192,7 +191,7 @@ impl Parts {
                 );
             }
             if let Some(waits) = &build.waits {
-                add(3, html! { (name) (which) " waits: " (Shown(waits)) });
+                add(3, html! { (name) (which) " waits: " (Untrusted(waits)) });
             }
             if !build.owned && build.lag > 0 && !it.paused && build.state != "orphaned" {
                 add(
@@ -341,8 +340,8 @@ fn figures(visitor: &Visitor, parts: &Parts, metrics: &[Series<'_>]) -> Markup {
         (
             "Last deployment",
             last.map(|it| html! {
-                a href={ "/console/deployments/" (it.plan) } { (Shown(&it.name)) } " at " (layout::time(&it.activated_at))
-                @if let Some(by) = &it.activated_by { " by " (Shown(by)) }
+                a href={ "/console/deployments/" (it.plan) } { (Untrusted(&it.name)) } " at " (layout::time(&it.activated_at))
+                @if let Some(by) = &it.activated_by { " by " (Untrusted(by)) }
             }),
         ),
         (

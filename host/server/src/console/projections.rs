@@ -8,7 +8,7 @@ use super::layout::{self, Tab};
 use super::overview::{lag_seconds, seconds};
 use super::rates;
 use super::steps;
-use super::text::{self, Shown, encoded, quoted};
+use super::text::{self, Untrusted, encoded, quoted};
 use super::visitor::Visitor;
 use crate::failure::Result;
 use crate::params::Segments;
@@ -39,7 +39,7 @@ async fn all(visitor: &Visitor) -> Result<Markup> {
             tr {
                 td { (layout::link(&layout::projection_path(&it.name), &it.name)) }
                 td { (layout::state(&it.state)) @if it.paused { " " (layout::state("paused")) } }
-                td { (Shown(&it.lifecycle)) }
+                td { (Untrusted(&it.lifecycle)) }
                 td.number { (layout::or_dash(build.map(|it| it.lag))) }
                 td.number { (layout::or_dash(metrics.as_ref().map(|all| seconds(lag_seconds(all, &it.name))))) }
                 td.number { (layout::or_dash(build.map(|it| it.parked))) }
@@ -79,10 +79,10 @@ async fn one(visitor: &Visitor, name: &str) -> Result<Markup> {
         .map(|text| lag_seconds(&rates::series(text), name));
     let facts = [
         ("State", Some(html! { (layout::state(&it.state)) @if it.paused { " " (layout::state("paused")) } })),
-        ("Lifecycle", Some(html! { (Shown(&it.lifecycle)) ", on error " (Shown(&it.on_error)) })),
+        ("Lifecycle", Some(html! { (Untrusted(&it.lifecycle)) ", on error " (Untrusted(&it.on_error)) })),
         (
             "Component",
-            it.deployed.as_ref().map(|it| html! { (Shown(&it.component)) " " (layout::module(&it.module)) ", definition version " (it.version) }),
+            it.deployed.as_ref().map(|it| html! { (Untrusted(&it.component)) " " (layout::module(&it.module)) ", definition version " (it.version) }),
         ),
         ("Head of the log", Some(html! { (it.log_head) })),
         ("Lag in time", lag.map(|lag| html! { (seconds(lag)) })),
@@ -128,11 +128,11 @@ fn build_of(build: &BuildView) -> Markup {
         ),
         (
             "Stale",
-            build.stale.as_ref().map(|why| html! { (Shown(why)) }),
+            build.stale.as_ref().map(|why| html! { (Untrusted(why)) }),
         ),
         (
             "Waits",
-            build.waits.as_ref().map(|why| html! { (Shown(why)) }),
+            build.waits.as_ref().map(|why| html! { (Untrusted(why)) }),
         ),
     ];
     html! {
@@ -141,7 +141,7 @@ fn build_of(build: &BuildView) -> Markup {
         @if let Some(trouble) = &build.trouble {
             div.problem {
                 p { strong { (if trouble.stopped { "It stopped, and waits for an operator" } else { "It is retried" }) } " after " (layout::count(trouble.attempts.into(), "attempt", "attempts")) ", since " (layout::time(&trouble.since)) }
-                p { (Shown(text::cut(&trouble.error, 4_096).0)) }
+                p { (Untrusted(text::cut(&trouble.error, 4_096).0)) }
                 @if let Some(position) = trouble.position { p { "Event " (layout::position(position)) @if let Some(stream) = &trouble.stream { " in " (layout::stream(stream)) } } }
             }
         }
@@ -153,9 +153,9 @@ fn compared(it: &ComparisonView) -> Markup {
     let rows = html! {
         @for example in &it.examples {
             tr {
-                td { (Shown(&example.key)) }
-                td.wide { code { (Shown(example.active.as_deref().unwrap_or("not there"))) } }
-                td.wide { code { (Shown(example.next.as_deref().unwrap_or("not there"))) } }
+                td { (Untrusted(&example.key)) }
+                td.wide { code { (Untrusted(example.active.as_deref().unwrap_or("not there"))) } }
+                td.wide { code { (Untrusted(example.next.as_deref().unwrap_or("not there"))) } }
             }
         }
     };
@@ -195,7 +195,7 @@ async fn parked(visitor: &Visitor, name: &str) -> Result<Markup> {
                 }
                 td { (layout::time(&it.at)) }
                 td.number { (it.attempts) }
-                td.wide { @match &it.error { Some(error) => (Shown(text::cut(error, 2_048).0)), None => span.none { "waits for the event before it" } } }
+                td.wide { @match &it.error { Some(error) => (Untrusted(text::cut(error, 2_048).0)), None => span.none { "waits for the event before it" } } }
             }
         }
     };
@@ -203,7 +203,7 @@ async fn parked(visitor: &Visitor, name: &str) -> Result<Markup> {
         @if page.events.is_empty() { p.note { "No event is parked." } }
         @else {
             (layout::table("Parked events", &["Position", "Of", "Parked at", "Attempts", "Error"], &rows))
-            p { "After a fix, retry them: " code { "quipu projection " (Shown(&quoted(name))) " retry-parked" } }
+            p { "After a fix, retry them: " code { "quipu projection " (Untrusted(&quoted(name))) " retry-parked" } }
         }
         (layout::pager(None, older))
     })

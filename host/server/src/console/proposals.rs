@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::act;
 use super::layout::{self, Tab};
 use super::stream::{differing, may_read};
-use super::text::{self, Shown, encoded, quoted};
+use super::text::{self, Untrusted, encoded, quoted};
 use super::views::StreamEvents;
 use super::visitor::Visitor;
 use crate::failure::Result;
@@ -166,13 +166,13 @@ fn table(proposals: &[&Proposal]) -> Markup {
             tr {
                 td.number { a href=(path(it.number)) { (it.number) } }
                 td { (layout::state(&it.state)) }
-                td { (Shown(&it.command)) }
+                td { (Untrusted(&it.command)) }
                 td.name { (layout::stream(&it.stream)) }
                 td { (effect_in_a_line(it)) }
-                td { (layout::or_dash(it.proposed_by.as_deref().map(Shown))) }
+                td { (layout::or_dash(it.proposed_by.as_deref().map(Untrusted))) }
                 td { (layout::time(&it.proposed_at)) }
                 td { (layout::time(&it.expires_at)) }
-                td.text { (layout::or_dash(it.note.as_deref().map(Shown))) }
+                td.text { (layout::or_dash(it.note.as_deref().map(Untrusted))) }
             }
         }
     };
@@ -185,7 +185,7 @@ fn effect_in_a_line(it: &Proposal) -> Markup {
     let (begin, rest) = text::cut(&names, text::PREVIEW_MAX);
     html! {
         @if names.is_empty() { span.none { "no event" } }
-        @else { (Shown(begin)) @if rest > 0 { "\u{2026}" } }
+        @else { (Untrusted(begin)) @if rest > 0 { "\u{2026}" } }
     }
 }
 
@@ -223,16 +223,16 @@ async fn one(visitor: &Visitor, number: &str) -> Result<Markup> {
 
 impl Proposal {
     fn facts(&self) -> Markup {
-        let some = |text: &Option<String>| text.as_ref().map(|it| html! { (Shown(it)) });
+        let some = |text: &Option<String>| text.as_ref().map(|it| html! { (Untrusted(it)) });
         let expected = self.expected_version.as_ref().map(|it| match it {
             Expected::Version(version) => html! { (version) },
-            Expected::Word(word) => html! { (Shown(word)) },
+            Expected::Word(word) => html! { (Untrusted(word)) },
         });
         layout::facts(&[
             ("State", Some(layout::state(&self.state))),
             (
                 "Command",
-                Some(html! { (Shown(&self.command)) " v" (self.schema_version) }),
+                Some(html! { (Untrusted(&self.command)) " v" (self.schema_version) }),
             ),
             ("Stream", Some(layout::stream(&self.stream))),
             ("Proposed by", some(&self.proposed_by)),
@@ -260,8 +260,8 @@ impl Proposal {
                 }
             } @else {
                 div.problem {
-                    p { "It was not executed: " code { (Shown(result.code.as_deref().unwrap_or("failed"))) } }
-                    @if let Some(detail) = &result.detail { p { (Shown(text::cut(detail, 4_096).0)) } }
+                    p { "It was not executed: " code { (Untrusted(result.code.as_deref().unwrap_or("failed"))) } }
+                    @if let Some(detail) = &result.detail { p { (Untrusted(text::cut(detail, 4_096).0)) } }
                 }
             }
         }
@@ -300,7 +300,7 @@ fn list_events(events: &[EffectEvent], rest_from: &str) -> Markup {
     html! {
         @if events.is_empty() { p { "No event." } }
         @for it in events {
-            h3 { (Shown(&it.name)) " v" (it.schema_version) }
+            h3 { (Untrusted(&it.name)) " v" (it.schema_version) }
             (data(it.data.as_deref(), it.data_base64.as_deref(), it.content_type.as_deref(), rest_from))
         }
     }
@@ -333,7 +333,7 @@ fn decision(visitor: &Visitor, it: &Proposal) -> Markup {
                 _ => it.state == "open",
             })),
             Ok(()) => p.note { "Approve or deny it with " code { "quipu proposal" } "; with " code { "console = \"full\"" } " this page offers it, too." },
-            Err(why) => p.note { "You can't decide it: " (Shown(&why)) },
+            Err(why) => p.note { "You can't decide it: " (Untrusted(&why)) },
         }
     }
 }
@@ -389,8 +389,8 @@ async fn previewed(visitor: &Visitor, it: &Proposal) -> Markup {
         @match preview {
             Err(failure) => {
                 div.hidden-part {
-                    p { "It would not be executed: " code { (Shown(&failure.0.code)) } }
-                    p { (Shown(text::cut(&failure.0.detail, 4_096).0)) }
+                    p { "It would not be executed: " code { (Untrusted(&failure.0.code)) } }
+                    p { (Untrusted(text::cut(&failure.0.detail, 4_096).0)) }
                 }
             }
             Ok(preview) => {

@@ -6,7 +6,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::layout::{self, Tab};
-use super::text::{Shown, encoded, quoted};
+use super::text::{Untrusted, encoded, quoted};
 use super::views::{self, Rejections};
 use super::visitor::Visitor;
 use crate::failure::Result;
@@ -55,7 +55,7 @@ async fn list(visitor: &Visitor) -> Result<Markup> {
             h2 { "By code, on this page" }
             ul.codes {
                 @for (code, count) in &codes {
-                    li { a href={ "/console/rejections?code=" (encoded(code)) (of_category) } { code { (Shown(code)) } } " " (count) }
+                    li { a href={ "/console/rejections?code=" (encoded(code)) (of_category) } { code { (Untrusted(code)) } } " " (count) }
                 }
             }
             h2 { "Rejected commands" }

@@ -5,8 +5,8 @@ use maud::{Markup, html};
 
 use super::layout::{self, Tab};
 use super::stream::may_read;
-use super::text::{Shown, encoded};
-use super::trace::Found;
+use super::text::{Untrusted, encoded};
+use super::trace::Lookup;
 use super::views::{StreamEvents, Streams};
 use super::visitor::Visitor;
 use crate::failure::Result;
@@ -78,12 +78,12 @@ async fn is_stream(visitor: &Visitor, name: &str) -> bool {
 
 async fn body(visitor: &Visitor, query: &str, matches: &Matches) -> Result<Markup> {
     let found = match query.len() >= ID_BYTES_MIN && visitor.may(Action::Read).is_ok() {
-        true => Some(Found::of(visitor, query, None).await?),
+        true => Some(Lookup::of(visitor, query, None).await?),
         false => None,
     };
-    let nothing = matches.is_empty() && found.as_ref().is_none_or(Found::is_empty);
+    let nothing = matches.is_empty() && found.as_ref().is_none_or(Lookup::is_empty);
     Ok(html! {
-        p { "Found for " code { (Shown(query)) } ":" }
+        p { "Found for " code { (Untrusted(query)) } ":" }
         @if nothing { p { strong { "Nothing." } " A stream is found by its id or the beginning of it, an event by its position or id, a command by its id, a module by the first digits of its digest." } }
         (matches.shown())
         @if let Some(found) = &found { h2 { "Events by id" } (found.shown(query)) }
@@ -166,7 +166,7 @@ impl Matches {
             }
             @if !self.modules.is_empty() {
                 h2 { "Modules" }
-                ul { @for (digest, name) in &self.modules { li { (layout::module(digest)) " " (Shown(name.as_deref().unwrap_or("never activated"))) } } }
+                ul { @for (digest, name) in &self.modules { li { (layout::module(digest)) " " (Untrusted(name.as_deref().unwrap_or("never activated"))) } } }
             }
         }
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::layout;
 use super::session;
-use super::text::Shown;
+use super::text::Untrusted;
 use super::visitor::Visitor;
 use crate::App;
 use crate::failure::{Failure, Result};
@@ -30,7 +30,7 @@ pub fn page(visitor: &Visitor, refused: Option<&Problem>) -> Response {
             h1 { "Sign in" }
             p { "This host asks who reads. Paste a token; the browser receives a session that ends with it." }
             @if let Some(problem) = refused {
-                div.problem role="alert" { p { (Shown(&problem.detail)) } }
+                div.problem role="alert" { p { (Untrusted(&problem.detail)) } }
             }
             form.sign-in action="/console/sign-in" method="post" {
                 input type="hidden" name="to" value=(to);

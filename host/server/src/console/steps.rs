@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::layout::{self, Tab};
 use super::stream::{differing, may_read};
-use super::text::{self, Shown, encoded};
+use super::text::{self, Untrusted, encoded};
 use super::views::StreamEvents;
 use super::visitor::Visitor;
 use crate::failure::Result;
@@ -115,11 +115,11 @@ async fn body(visitor: &Visitor, name: &str, stream: &str) -> Result<Markup> {
 /// The event of a step, and what it changes.
 async fn event(visitor: &Visitor, stream: &str, step: &Step) -> Markup {
     html! {
-        h2 { "Event " (step.version) ": " (Shown(&step.name)) }
+        h2 { "Event " (step.version) ": " (Untrusted(&step.name)) }
         p { "At position " (layout::position(step.position)) "." }
         (data(visitor, stream, step).await)
         @if let Some(error) = &step.error {
-            div.problem { p { strong { "It can't be folded" } } p { (Shown(text::cut(error, 4_096).0)) } }
+            div.problem { p { strong { "It can't be folded" } } p { (Untrusted(text::cut(error, 4_096).0)) } }
         } @else if step.changes.is_empty() {
             p.note { "The projection does not read this event, or gives it no key." }
         }
@@ -155,7 +155,7 @@ fn changed(change: &Change) -> Markup {
         change.after.as_deref().unwrap_or(none),
     );
     html! {
-        h3 { "Document " (Shown(text::cut(&change.key, 512).0)) }
+        h3 { "Document " (Untrusted(text::cut(&change.key, 512).0)) }
         @match (&change.before, &change.after) {
             (None, None) => p.note { "It is not there before and after the event." },
             (None, Some(after)) => { p.note { "The event makes it." } (text::json(after.get(), "quipu view --live")) },

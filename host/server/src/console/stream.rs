@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use serde_json::value::RawValue;
 
 use super::layout::{self, Tab};
-use super::text::{self, Shown, encoded, quoted};
+use super::text::{self, Untrusted, encoded, quoted};
 use super::views::{self, Rejections, State, StreamEvents};
 use super::visitor::{Answer, Visitor};
 use crate::failure::Result;
@@ -194,14 +194,14 @@ pub fn differing(before: &RawValue, after: &RawValue) -> Markup {
     let value = |value: Option<&str>| match value {
         Some(value) => {
             let (begin, rest) = text::cut(value, 2_048);
-            html! { code { (Shown(begin)) @if rest > 0 { "\u{2026}" } } }
+            html! { code { (Untrusted(begin)) @if rest > 0 { "\u{2026}" } } }
         }
         None => html! { span.none { "not there" } },
     };
     let rows = html! {
         @for it in &found {
             tr {
-                td { code { @if it.place.is_empty() { "(all of it)" } @else { (Shown(text::cut(&it.place, 512).0)) } } }
+                td { code { @if it.place.is_empty() { "(all of it)" } @else { (Untrusted(text::cut(&it.place, 512).0)) } } }
                 td.wide { del { (value(it.before)) } }
                 td.wide { ins { (value(it.after)) } }
             }

@@ -17,9 +17,9 @@ const INDENTED_MAX: usize = 16;
 /// A text that was not written by this program. Characters that are invisible, or change the
 /// direction of the text, are shown by their number.
 #[derive(Clone, Copy)]
-pub struct Shown<'a>(pub &'a str);
+pub struct Untrusted<'a>(pub &'a str);
 
-impl Render for Shown<'_> {
+impl Render for Untrusted<'_> {
     fn render_to(&self, page: &mut String) {
         for c in self.0.chars() {
             match c {
@@ -65,7 +65,7 @@ pub fn cut(text: &str, max: usize) -> (&str, usize) {
 /// The beginning of a text in one line.
 pub fn preview(text: &str) -> Markup {
     let (begin, rest) = cut(text, PREVIEW_MAX);
-    html! { code { (Shown(begin)) @if rest > 0 { "\u{2026}" } } }
+    html! { code { (Untrusted(begin)) @if rest > 0 { "\u{2026}" } } }
 }
 
 /// JSON with line breaks, or the beginning of it: the rest is named, with how to get it.
@@ -77,10 +77,10 @@ pub fn json(text: &str, rest_from: &str) -> Markup {
 /// A text of any kind, or the beginning of it.
 pub fn payload(shown: &str, rest: usize, rest_from: &str) -> Markup {
     html! {
-        pre.payload tabindex="0" role="group" aria-label="Data" { code { (Shown(shown)) } }
+        pre.payload tabindex="0" role="group" aria-label="Data" { code { (Untrusted(shown)) } }
         @if rest > 0 {
             p.note {
-                (rest) " more bytes are not shown. Read all of them with " code { (Shown(rest_from)) }
+                (rest) " more bytes are not shown. Read all of them with " code { (Untrusted(rest_from)) }
             }
         }
     }
@@ -149,7 +149,7 @@ pub fn data(json_data: Option<&RawValue>, base64: Option<(&str, &str)>, rest_fro
         (_, Some((kind, base64))) => {
             let (begin, rest) = cut(base64, SHOWN_MAX);
             html! {
-                p.note { "Base64 of " (Shown(kind)) }
+                p.note { "Base64 of " (Untrusted(kind)) }
                 (payload(begin, rest, rest_from))
             }
         }
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     fn rendered(text: &str) -> String {
-        Shown(text).render().into_string()
+        Untrusted(text).render().into_string()
     }
 
     #[test]

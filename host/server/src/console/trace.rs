@@ -4,7 +4,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::layout::{self, Tab};
-use super::text::{Shown, encoded};
+use super::text::{Untrusted, encoded};
 use super::visitor::Visitor;
 use crate::failure::{Failure, Result};
 use quipu_api::{Code, TraceEntry, TraceView};
@@ -15,7 +15,7 @@ const ENTRIES_MAX: usize = 300;
 const DEPTH_MAX: u64 = 24;
 
 /// What belongs to an id, as `/v1/trace` finds it.
-pub enum Found {
+pub enum Lookup {
     /// A tree.
     Tree(Box<TraceView>),
     /// Nothing; the text says where it was searched.
@@ -33,11 +33,11 @@ async fn body(visitor: &Visitor) -> Result<Markup> {
             "id: the id of an event, of a command or of a correlation is missing",
         ));
     };
-    let found = Found::of(visitor, id, visitor.number("before")?).await?;
+    let found = Lookup::of(visitor, id, visitor.number("before")?).await?;
     Ok(found.shown(id))
 }
 
-impl Found {
+impl Lookup {
     /// Searches for an id.
     ///
     /// # Errors
@@ -64,10 +64,10 @@ impl Found {
     pub fn shown(&self, id: &str) -> Markup {
         let tree = match self {
             Self::Tree(tree) => tree,
-            Self::Nothing(why) => return html! { p.note { (Shown(why)) } },
+            Self::Nothing(why) => return html! { p.note { (Untrusted(why)) } },
         };
         html! {
-            p { "What led to " code { (Shown(id)) } ", and what came of it. What it names is marked." }
+            p { "What led to " code { (Untrusted(id)) } ", and what came of it. What it names is marked." }
             p.note {
                 "Searched from position " (tree.searched_from) " to " (tree.searched_to) "."
                 @if tree.searched_from > 1 {
@@ -120,12 +120,12 @@ fn level(entries: &[TraceEntry], depth: u64) -> Markup {
 fn line(it: &TraceEntry) -> Markup {
     html! {
         @if let Some(position) = it.position { (layout::position(position)) " " }
-        @if it.is_match { mark { strong { (Shown(&it.r#type)) } } } @else { strong { (Shown(&it.r#type)) } }
-        @if let Some(code) = &it.rejection { " rejected as " code { (Shown(code)) } }
+        @if it.is_match { mark { strong { (Untrusted(&it.r#type)) } } } @else { strong { (Untrusted(&it.r#type)) } }
+        @if let Some(code) = &it.rejection { " rejected as " code { (Untrusted(code)) } }
         " in " (layout::stream(&it.stream)) " version " (it.version)
         span.note {
             " " (layout::time(&it.recorded_at))
-            @if let Some(by) = &it.principal { " by " (Shown(by)) }
+            @if let Some(by) = &it.principal { " by " (Untrusted(by)) }
             @if let Some(module) = &it.module { ", module " (layout::module(module)) }
         }
     }

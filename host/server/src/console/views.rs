@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::layout;
-use super::text::{self, Shown};
+use super::text::{self, Untrusted};
 use super::visitor::{Answer, Visitor};
 use crate::failure::Result;
 use quipu_api::Code;
@@ -225,9 +225,9 @@ pub fn event_row(event: &Event, with_stream: bool) -> Markup {
             td.number {
                 a href={ (layout::stream_path(&event.stream)) "?at=" (event.version) } { (event.version) }
             }
-            td { (Shown(&event.name)) @if event.schema_version > 1 { " v" (event.schema_version) } @if let Some(part) = event.part { " part " (part) } }
+            td { (Untrusted(&event.name)) @if event.schema_version > 1 { " v" (event.schema_version) } @if let Some(part) = event.part { " part " (part) } }
             td.wide { (beginning(event.data.as_deref(), event.data_base64.as_deref())) }
-            td { (layout::or_dash(event.commit.principal.as_deref().map(Shown))) }
+            td { (layout::or_dash(event.commit.principal.as_deref().map(Untrusted))) }
         }
     }
 }
@@ -252,9 +252,9 @@ pub fn rejections(rejections: &[&Rejection]) -> Markup {
                 td.number {
                     a href={ (layout::stream_path(&it.stream)) "?at=" (it.version) } { (it.version) }
                 }
-                td { (Shown(&it.command)) br; (layout::trace(&it.command_id)) }
-                td.name { code { (Shown(&it.code)) } }
-                td.text { (Shown(text::cut(&it.message, 500).0)) }
+                td { (Untrusted(&it.command)) br; (layout::trace(&it.command_id)) }
+                td.name { code { (Untrusted(&it.code)) } }
+                td.text { (Untrusted(text::cut(&it.message, 500).0)) }
                 td.wide {
                     details { summary { (beginning(it.data.as_deref(), it.data_base64.as_deref())) } (it.data("quipu rejections --json"))
                         @if let Some(details) = &it.details { p { "Details" } (text::json(details.get(), "quipu rejections --json")) }

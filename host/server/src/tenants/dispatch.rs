@@ -58,7 +58,7 @@ async fn dispatch(State(front): State<Arc<Front>>, mut request: Request) -> Resp
             return response;
         }
     };
-    let entered = match Asked::of(&request) {
+    let entered = match RequestParts::of(&request) {
         Ok(asked) => front.enter(asked).await,
         Err(failure) => Err(failure),
     };
@@ -88,14 +88,14 @@ pub(crate) async fn call(router: &Router, request: Request) -> Response {
 }
 
 /// What a request asks for. A request itself can't be shared between threads.
-struct Asked {
+struct RequestParts {
     name: String,
     path: String,
     token: Option<String>,
     visit: Visit,
 }
 
-impl Asked {
+impl RequestParts {
     fn of(request: &Request) -> Result<Self> {
         let name = headers::tenant(request.headers())?;
         let token = bearer(request.headers())?;
@@ -111,7 +111,7 @@ impl Asked {
 impl Front {
     /// Lets a request with a token of its tenant into the tenant; none for a request that is not
     /// about a store. All others get the same answer, whether or not there is such a tenant.
-    async fn enter(&self, asked: Asked) -> Result<Option<Lease>> {
+    async fn enter(&self, asked: RequestParts) -> Result<Option<Lease>> {
         if OPEN.contains(&asked.path.as_str()) {
             return Ok(None);
         }
@@ -133,7 +133,7 @@ impl Front {
         entered.map(Some)
     }
 
-    async fn admit(&self, asked: &Asked) -> Result<Lease> {
+    async fn admit(&self, asked: &RequestParts) -> Result<Lease> {
         let name = &*asked.name;
         let token = asked.token.as_deref();
         let identities = self.tenants.take_identities();

@@ -24,7 +24,7 @@ use super::access::Access;
 use super::administration::Serves;
 use super::budget::{Bodies, Budget};
 use super::failure::{Failure, Result};
-use super::kept::Kept;
+use super::pending::PendingRequests;
 use super::{App, Options, domain, metrics, router};
 use quipu::Host;
 use quipu::access::{Grant, NewToken, Role, Secret, Tokens};
@@ -255,7 +255,7 @@ impl Tenants {
         let access = Access::new(&description, false).map_err(anyhow::Error::msg)?;
         let largest = options.body_bytes_max.max(options.module_bytes_max);
         let ending = self.ending.child_token();
-        let kept = Kept::default();
+        let pending = PendingRequests::default();
         let app = App {
             access: Arc::new(access),
             host: host.clone(),
@@ -271,12 +271,12 @@ impl Tenants {
             tenancy: Tenancy::Tenant,
             draining: CancellationToken::new(),
             ending: ending.clone(),
-            kept: kept.clone(),
+            pending: pending.clone(),
         };
         let router = router::guarded(router, app);
         let served = Served {
             host,
-            kept,
+            pending,
             rules,
             router,
         };

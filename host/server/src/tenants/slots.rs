@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Rules;
 use crate::failure::{Failure, Result};
-use crate::kept::Kept;
+use crate::pending::PendingRequests;
 use quipu::Host;
 use quipu::access::Tokens;
 use quipu_api::Code;
@@ -34,7 +34,7 @@ pub type Turn = OwnedMutexGuard<()>;
 /// What answers the requests of a tenant.
 pub struct Served {
     /// Requests that are complete also if their caller leaves.
-    pub kept: Kept,
+    pub pending: PendingRequests,
     pub host: Host,
     pub rules: Arc<Rules>,
     pub router: Router,
@@ -320,7 +320,7 @@ pub fn unavailable() -> Failure {
 pub async fn close(opened: Arc<Opened>, turn: Turn) {
     opened.ending.cancel();
     let closing = tokio::spawn(async move {
-        opened.served.kept.end().await;
+        opened.served.pending.end().await;
         let closed = opened.served.host.clone().shutdown().await;
         match closed {
             Ok(()) => tracing::info!(tenant = &*opened.name, "a tenant was closed"),

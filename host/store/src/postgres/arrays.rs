@@ -57,7 +57,7 @@ impl<'a> Ground<'a> {
     }
 
     /// Ids that are believed to be unknown.
-    pub fn unknown(&mut self, items: &'a [Item], known: &classify::Known) {
+    pub fn unknown(&mut self, items: &'a [Item], known: &classify::RecordedIds) {
         for (stream, id) in classify::ids(items) {
             let is_known = !known.commands.is_empty()
                 && known.commands.contains_key(&(stream.clone(), id.clone()));

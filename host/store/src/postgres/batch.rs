@@ -13,11 +13,11 @@ use super::inline::Locks;
 use super::loaded::LoadedHeads;
 use super::losses::Newest;
 use super::memory::{Memory, TypeKey};
-use super::sent::{Sent, place};
+use super::sent::{SentBatch, place};
 use super::tables::signed;
 use super::turns::LifecycleChange;
 use super::{activation, anchors, documents, import, lookup};
-use crate::classify::{Classified, Heads, Known, Parts, Refused, classify};
+use crate::classify::{Classified, Heads, Parts, RecordedIds, Refused, classify};
 use crate::projected::{Basis, Projected, project};
 use crate::turns::{take, turns};
 use crate::{Change, Check, Deployment, Error, Head, InlineFold, Item, Mark, Outcome, Turn};
@@ -44,16 +44,16 @@ pub struct Attempt<'c> {
     pub loaded: &'c LoadedHeads,
     pub newest: &'c Newest,
     pub namespace: i64,
-    pub sent: &'c mut Option<Sent>,
+    pub sent: &'c mut Option<SentBatch>,
     /// The inline projections, if they may take something of the batch.
     pub inline: Option<&'c dyn InlineFold>,
 }
 
-type Tried<T> = Result<T, Failure>;
+type WriteResult<T> = Result<T, Failure>;
 
 /// What a batch has written.
 #[derive(Default)]
-struct Written {
+struct WrittenBatch {
     /// The positions of the events.
     positions: Vec<i64>,
     /// The digests of the commits.
@@ -63,12 +63,12 @@ struct Written {
 impl Attempt<'_> {
     /// Commits the items. With `locked`, or when beliefs prove wrong twice, the rows that the items
     /// depend on are locked before they are read.
-    pub async fn commit(&mut self, items: &[Item], locked: bool) -> Tried<Vec<Outcome>> {
+    pub async fn commit(&mut self, items: &[Item], locked: bool) -> WriteResult<Vec<Outcome>> {
         let activates = items.iter().any(|item| matches!(item, Item::Activate(_)));
         if activates || locked || self.inline.is_some() || items.iter().any(truncates) {
             return self.locked(items, activates).await;
         }
-        let mut known = Known::default();
+        let mut known = RecordedIds::default();
         if self.memory.ids_are_known {
             known = self.known(items).await?;
         }
@@ -91,7 +91,7 @@ impl Attempt<'_> {
     }
 
     /// Locks first, then reads, then writes, all in one transaction.
-    async fn locked(&mut self, items: &[Item], activates: bool) -> Tried<Vec<Outcome>> {
+    async fn locked(&mut self, items: &[Item], activates: bool) -> WriteResult<Vec<Outcome>> {
         self.connection.execute("BEGIN").await?;
         let tried = self.within(items, activates).await;
         if let Err(Failure::Again(_) | Failure::Refused(_)) = &tried {
@@ -100,7 +100,7 @@ impl Attempt<'_> {
         tried
     }
 
-    async fn within(&mut self, items: &[Item], activates: bool) -> Tried<Vec<Outcome>> {
+    async fn within(&mut self, items: &[Item], activates: bool) -> WriteResult<Vec<Outcome>> {
         let turns = turns(items)?;
         let plan_lock = if activates { LOCK_PLAN } else { SHARE_PLAN };
         sqlx::query(plan_lock)
@@ -166,7 +166,11 @@ impl Attempt<'_> {
     }
 
     /// Takes the turns of an activation that passed. Returns the reason when they can't be taken.
-    async fn turn(&mut self, turns: &[Turn], classified: &Classified<'_>) -> Tried<Option<String>> {
+    async fn turn(
+        &mut self,
+        turns: &[Turn],
+        classified: &Classified<'_>,
+    ) -> WriteResult<Option<String>> {
         if turns.is_empty() || !matches!(classified.outcomes[..], [Outcome::Activated(_)]) {
             return Ok(None);
         }
@@ -182,10 +186,10 @@ impl Attempt<'_> {
         &mut self,
         items: &[Item],
         heads: &Heads,
-        known: &Known,
+        known: &RecordedIds,
         classified: &Classified<'_>,
         drawn: &[Position],
-    ) -> Tried<(i32, Written)> {
+    ) -> WriteResult<(i32, WrittenBatch)> {
         let mut ground = Ground::default();
         let (locked, seen) = streams(items);
         ground.stand(locked, seen, heads);
@@ -196,9 +200,9 @@ impl Attempt<'_> {
         let mut rows = self.rows(&ground, classified).await?;
         rows.positions = drawn.iter().map(|position| signed(position.0)).collect();
         let activated = deployments(items, &classified.outcomes).next();
-        *self.sent = Some(Sent::new(classified, activated));
+        *self.sent = Some(SentBatch::new(classified, activated));
         if ground.is_empty() && rows.owners.is_empty() {
-            return Ok((WRITTEN, Written::default()));
+            return Ok((WRITTEN, WrittenBatch::default()));
         }
         let plan = self.memory.parts.as_ref().map_or(0, |parts| parts.plan);
         let row = send(self.connection, self.namespace, plan, &ground, &rows).await?;
@@ -207,7 +211,7 @@ impl Attempt<'_> {
             *self.sent = None;
         }
         let positions: Option<Vec<i64>> = row.cell(1)?;
-        let written = Written {
+        let written = WrittenBatch {
             positions: positions.unwrap_or_default(),
             digests: rows.sealed,
         };
@@ -219,7 +223,7 @@ impl Attempt<'_> {
         &mut self,
         ground: &Ground<'_>,
         classified: &Classified<'a>,
-    ) -> Tried<Rows<'a>> {
+    ) -> WriteResult<Rows<'a>> {
         let mut rows = Rows::new(ground);
         let owners = owners(&ground.locked);
         // Of several marks of a stream, the last one applies.
@@ -263,7 +267,7 @@ impl Attempt<'_> {
     /// Returns the believed heads of the streams of a batch. The version that a check names is
     /// believed, and so is that a stream is new. Unknown heads are read: a commit needs the digest
     /// of the one before it.
-    async fn believed(&mut self, items: &[Item]) -> Tried<Heads> {
+    async fn believed(&mut self, items: &[Item]) -> WriteResult<Heads> {
         let mut heads = Heads::new();
         let (mut new, mut checked) = (HashSet::new(), HashMap::new());
         let mut unknown = BTreeSet::new();
@@ -306,7 +310,7 @@ impl Attempt<'_> {
     }
 
     /// Locks the streams of a batch, and reads all their heads.
-    async fn lock(&mut self, items: &[Item]) -> Tried<Heads> {
+    async fn lock(&mut self, items: &[Item]) -> WriteResult<Heads> {
         let (locked, seen) = streams(items);
         for stream in locked.iter().chain(&seen) {
             self.memory.heads.remove(*stream);
@@ -336,13 +340,13 @@ impl Attempt<'_> {
         Ok(heads)
     }
 
-    async fn known(&mut self, items: &[Item]) -> Tried<Known> {
+    async fn known(&mut self, items: &[Item]) -> WriteResult<RecordedIds> {
         let known = lookup::known(self.connection, items).await?;
         self.memory.ids_are_known = !known.commands.is_empty() || !known.events.is_empty();
         Ok(known)
     }
 
-    async fn parts(&mut self) -> Tried<Parts> {
+    async fn parts(&mut self) -> WriteResult<Parts> {
         if let Some(parts) = &self.memory.parts {
             return Ok(parts.clone());
         }
@@ -352,7 +356,7 @@ impl Attempt<'_> {
     }
 
     /// Truncates a stream, or undoes it.
-    async fn mark(&mut self, mark: &Mark) -> Tried<()> {
+    async fn mark(&mut self, mark: &Mark) -> WriteResult<()> {
         match &mark.change {
             Change::Archived(_) => {}
             Change::Truncated { before, anchor } => {
@@ -364,7 +368,7 @@ impl Attempt<'_> {
     }
 
     /// Remembers what was committed, and adds the positions to the outcomes.
-    fn finish(&mut self, classified: Classified<'_>, written: &Written) -> Vec<Outcome> {
+    fn finish(&mut self, classified: Classified<'_>, written: &WrittenBatch) -> Vec<Outcome> {
         let positions = &written.positions;
         for (accepted, digest) in classified.accepted.iter().zip(&written.digests) {
             let stream = accepted.write.stream.clone();
@@ -396,7 +400,7 @@ pub async fn send(
     plan: u64,
     ground: &Ground<'_>,
     rows: &Rows<'_>,
-) -> Tried<PgRow> {
+) -> WriteResult<PgRow> {
     let row = sqlx::query(APPEND)
         .bind(namespace)
         .bind(signed(plan))

@@ -27,7 +27,7 @@ const COMMIT_SIZE: &str = "SELECT e.commit_size::bigint FROM streams AS s \
 const FOLLOW: &str = "SELECT follow_import($1)";
 const ARCHIVE: &str = "UPDATE streams SET archived_at = $2 WHERE name = $1 AND version > 0";
 
-type Done = Result<(), Failure>;
+type ImportResult = Result<(), Failure>;
 
 /// Imports one part, all or nothing.
 pub async fn part(
@@ -35,7 +35,7 @@ pub async fn part(
     memory: &mut Memory,
     namespace: i64,
     part: &Import,
-) -> Done {
+) -> ImportResult {
     connection.execute("BEGIN").await?;
     // No other host writes meanwhile, because appends also hold the lock of the plan.
     let done = async {
@@ -103,7 +103,7 @@ async fn events(
     memory: &mut Memory,
     namespace: i64,
     given: &[StoredEvent],
-) -> Done {
+) -> ImportResult {
     let row = sqlx::query(LAST).fetch_one(&mut *connection).await?;
     let last = Position(row.number(0)?);
     let streams: BTreeSet<&StreamId> = given.iter().map(|event| &event.stream).collect();
@@ -172,7 +172,7 @@ fn unfit(failure: Failure, unfit: Error) -> Failure {
     }
 }
 
-async fn plan(connection: &mut Connection, deployment: &Deployment) -> Done {
+async fn plan(connection: &mut Connection, deployment: &Deployment) -> ImportResult {
     let last = lookup::parts(connection).await?.plan;
     if deployment.plan != last + 1 {
         return Err(plan_out_of_order(deployment.plan, last).into());
@@ -183,7 +183,7 @@ async fn plan(connection: &mut Connection, deployment: &Deployment) -> Done {
     Err(module_missing(deployment.digest).into())
 }
 
-async fn truncate(connection: &mut Connection, anchor: &Anchor) -> Done {
+async fn truncate(connection: &mut Connection, anchor: &Anchor) -> ImportResult {
     let heads = lookup::heads(connection, std::iter::once(&anchor.stream)).await?;
     check_anchor(anchor, heads.get(&anchor.stream).copied())?;
     anchors::truncate(connection, &anchor.stream, anchor.before, &anchor.snapshot).await?;

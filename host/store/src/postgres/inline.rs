@@ -15,7 +15,7 @@ use quipu_model::Position;
 const LOCK: &str = "SELECT place, document, change FROM lock_documents($1, $2)";
 const DRAW: &str = "SELECT draw_positions($1, $2)";
 
-type Tried<T> = Result<T, Failure>;
+type WriteResult<T> = Result<T, Failure>;
 
 /// A transaction that locks documents, then draws positions.
 pub struct Locks<'c> {
@@ -27,7 +27,7 @@ impl Locks<'_> {
     async fn lock(
         &mut self,
         documents: &[(BuildId, Arc<str>)],
-    ) -> Tried<Vec<Option<StoredDocument>>> {
+    ) -> WriteResult<Vec<Option<StoredDocument>>> {
         let mut found = vec![None; documents.len()];
         if documents.is_empty() {
             return Ok(found);
@@ -64,11 +64,11 @@ impl Documents for Locks<'_> {
     async fn read(
         &mut self,
         documents: &[(BuildId, Arc<str>)],
-    ) -> Tried<Vec<Option<StoredDocument>>> {
+    ) -> WriteResult<Vec<Option<StoredDocument>>> {
         self.lock(documents).await
     }
 
-    async fn draw(&mut self, _next: Position, events: u64) -> Tried<Vec<Position>> {
+    async fn draw(&mut self, _next: Position, events: u64) -> WriteResult<Vec<Position>> {
         let row = sqlx::query(DRAW)
             .bind(self.namespace)
             .bind(signed(events))

@@ -12,7 +12,7 @@ use super::error::Failure;
 use super::memory::{Memory, TypeKey};
 use super::tables::signed;
 use crate::assemble::body;
-use crate::classify::{self, Heads, Known, Parts};
+use crate::classify::{self, Heads, Parts, RecordedIds};
 use crate::{Error, Head, Item, KnownCommit, KnownEvent, ProjectionPlan, Result, record};
 use quipu_model::{
     CommandId, CommitData, Digest, EventId, Name, Position, StreamId, Timestamp, Version,
@@ -61,13 +61,13 @@ const KNOWN_EVENTS: &str = known!(
      JOIN events AS c ON c.stream_id = f.stream_id AND c.version = f.version - f.commit_offset"
 );
 
-type Found<T> = std::result::Result<T, Failure>;
+type LookupResult<T> = std::result::Result<T, Failure>;
 
 /// Reads the heads of streams. Streams that do not exist are left out.
 pub async fn heads<'a>(
     connection: &mut Connection,
     streams: impl Iterator<Item = &'a StreamId>,
-) -> Found<Heads> {
+) -> LookupResult<Heads> {
     let by_name: BTreeMap<&str, &StreamId> = streams.map(|it| (it.as_str(), it)).collect();
     if by_name.is_empty() {
         return Ok(Heads::new());
@@ -108,7 +108,7 @@ pub fn commit_digest(row: &PgRow, column: usize) -> Result<Option<Digest>> {
 }
 
 /// Reads the plan, and for each of its parts the plan that last changed it.
-pub async fn parts(connection: &mut Connection) -> Found<Parts> {
+pub async fn parts(connection: &mut Connection) -> LookupResult<Parts> {
     let mut parts = Parts::default();
     for row in sqlx::query(PARTS).fetch_all(connection).await? {
         let categories: Vec<String> = row.cell(1)?;
@@ -119,8 +119,8 @@ pub async fn parts(connection: &mut Connection) -> Found<Parts> {
 }
 
 /// The records under the ids of a batch.
-pub async fn known(connection: &mut Connection, items: &[Item]) -> Found<Known> {
-    let mut known = Known::default();
+pub async fn known(connection: &mut Connection, items: &[Item]) -> LookupResult<RecordedIds> {
+    let mut known = RecordedIds::default();
     let ids: HashMap<(&str, &str), (&StreamId, &CommandId)> = classify::ids(items)
         .map(|(stream, id)| ((stream.as_str(), id.as_str()), (stream, id)))
         .collect();
@@ -199,7 +199,11 @@ fn commit(rows: &[PgRow]) -> Result<KnownCommit> {
 }
 
 /// The number of a type of events; a new one is made.
-pub async fn type_id(connection: &mut Connection, memory: &mut Memory, key: TypeKey) -> Found<i64> {
+pub async fn type_id(
+    connection: &mut Connection,
+    memory: &mut Memory,
+    key: TypeKey,
+) -> LookupResult<i64> {
     if let Some(type_id) = memory.types.get(&key) {
         return Ok(*type_id);
     }
@@ -232,7 +236,7 @@ pub async fn module_id(
     connection: &mut Connection,
     memory: &mut Memory,
     digest: Digest,
-) -> Found<i64> {
+) -> LookupResult<i64> {
     if let Some(module_id) = memory.modules.get(&digest) {
         return Ok(*module_id);
     }

@@ -107,7 +107,7 @@ pub async fn finish_recovering(url: &Url) -> Result<()> {
 async fn opened(url: &Url, options: &Options, is_recovery: bool) -> Result<Store> {
     let options = url.or(options);
     let base = url.options()?;
-    let Found {
+    let StoreFacts {
         secret,
         namespace,
         newest,
@@ -149,7 +149,7 @@ async fn opened(url: &Url, options: &Options, is_recovery: bool) -> Result<Store
 }
 
 /// What a store says when it is opened.
-struct Found {
+struct StoreFacts {
     secret: [u8; 32],
     /// Distinguishes its advisory locks.
     namespace: i64,
@@ -157,7 +157,7 @@ struct Found {
 }
 
 /// Looks at a store, and creates it when the schema is empty or missing.
-async fn found(url: &Url, options: &Options, is_recovery: bool) -> Result<Found> {
+async fn found(url: &Url, options: &Options, is_recovery: bool) -> Result<StoreFacts> {
     let mut connection = connect(url, options).await?;
     session::check(&mut connection, url.schema()).await?;
     schema::check(&mut connection, url.schema()).await?;
@@ -170,7 +170,7 @@ async fn found(url: &Url, options: &Options, is_recovery: bool) -> Result<Found>
     import::follow(&mut connection, namespace).await?;
     let newest = losses::Newest::opened(&mut connection).await?;
     connection.close().await;
-    Ok(Found {
+    Ok(StoreFacts {
         secret,
         namespace,
         newest,

@@ -30,7 +30,7 @@ const SET: &str = "INSERT INTO meta (name, value) VALUES ('origin', convert_to($
      ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 const SKIP: &str = "SELECT last_position(), setval('positions', last_position() + $1)";
 
-type Tried<T> = Result<T, Failure>;
+type WriteResult<T> = Result<T, Failure>;
 
 /// Where a store is: the server with its timeline, and the table of its events, which a restored dump
 /// has created.
@@ -56,14 +56,14 @@ impl Origins {
 
 /// Moves the sequence of positions when the store has come to another server since it was written
 /// last.
-pub async fn check(connection: &mut Connection, namespace: i64) -> Tried<()> {
+pub async fn check(connection: &mut Connection, namespace: i64) -> WriteResult<()> {
     match origins(connection).await? {
         Some(origins) if !origins.is_known() => arrive(connection, namespace).await,
         _ => Ok(()),
     }
 }
 
-async fn arrive(connection: &mut Connection, namespace: i64) -> Tried<()> {
+async fn arrive(connection: &mut Connection, namespace: i64) -> WriteResult<()> {
     connection.execute("BEGIN").await?;
     // Nobody draws a position meanwhile.
     let lock = sqlx::query(LOCK_PLAN).bind(namespace);
@@ -83,7 +83,7 @@ async fn arrive(connection: &mut Connection, namespace: i64) -> Tried<()> {
     moved.as_ref().map_or(Ok(()), report)
 }
 
-fn report(moved: &PgRow) -> Tried<()> {
+fn report(moved: &PgRow) -> WriteResult<()> {
     let (last, next): (i64, i64) = (moved.cell(0)?, moved.cell(1)?);
     tracing::warn!(
         last,
@@ -94,7 +94,7 @@ fn report(moved: &PgRow) -> Tried<()> {
 }
 
 /// None where the server does not say it, as some services that are compatible with PostgreSQL.
-async fn origins(connection: &mut Connection) -> Tried<Option<Origins>> {
+async fn origins(connection: &mut Connection) -> WriteResult<Option<Origins>> {
     match sqlx::query(ORIGINS).fetch_one(connection).await {
         Ok(row) => Ok(Some(Origins {
             now: [row.cell(0)?, row.cell(1)?],

@@ -19,7 +19,7 @@ const ACTIVATION: &str = "SELECT EXISTS (SELECT FROM deployments AS d \
 /// A batch that was sent. Any part of it shows whether it was committed: its events, or its
 /// activation. Each mark comes with an event.
 #[derive(Debug)]
-pub struct Sent {
+pub struct SentBatch {
     /// Of the events, in order.
     event_ids: Vec<EventId>,
     activated: Option<Deployment>,
@@ -37,7 +37,7 @@ enum Draft {
     Again,
 }
 
-impl Sent {
+impl SentBatch {
     /// A batch before it is sent.
     pub fn new(classified: &Classified<'_>, activated: Option<Deployment>) -> Self {
         let accepted = classified.accepted.iter();

@@ -30,14 +30,14 @@ const LOG: &str = "log";
 const PLAN: &str = "plan";
 
 /// Is notified of this host's commits.
-pub struct Told {
+pub struct CommitSignals {
     waker: Arc<Waker>,
     log: Arc<Notify>,
     plan: Arc<Notify>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-impl Told {
+impl CommitSignals {
     /// Records that this host has committed.
     pub fn committed(&self, outcomes: &[Outcome]) {
         let has_grown = |outcome: &Outcome| match outcome {
@@ -78,7 +78,7 @@ pub fn start(
     (pool, newest): (&Pool, &Newest),
     waker: Waker,
     supervisor: &Supervisor,
-) -> Told {
+) -> CommitSignals {
     let channel = format!("quipu_{}", settings.namespace);
     let (waker, poll) = (Arc::new(waker), settings.options.poll);
     let (log, plan) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -110,7 +110,7 @@ pub fn start(
         telling(PLAN, &plan),
         tokio::spawn(supervisor.restarting("listener", hearing)),
     ];
-    Told {
+    CommitSignals {
         waker,
         log,
         plan,

@@ -18,9 +18,9 @@ use super::losses::Newest;
 use super::memory::Memory;
 use super::origins;
 use super::schema;
-use super::sent::Sent;
+use super::sent::SentBatch;
 use super::session::{Backend, Session, Settings};
-use super::wakes::Told;
+use super::wakes::CommitSignals;
 use crate::projected::wanted;
 use crate::{Error, EventWriter, Import, InlineFold, Item, Outcome, Result};
 
@@ -56,7 +56,7 @@ async fn answered<T>(
 pub struct Writer {
     settings: Settings,
     pool: Pool,
-    told: Told,
+    told: CommitSignals,
     session: Option<Session>,
     memory: Memory,
     loaded: LoadedHeads,
@@ -74,7 +74,7 @@ impl Writer {
     pub fn new(
         settings: Settings,
         pool: Pool,
-        told: Told,
+        told: CommitSignals,
         (loaded, newest): (LoadedHeads, Newest),
     ) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl Writer {
         items: &[Item],
         inline: Option<&dyn InlineFold>,
         tries: u32,
-        sent: &mut Option<Sent>,
+        sent: &mut Option<SentBatch>,
     ) -> std::result::Result<Vec<Outcome>, Failure> {
         let Some(session) = &mut self.session else {
             return Err(Failure::Lost(Error::Unavailable(
@@ -203,7 +203,10 @@ impl Writer {
     }
 
     /// Returns the result of a batch whose answer was lost; none when it was not stored.
-    async fn decided(&mut self, sent: &Sent) -> std::result::Result<Option<Vec<Outcome>>, Failure> {
+    async fn decided(
+        &mut self,
+        sent: &SentBatch,
+    ) -> std::result::Result<Option<Vec<Outcome>>, Failure> {
         let Some(session) = &mut self.session else {
             return Err(Failure::Lost(Error::Unavailable(
                 "no connection".to_owned(),
@@ -228,7 +231,7 @@ impl EventWriter for Writer {
     ) -> Result<Vec<Outcome>> {
         let inline = wanted(inline, items);
         let until = self.until();
-        let (mut tries, mut sent) = (0, None::<Sent>);
+        let (mut tries, mut sent) = (0, None::<SentBatch>);
         let mut lost = None;
         loop {
             if let Err(error) = self.ready(until).await {

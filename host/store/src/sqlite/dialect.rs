@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqliteArguments;
 
-use super::side::{Passed, Side};
+use super::side::{Side, WritePermit};
 use super::tables::cell::Cells;
 use crate::{Error, Result};
 use quipu_model::Digest;
@@ -147,13 +147,13 @@ pub struct Connections {
 /// A connection with permission to write.
 pub struct Writing {
     connection: PoolConnection<Database>,
-    _passed: Passed,
+    _passed: WritePermit,
 }
 
 /// A transaction, which is rolled back when it is dropped.
 pub struct Transaction {
     inner: sqlx::Transaction<'static, Database>,
-    _passed: Passed,
+    _passed: WritePermit,
 }
 
 impl Connections {

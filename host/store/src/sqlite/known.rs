@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use super::cell::Cells;
 use super::encode::pairs;
 use super::rows::{body, event_id};
-use crate::classify::{self, Known};
+use crate::classify::{self, RecordedIds};
 use crate::{Item, KnownCommit, KnownEvent, Result, record};
 use quipu_model::{CommitData, EventId, Name, Position, StreamId, Version};
 
@@ -16,8 +16,8 @@ const COMMANDS: &str = include_str!("known.sql");
 const EVENTS: &str = include_str!("known_events.sql");
 
 /// The commits under the ids of a batch.
-pub async fn known(connection: &mut SqliteConnection, items: &[Item]) -> Result<Known> {
-    let mut known = Known::default();
+pub async fn known(connection: &mut SqliteConnection, items: &[Item]) -> Result<RecordedIds> {
+    let mut known = RecordedIds::default();
     by_commands(connection, items, &mut known).await?;
     by_events(connection, items, &mut known).await?;
     Ok(known)
@@ -26,7 +26,7 @@ pub async fn known(connection: &mut SqliteConnection, items: &[Item]) -> Result<
 async fn by_commands(
     connection: &mut SqliteConnection,
     items: &[Item],
-    known: &mut Known,
+    known: &mut RecordedIds,
 ) -> Result<()> {
     let ids: HashMap<_, _> = classify::ids(items)
         .map(|(stream, id)| ((stream.as_str(), id.as_str()), (stream, id)))
@@ -53,7 +53,7 @@ async fn by_commands(
 async fn by_events(
     connection: &mut SqliteConnection,
     items: &[Item],
-    known: &mut Known,
+    known: &mut RecordedIds,
 ) -> Result<()> {
     let asked: HashSet<(&StreamId, EventId)> = classify::event_ids(items).collect();
     if asked.is_empty() {

@@ -3,7 +3,7 @@
 use super::dialect::Pool;
 use super::tables::signed;
 use crate::scan::{Bounds, page};
-use crate::{BuildId, Found, Result, Scan};
+use crate::{BuildId, Result, Scan, ScannedDocument};
 
 /// Live documents by key; bounds are bytes, which need not be a text.
 macro_rules! by_key {
@@ -41,7 +41,7 @@ const BY_KEY_DOWN: &str = by_key!("DESC");
 const BY_INDEX: &str = by_index!("ASC");
 const BY_INDEX_DOWN: &str = by_index!("DESC");
 /// Returns documents in the order of an index, or of their keys.
-pub async fn scan(pool: &Pool, build: BuildId, scan: &Scan) -> Result<Vec<Found>> {
+pub async fn scan(pool: &Pool, build: BuildId, scan: &Scan) -> Result<Vec<ScannedDocument>> {
     let bounds = Bounds::of(scan);
     let sql = match (scan.index, scan.is_descending) {
         (None, false) => BY_KEY,

@@ -13,11 +13,11 @@ use super::temporary::Folder;
 pub struct Gate(Arc<Mutex<()>>);
 
 /// Permission to write.
-pub type Passed = OwnedMutexGuard<()>;
+pub type WritePermit = OwnedMutexGuard<()>;
 
 impl Gate {
     /// Waits for permission to write. The caller must not hold it already.
-    pub async fn pass(&self) -> Passed {
+    pub async fn pass(&self) -> WritePermit {
         Arc::clone(&self.0).lock_owned().await
     }
 }

@@ -43,9 +43,9 @@ from_row!(Last, |row| Ok(Last {
     digest: digest(row.cell("digest")?)?,
 }));
 
-struct Begun(u64);
+struct BegunId(u64);
 
-from_row!(Begun, |row| Ok(Begun(row.number("id")?)));
+from_row!(BegunId, |row| Ok(BegunId(row.number("id")?)));
 
 from_row!(AuditRecord, |row| Ok(AuditRecord {
     number: row.number("number")?,
@@ -118,7 +118,7 @@ impl AuditStore for Audit {
             .bind(&*entry.operation)
             .bind(&*entry.object)
             .bind(entry.reason.as_deref());
-        let Begun(id) = begin.fetch_one(&mut *writing).await?;
+        let BegunId(id) = begin.fetch_one(&mut *writing).await?;
         writing.commit().await?;
         Ok(id)
     }

@@ -7,7 +7,7 @@ use super::dialect::{self, Connection, greatest, now, until};
 use super::lease::{is_free, millis, release};
 use super::signed;
 use crate::builds::{Roles, Steered, role, role_name, view_name, without_nul};
-use crate::{Build, BuildBatch, BuildClaim, BuildId, Kept, Result, Role, StoredProjection};
+use crate::{BatchOutcome, Build, BuildBatch, BuildClaim, BuildId, Result, Role, StoredProjection};
 use quipu_model::{Digest, Position, Timestamp};
 
 const LIST: &str = concat!(
@@ -226,7 +226,7 @@ pub async fn advance(
     token: u64,
     batch: &BuildBatch,
     lease: Duration,
-) -> Result<Kept> {
+) -> Result<BatchOutcome> {
     let row = sqlx::query(ADVANCE)
         .bind(signed(build.0))
         .bind(signed(token))
@@ -240,9 +240,9 @@ pub async fn advance(
         .fetch_optional(connection)
         .await?;
     let Some(row) = row else {
-        return Ok(Kept::Lost);
+        return Ok(BatchOutcome::Lost);
     };
-    Ok(Kept::Done {
+    Ok(BatchOutcome::Done {
         retries: row.number("retries")?,
         is_paused: row.cell("paused")?,
     })

@@ -7,7 +7,7 @@ use super::dialect::{Connection, Pool, SWEEPS, for_update_of_one, of_build};
 use super::signed;
 use crate::scan::{changes_limit, whole_changes};
 use crate::{
-    BuildCounts, BuildId, Found, LOST_KEYS_MAX, LostDocuments, Result, SKIPPED_BY_POLICY,
+    BuildCounts, BuildId, LOST_KEYS_MAX, LostDocuments, Result, SKIPPED_BY_POLICY, ScannedDocument,
     StoredDocument,
 };
 
@@ -59,7 +59,7 @@ from_row!(StoredDocument, |row| Ok(StoredDocument {
     change: row.number("change")?,
 }));
 
-from_row!(Found, |row| Ok(Found {
+from_row!(ScannedDocument, |row| Ok(ScannedDocument {
     value: row.cell::<&[u8]>("value")?.into(),
     key: row.cell::<&str>("key")?.into(),
     document: row.cell::<&str>("document")?.into(),

@@ -9,9 +9,9 @@ use super::dialect::{Connection, Connections};
 use super::{builds, contents, documents, dropped, parked, retries, scans};
 use crate::builds::{self as rules, Roles};
 use crate::{
-    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent, FailedEvent,
-    Found, Kept, LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan,
-    Steer, StoredDocument, StoredProjection, Subject,
+    BatchOutcome, Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent,
+    FailedEvent, LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan,
+    ScannedDocument, Steer, StoredDocument, StoredProjection, Subject,
 };
 use quipu_model::{Digest, Position, Timestamp};
 
@@ -157,10 +157,10 @@ impl DocumentStore for Projections {
         token: u64,
         batch: &BuildBatch,
         lease: Duration,
-    ) -> Result<Kept> {
+    ) -> Result<BatchOutcome> {
         let mut writing = self.0.begin().await?;
         let kept = builds::advance(&mut writing, build, token, batch, lease).await?;
-        if kept != Kept::Lost {
+        if kept != BatchOutcome::Lost {
             documents::write(&mut writing, &batch.writes).await?;
             parked::write(&mut writing, build, batch).await?;
             retries::done(&mut writing, build, &batch.retried).await?;
@@ -182,7 +182,7 @@ impl DocumentStore for Projections {
         Ok(documents::read(&mut *self.0.read().await?, &keys).await?)
     }
 
-    async fn scan(&self, build: BuildId, scan: &Scan) -> Result<Vec<Found>> {
+    async fn scan(&self, build: BuildId, scan: &Scan) -> Result<Vec<ScannedDocument>> {
         scans::scan(self.0.pool(), build, scan).await
     }
 

@@ -33,7 +33,7 @@ const ATTACH: &str = "UPDATE builds \
          trouble = NULL WHERE id = $1";
 const INLINE: &str = "SELECT projection FROM builds WHERE is_inline AND role <> 'dropped' LIMIT 1";
 
-type Tried<T> = Result<T, Failure>;
+type WriteResult<T> = Result<T, Failure>;
 
 /// Builds, in a transaction on this connection in which nobody else changes the plan.
 pub struct LifecycleChange<'c>(pub &'c mut Connection);
@@ -46,14 +46,14 @@ from_row!(BuildRow, |row| Ok(BuildRow {
 }));
 
 /// A projection that is inline, if there is one.
-pub async fn inline(connection: &mut Connection) -> Tried<Option<String>> {
+pub async fn inline(connection: &mut Connection) -> WriteResult<Option<String>> {
     Ok(sqlx::query_scalar(INLINE)
         .fetch_optional(connection)
         .await?)
 }
 
 impl LifecycleChange<'_> {
-    async fn execute(&mut self, query: Query<'_>) -> Tried<()> {
+    async fn execute(&mut self, query: Query<'_>) -> WriteResult<()> {
         query.execute(&mut *self.0).await?;
         Ok(())
     }
@@ -63,30 +63,30 @@ impl LifecycleChange<'_> {
 impl BuildRows for LifecycleChange<'_> {
     type Error = Failure;
 
-    async fn one(&mut self, build: BuildId) -> Tried<Option<BuildRow>> {
+    async fn one(&mut self, build: BuildId) -> WriteResult<Option<BuildRow>> {
         let query = sqlx::query_as(ONE).bind(signed(build.0));
         Ok(query.fetch_optional(&mut *self.0).await?)
     }
 
-    async fn of(&mut self, projection: &str) -> Tried<Vec<BuildRow>> {
+    async fn of(&mut self, projection: &str) -> WriteResult<Vec<BuildRow>> {
         let query = sqlx::query_as(OF).bind(projection);
         Ok(query.fetch_all(&mut *self.0).await?)
     }
 
-    async fn has_parked(&mut self, build: BuildId) -> Tried<bool> {
+    async fn has_parked(&mut self, build: BuildId) -> WriteResult<bool> {
         let query = sqlx::query_scalar(PARKED).bind(signed(build.0));
         Ok(query.fetch_one(&mut *self.0).await?)
     }
 
-    async fn take_roles(&mut self, roles: Roles) -> Tried<()> {
+    async fn take_roles(&mut self, roles: Roles) -> WriteResult<()> {
         Ok(builds::take_roles(&mut *self.0, roles).await?)
     }
 
-    async fn hold(&mut self, projection: &str) -> Tried<()> {
+    async fn hold(&mut self, projection: &str) -> WriteResult<()> {
         self.execute(sqlx::query(HOLD).bind(projection)).await
     }
 
-    async fn detach(&mut self, build: BuildId, last: Position, plan: u64) -> Tried<()> {
+    async fn detach(&mut self, build: BuildId, last: Position, plan: u64) -> WriteResult<()> {
         let query = sqlx::query(DETACH)
             .bind(signed(build.0))
             .bind(signed(last.0))
@@ -101,7 +101,7 @@ impl BuildRows for LifecycleChange<'_> {
         last: Position,
         plan: u64,
         writes: Vec<DocumentWrite>,
-    ) -> Tried<()> {
+    ) -> WriteResult<()> {
         documents::write(&mut *self.0, &writes).await?;
         let query = sqlx::query(ATTACH)
             .bind(signed(build.0))

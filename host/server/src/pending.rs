@@ -15,9 +15,9 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// The requests whose change is still to be recorded.
 #[derive(Clone, Default)]
-pub(super) struct Kept(TaskTracker);
+pub(super) struct PendingRequests(TaskTracker);
 
-impl Kept {
+impl PendingRequests {
     /// Answers in a task of its own. A caller who leaves drops the answer, not the work: otherwise
     /// what it changed might have no record.
     pub async fn answer(
