@@ -250,7 +250,7 @@ pub const TOOLS: &[Tool] = &[
     Tool {
         name: "preview",
         title: "Preview of a command",
-        about: "Decides a command on the current state of its stream without executing it: the events that it would add, and the states before and after them. If the domain rejects the command, the result is the rejection. Stores nothing. `types` lists the commands of each category.",
+        about: "Decides a command on the current state of its stream without executing it: the events that it would add, and the states before and after them. If the domain rejects the command, the result is the rejection. Stores nothing.",
         parameters: &[
             required("stream", Kind::Text, STREAM),
             required("type", Kind::Text, "The type of the command"),

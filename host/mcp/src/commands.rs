@@ -308,11 +308,7 @@ impl Command {
 
     /// The body of a proposal.
     fn proposal(&self, given: &Arguments) -> String {
-        let mut body = Members::default();
-        body.set("type", json(self.command.as_str()));
-        if let Some(data) = given.json("data") {
-            body.set("data", raw(data));
-        }
+        let mut body = body(&self.command, given);
         if let Some(note) = given.text("note") {
             body.set("note", json(note));
         }
@@ -321,6 +317,16 @@ impl Command {
         }
         body.into_raw().get().to_owned()
     }
+}
+
+/// The body of a command with the argument `data`.
+pub fn body(command: &str, given: &Arguments) -> Members {
+    let mut body = Members::default();
+    body.set("type", json(command));
+    if let Some(data) = given.json("data") {
+        body.set("data", raw(data));
+    }
+    body
 }
 
 #[cfg(test)]

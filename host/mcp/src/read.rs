@@ -2,7 +2,8 @@
 
 use crate::arguments::Arguments;
 use crate::bounded::{self, Next};
-use crate::members::{Members, json, raw};
+use crate::commands;
+use crate::members::json;
 use crate::outcome::{Failed, Outcome, ask};
 use crate::{Host, Method, Request, explain, find, proofs};
 
@@ -86,11 +87,7 @@ fn request(tool: &str, given: &Arguments) -> Option<Request> {
 }
 
 fn preview(given: &Arguments) -> Request {
-    let mut body = Members::default();
-    body.set("type", json(given.required("type")));
-    if let Some(data) = given.json("data") {
-        body.set("data", raw(data));
-    }
+    let mut body = commands::body(&given.required("type"), given);
     if let Some(version) = given.number("schema_version") {
         body.set("schema_version", json(version));
     }

@@ -10,8 +10,9 @@ use wasmtime::CacheStore;
 /// consists mostly of its interpreter, which stays as it is when the author's code changes.
 ///
 /// It is kept in memory, for the functions of the component that is compiled and of the one before it,
-/// or of the last N. Clones share it. Use it for components of one author, whom you trust: code is found by a digest over everything
-/// that it is compiled from, and nothing else separates one component's functions from another's.
+/// or of the last N. Clones share it. Use it for components of one author, whom you trust: code is
+/// found by a digest over everything that it is compiled from, and nothing else separates one
+/// component's functions from another's.
 #[derive(Debug, Clone)]
 pub struct Functions(Arc<FunctionCache>);
 

@@ -56,19 +56,29 @@ impl Engine {
         if head.is_some_and(|head| head.archived) {
             return Err(Error::Archived(stream.clone()));
         }
+        let expected = command.expected_version;
+        let check_version = |found: Version| match expected.admits(found) {
+            true => Ok(()),
+            false => Err(Error::WrongExpectedVersion {
+                stream: stream.clone(),
+                expected,
+                found,
+            }),
+        };
+        check_version(head.map_or(Version::NONE, |head| head.version))?;
         let plan = self.shared.registry.plan();
         let deployed = plan.decider(stream.category());
         let unknown = || Error::UnknownCategory(stream.category().to_owned());
         let deployed = deployed.ok_or_else(unknown)?;
         let rules = Arc::clone(&deployed.rules);
-        let (expected, given_version) = (command.expected_version, command.schema_version);
+        let given_version = command.schema_version;
         let mut command = self.record(stream, command);
         let (name, schema_version) = fitting(rules.module.manifest(), &command.name, given_version);
         (command.name, command.schema_version) = (name.clone(), schema_version);
-        self.enforce(deployed, stream.category(), &command)?;
         let annotations = model::annotations(command.metadata.as_ref(), &command.context);
         // Limited, because guests use memory and processors, and there may be many callers.
         let _permit = self.trials.acquire().await.map_err(|_| Error::Stopped)?;
+        self.enforce(deployed, stream.category(), &command).await?;
         let folder = &self.shared.folder;
         let asked = (&command, annotations);
         let deciding = folder.decide(&rules, (stream, head), asked, with_states);
@@ -77,13 +87,8 @@ impl Engine {
             decision,
             states,
         } = deciding.await?;
-        if !expected.admits(version) {
-            return Err(Error::WrongExpectedVersion {
-                stream: stream.clone(),
-                expected,
-                found: version,
-            });
-        }
+        // Others may have written to the stream since its head was read.
+        check_version(version)?;
         let module = rules.module.digest();
         let events = match decision.outcome {
             Outcome::Events(events) => events,

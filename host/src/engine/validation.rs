@@ -8,6 +8,7 @@ use super::request::Request;
 use super::slot::Warm;
 use super::{Engine, Error, Shared};
 use crate::deploy::Deployed;
+use crate::fold::off_the_reactor;
 use crate::model::{CommandRecord, Invalid, Name};
 use crate::schema::Mismatch;
 
@@ -91,9 +92,9 @@ impl Engine {
 impl Engine {
     /// Refuses a command that does not match its schema, where execution refuses it. Nothing is
     /// counted.
-    pub(super) fn enforce(
+    pub(super) async fn enforce(
         &self,
-        deployed: &Deployed,
+        deployed: &Arc<Deployed>,
         category: &str,
         command: &CommandRecord,
     ) -> Result<(), Error> {
@@ -101,12 +102,17 @@ impl Engine {
         if validation != Some(&Validation::Enforce) {
             return Ok(());
         }
-        let schemas = deployed.command_schemas();
-        let schema = schemas.of(&command.name, command.schema_version);
-        match schema.and_then(|schema| schema.check(&command.body).mismatch) {
-            Some(mismatch) => Err(refused(command, mismatch)),
-            None => Ok(()),
-        }
+        let (deployed, command) = (Arc::clone(deployed), command.clone());
+        // To compile schemas, and to check large data, takes long.
+        let checking = off_the_reactor(move || {
+            let schemas = deployed.command_schemas();
+            let schema = schemas.of(&command.name, command.schema_version);
+            match schema.and_then(|schema| schema.check(&command.body).mismatch) {
+                Some(mismatch) => Err(refused(&command, mismatch)),
+                None => Ok(()),
+            }
+        });
+        checking.await?
     }
 }
 

@@ -143,12 +143,12 @@ impl Importing<'_> {
         struct RestoredBody {
             stream: StreamId,
         }
-        let Ok(told) = serde_json::from_slice::<RestoredBody>(event.event.body.bytes()) else {
+        let Ok(restored) = serde_json::from_slice::<RestoredBody>(event.event.body.bytes()) else {
             return Ok(());
         };
-        let head = self.target.reader.head(&told.stream).await?;
+        let head = self.target.reader.head(&restored.stream).await?;
         if head.is_some_and(|head| head.archived) {
-            let stream = told.stream;
+            let stream = restored.stream;
             return Err(Error::Differs(format!(
                 "stream {stream} is archived in it, and restored in the file"
             )));

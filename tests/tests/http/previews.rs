@@ -102,10 +102,13 @@ async fn a_preview_has_the_errors_of_an_execution(place: Place) {
         assert_eq!(shown.status, executed.status, "{}", shown.text);
         assert_eq!(shown.json()["code"], executed.json()["code"]);
     }
-    let path = "/v1/streams/account-1/preview";
-    let request = server.post(path, &deposit.to_string());
-    let other = send(request.header("If-Match", "\"9\"")).await;
-    other.problem(412, "wrong-expected-version");
+    // The version is checked before the decider is asked.
+    let withdraw = json!({"type": "withdraw", "data": {"amount": 7}}).to_string();
+    for action in ["preview", "commands"] {
+        let request = server.post(&format!("/v1/streams/account-1/{action}"), &withdraw);
+        let other = send(request.header("If-Match", "\"9\"")).await;
+        other.problem(412, "wrong-expected-version");
+    }
     let archive = server.request("POST", "/v1/streams/account-1/archive");
     send(archive).await.ok();
     let archived = preview(&server, "account-1", &deposit).await;

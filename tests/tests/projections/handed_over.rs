@@ -1,5 +1,6 @@
 //! A build that is handed to another module between two steps of a host that claims it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use quipu::store::{
 };
 use quipu_tests::{Place, on_every_store};
 use serde_json::json;
+use tokio::sync::Notify;
 
 use super::parking::{broken, healed};
 use super::support::{
@@ -28,23 +30,24 @@ struct Slow {
     inner: Arc<dyn DocumentStore>,
     is_due: AtomicBool,
     is_waiting: AtomicBool,
+    was_handed_over: Notify,
 }
 
 impl Slow {
     async fn claim(&self, build: BuildId, lease: Duration) -> Result<Option<BuildClaim>> {
         if self.is_due.swap(false, Ordering::SeqCst) {
-            let before = self.module().await?;
+            let mut handing_over = pin!(self.was_handed_over.notified());
+            handing_over.as_mut().enable();
             self.is_waiting.store(true, Ordering::SeqCst);
-            while self.module().await? == before {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            handing_over.await;
         }
         self.inner.claim(build, lease).await
     }
 
-    async fn module(&self) -> Result<Option<Digest>> {
-        let stored = self.inner.projection(NOTES).await?;
-        Ok(stored.and_then(|stored| stored.builds.first().map(|build| build.module)))
+    async fn hand_over(&self, build: BuildId, module: Digest) -> Result<()> {
+        self.inner.hand_over(build, module).await?;
+        self.was_handed_over.notify_waiters();
+        Ok(())
     }
 }
 
@@ -55,6 +58,10 @@ macro_rules! document_store {
         impl DocumentStore for Slow {
             async fn claim(&self, build: BuildId, lease: Duration) -> Result<Option<BuildClaim>> {
                 self.claim(build, lease).await
+            }
+
+            async fn hand_over(&self, build: BuildId, module: Digest) -> Result<()> {
+                self.hand_over(build, module).await
             }
 
             $(async fn $name(&self, $($arg: $type),*) -> Result<$answer> {
@@ -69,7 +76,6 @@ document_store! {
     fn projection(name: &str) -> Option<StoredProjection>;
     fn begin(name: &str, role: Role, version: u32, module: Digest, begun: (Timestamp, u64)) -> Option<Build>;
     fn judge(build: BuildId, plans: (u64, u64), stale: Option<&str>) -> ();
-    fn hand_over(build: BuildId, module: Digest) -> ();
     fn steer(name: &str, steer: Steer) -> ();
     fn switch(name: &str, next: BuildId, comparison: Option<&str>) -> bool;
     fn confirm(build: BuildId) -> bool;
@@ -101,6 +107,7 @@ async fn a_build_that_is_handed_over_during_a_claim_is_folded_by_its_new_module(
         inner: Arc::clone(&store.documents),
         is_due: AtomicBool::new(false),
         is_waiting: AtomicBool::new(false),
+        was_handed_over: Notify::new(),
     });
     store.documents = slow.clone();
     let host = builder(&place).opened_store(store).build().await.unwrap();

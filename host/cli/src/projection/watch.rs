@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// The result of a check.
 #[derive(Debug, PartialEq, Eq)]
-enum CheckResult {
+enum Check {
     /// It continues.
     UnderWay,
     /// It has reached its goal, in words.
@@ -37,12 +37,12 @@ pub async fn to_the_end(client: &Client, name: &str, first: String) -> Result<(S
         let view: ProjectionView = serde_json::from_str(&body)?;
         let (seen, build) = watched.look(&view);
         match seen {
-            CheckResult::UnderWay => {}
-            CheckResult::Done(said) => {
+            Check::UnderWay => {}
+            Check::Done(said) => {
                 bar.finish_and_clear();
                 return Ok((body, said));
             }
-            CheckResult::Failed(why) => {
+            Check::Failed(why) => {
                 bar.finish_and_clear();
                 bail!(why);
             }
@@ -86,7 +86,7 @@ impl Watched {
         }
     }
 
-    fn look<'a>(&self, view: &'a ProjectionView) -> (CheckResult, Option<&'a BuildView>) {
+    fn look<'a>(&self, view: &'a ProjectionView) -> (Check, Option<&'a BuildView>) {
         let name = &view.name;
         let mut builds = view.builds.iter();
         let build = builds.find(|build| Some(&build.started_at) == self.started_at.as_ref());
@@ -96,37 +96,37 @@ impl Watched {
                 _ if self.is_rebuild => format!("the rebuild of {name} was cancelled"),
                 _ => format!("projection {name} has no build yet"),
             };
-            return (CheckResult::Failed(why), None);
+            return (Check::Failed(why), None);
         };
         let version = build.version;
         let seen = match (build.state.as_str(), build.role.as_str()) {
             ("ready", _) if build.waits.is_some() => {
                 let waits = build.waits.as_deref().unwrap_or_default();
-                CheckResult::Failed(format!("the rebuild of {name} waits: {waits}"))
+                Check::Failed(format!("the rebuild of {name} waits: {waits}"))
             }
-            ("ready", _) => CheckResult::Done(format!(
+            ("ready", _) => Check::Done(format!(
                 "version {version} of {name} is ready; `quipu projection {name} switch` lets it \
                  take over"
             )),
             ("stopped" | "failing", _) => {
                 let trouble = build.trouble.as_ref();
                 let why = trouble.map_or("it has stopped", |trouble| &trouble.error);
-                CheckResult::Failed(format!(
+                Check::Failed(format!(
                     "version {version} of {name} has stopped: {why}; `quipu projection {name}` \
                      says more"
                 ))
             }
-            ("paused", _) => CheckResult::Failed(format!(
+            ("paused", _) => Check::Failed(format!(
                 "{name} is paused; `quipu projection {name} resume` resumes it"
             )),
-            ("orphaned", _) => CheckResult::Failed(format!("no active component has {name}")),
+            ("orphaned", _) => Check::Failed(format!("no active component has {name}")),
             (_, "active") if self.is_rebuild => {
-                CheckResult::Done(format!("version {version} of {name} has taken over"))
+                Check::Done(format!("version {version} of {name} has taken over"))
             }
             ("caught-up" | "inline", "active") => {
-                CheckResult::Done(format!("version {version} of {name} has caught up"))
+                Check::Done(format!("version {version} of {name} has caught up"))
             }
-            _ => CheckResult::UnderWay,
+            _ => Check::UnderWay,
         };
         (seen, Some(build))
     }
@@ -154,7 +154,7 @@ mod tests {
         serde_json::from_value(view).unwrap()
     }
 
-    fn seen(watched: &Watched, builds: &[(&str, &str, &str)]) -> CheckResult {
+    fn seen(watched: &Watched, builds: &[(&str, &str, &str)]) -> Check {
         watched.look(&view(builds)).0
     }
 
@@ -163,41 +163,26 @@ mod tests {
         let active = ("active", "caught-up", "t1");
         let rebuild = Watched::of(&view(&[active, ("next", "catching-up", "t2")]));
         let next = |state| [active, ("next", state, "t2")];
-        assert_eq!(seen(&rebuild, &next("catching-up")), CheckResult::UnderWay);
-        assert_eq!(seen(&rebuild, &next("retrying")), CheckResult::UnderWay);
-        assert!(matches!(
-            seen(&rebuild, &next("ready")),
-            CheckResult::Done(_)
-        ));
-        assert!(matches!(
-            seen(&rebuild, &next("stopped")),
-            CheckResult::Failed(_)
-        ));
-        assert!(matches!(
-            seen(&rebuild, &next("paused")),
-            CheckResult::Failed(_)
-        ));
+        assert_eq!(seen(&rebuild, &next("catching-up")), Check::UnderWay);
+        assert_eq!(seen(&rebuild, &next("retrying")), Check::UnderWay);
+        assert!(matches!(seen(&rebuild, &next("ready")), Check::Done(_)));
+        assert!(matches!(seen(&rebuild, &next("stopped")), Check::Failed(_)));
+        assert!(matches!(seen(&rebuild, &next("paused")), Check::Failed(_)));
         let switched = [("active", "catching-up", "t2"), ("previous", "kept", "t1")];
-        assert!(matches!(seen(&rebuild, &switched), CheckResult::Done(_)));
-        assert!(matches!(seen(&rebuild, &[active]), CheckResult::Failed(_)));
+        assert!(matches!(seen(&rebuild, &switched), Check::Done(_)));
+        assert!(matches!(seen(&rebuild, &[active]), Check::Failed(_)));
     }
 
     #[test]
     fn without_a_rebuild_the_active_build_is_watched() {
         let active = |state| [("active", state, "t1")];
         let watched = Watched::of(&view(&active("catching-up")));
-        assert_eq!(
-            seen(&watched, &active("catching-up")),
-            CheckResult::UnderWay
-        );
+        assert_eq!(seen(&watched, &active("catching-up")), Check::UnderWay);
         assert!(matches!(
             seen(&watched, &active("caught-up")),
-            CheckResult::Done(_)
+            Check::Done(_)
         ));
-        assert!(matches!(
-            seen(&watched, &active("inline")),
-            CheckResult::Done(_)
-        ));
-        assert!(matches!(seen(&watched, &[]), CheckResult::Failed(_)));
+        assert!(matches!(seen(&watched, &active("inline")), Check::Done(_)));
+        assert!(matches!(seen(&watched, &[]), Check::Failed(_)));
     }
 }

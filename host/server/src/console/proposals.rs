@@ -208,6 +208,7 @@ async fn one(visitor: &Visitor, number: &str) -> Result<Markup> {
     let it = read(visitor, number).await?;
     let command = format!("proposal show {}", it.number);
     let rest_from = format!("quipu {command} --json");
+    let is_readable = StreamId::new(&it.stream).is_ok_and(|stream| may_read(visitor, &stream));
     Ok(html! {
         (it.facts())
         (decision(visitor, &it))
@@ -216,7 +217,7 @@ async fn one(visitor: &Visitor, number: &str) -> Result<Markup> {
         (it.data(&rest_from))
         h2 { "Effect, when it was proposed" }
         (it.effect(&rest_from))
-        @if it.state == "open" { (moved_on(visitor, &it).await) (previewed(visitor, &it).await) }
+        @if it.state == "open" && is_readable { (moved_on(visitor, &it).await) (previewed(visitor, &it).await) }
         (layout::same_as(visitor, &command, &format!("/v1/proposals/{}", it.number)))
     })
 }
@@ -351,10 +352,6 @@ pub fn may_decide(visitor: &Visitor, it: &Proposal) -> std::result::Result<(), S
 
 /// Says that the stream has changed since the command was decided.
 async fn moved_on(visitor: &Visitor, it: &Proposal) -> Markup {
-    let is_readable = StreamId::new(&it.stream).is_ok_and(|stream| may_read(visitor, &stream));
-    if !is_readable {
-        return html! {};
-    }
     let name = encoded(&it.stream);
     let path = format!("/v1/streams/{name}/events?limit=1&direction=backward&form=stored");
     let now = match visitor.get::<StreamEvents>(&path).await {
@@ -377,10 +374,6 @@ async fn moved_on(visitor: &Visitor, it: &Proposal) -> Markup {
 /// Shows what an approval would lead to now: the events, if they are others than when it was
 /// proposed, and the differences between the states before and after them.
 async fn previewed(visitor: &Visitor, it: &Proposal) -> Markup {
-    let is_readable = StreamId::new(&it.stream).is_ok_and(|stream| may_read(visitor, &stream));
-    if !is_readable {
-        return html! {};
-    }
     let path = format!("/v1/proposals/{}/preview", it.number);
     let command = format!("proposal preview {}", it.number);
     let preview = visitor.get::<Preview>(&path).await;

@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 use super::arrays::{Ground, Rows, head_after, owners};
 use super::cell::Cells;
 use super::connection::Connection;
-use super::error::Failure;
+use super::error::{Failure, WriteResult};
 use super::inline::Locks;
 use super::loaded::LoadedHeads;
 use super::losses::Newest;
@@ -48,8 +48,6 @@ pub struct Attempt<'c> {
     /// The inline projections, if they may take something of the batch.
     pub inline: Option<&'c dyn InlineFold>,
 }
-
-type WriteResult<T> = Result<T, Failure>;
 
 /// What a batch has written.
 #[derive(Default)]

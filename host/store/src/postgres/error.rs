@@ -13,6 +13,9 @@ pub enum Failure {
     Refused(Error),
 }
 
+/// The result of a writer's statements.
+pub type WriteResult<T> = Result<T, Failure>;
+
 impl Failure {
     /// Returns the error in it.
     pub fn into_error(self) -> Error {

@@ -8,7 +8,7 @@ use super::arrays::{Ground, Rows, owners};
 use super::batch::send;
 use super::cell::Cells;
 use super::connection::Connection;
-use super::error::Failure;
+use super::error::{Failure, WriteResult};
 use super::memory::{Memory, TypeKey};
 use super::tables::{digests, signed};
 use super::{activation, anchors, lookup, turns};
@@ -27,15 +27,13 @@ const COMMIT_SIZE: &str = "SELECT e.commit_size::bigint FROM streams AS s \
 const FOLLOW: &str = "SELECT follow_import($1)";
 const ARCHIVE: &str = "UPDATE streams SET archived_at = $2 WHERE name = $1 AND version > 0";
 
-type ImportResult = Result<(), Failure>;
-
 /// Imports one part, all or nothing.
 pub async fn part(
     connection: &mut Connection,
     memory: &mut Memory,
     namespace: i64,
     part: &Import,
-) -> ImportResult {
+) -> WriteResult<()> {
     connection.execute("BEGIN").await?;
     // No other host writes meanwhile, because appends also hold the lock of the plan.
     let done = async {
@@ -103,7 +101,7 @@ async fn events(
     memory: &mut Memory,
     namespace: i64,
     given: &[StoredEvent],
-) -> ImportResult {
+) -> WriteResult<()> {
     let row = sqlx::query(LAST).fetch_one(&mut *connection).await?;
     let last = Position(row.number(0)?);
     let streams: BTreeSet<&StreamId> = given.iter().map(|event| &event.stream).collect();
@@ -172,7 +170,7 @@ fn unfit(failure: Failure, unfit: Error) -> Failure {
     }
 }
 
-async fn plan(connection: &mut Connection, deployment: &Deployment) -> ImportResult {
+async fn plan(connection: &mut Connection, deployment: &Deployment) -> WriteResult<()> {
     let last = lookup::parts(connection).await?.plan;
     if deployment.plan != last + 1 {
         return Err(plan_out_of_order(deployment.plan, last).into());
@@ -183,7 +181,7 @@ async fn plan(connection: &mut Connection, deployment: &Deployment) -> ImportRes
     Err(module_missing(deployment.digest).into())
 }
 
-async fn truncate(connection: &mut Connection, anchor: &Anchor) -> ImportResult {
+async fn truncate(connection: &mut Connection, anchor: &Anchor) -> WriteResult<()> {
     let heads = lookup::heads(connection, std::iter::once(&anchor.stream)).await?;
     check_anchor(anchor, heads.get(&anchor.stream).copied())?;
     anchors::truncate(connection, &anchor.stream, anchor.before, &anchor.snapshot).await?;

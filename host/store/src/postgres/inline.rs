@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::cell::Cells;
 use super::connection::Connection;
-use super::error::Failure;
+use super::error::{Failure, WriteResult};
 use super::tables::signed;
 use crate::projected::Documents;
 use crate::{BuildId, StoredDocument};
@@ -14,8 +14,6 @@ use quipu_model::Position;
 
 const LOCK: &str = "SELECT place, document, change FROM lock_documents($1, $2)";
 const DRAW: &str = "SELECT draw_positions($1, $2)";
-
-type WriteResult<T> = Result<T, Failure>;
 
 /// A transaction that locks documents, then draws positions.
 pub struct Locks<'c> {

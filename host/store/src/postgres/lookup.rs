@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::cell::Cells;
 use super::connection::Connection;
-use super::error::Failure;
+use super::error::WriteResult;
 use super::memory::{Memory, TypeKey};
 use super::tables::signed;
 use crate::assemble::body;
@@ -61,13 +61,11 @@ const KNOWN_EVENTS: &str = known!(
      JOIN events AS c ON c.stream_id = f.stream_id AND c.version = f.version - f.commit_offset"
 );
 
-type LookupResult<T> = std::result::Result<T, Failure>;
-
 /// Reads the heads of streams. Streams that do not exist are left out.
 pub async fn heads<'a>(
     connection: &mut Connection,
     streams: impl Iterator<Item = &'a StreamId>,
-) -> LookupResult<Heads> {
+) -> WriteResult<Heads> {
     let by_name: BTreeMap<&str, &StreamId> = streams.map(|it| (it.as_str(), it)).collect();
     if by_name.is_empty() {
         return Ok(Heads::new());
@@ -108,7 +106,7 @@ pub fn commit_digest(row: &PgRow, column: usize) -> Result<Option<Digest>> {
 }
 
 /// Reads the plan, and for each of its parts the plan that last changed it.
-pub async fn parts(connection: &mut Connection) -> LookupResult<Parts> {
+pub async fn parts(connection: &mut Connection) -> WriteResult<Parts> {
     let mut parts = Parts::default();
     for row in sqlx::query(PARTS).fetch_all(connection).await? {
         let categories: Vec<String> = row.cell(1)?;
@@ -119,7 +117,7 @@ pub async fn parts(connection: &mut Connection) -> LookupResult<Parts> {
 }
 
 /// The records under the ids of a batch.
-pub async fn known(connection: &mut Connection, items: &[Item]) -> LookupResult<RecordedIds> {
+pub async fn known(connection: &mut Connection, items: &[Item]) -> WriteResult<RecordedIds> {
     let mut known = RecordedIds::default();
     let ids: HashMap<(&str, &str), (&StreamId, &CommandId)> = classify::ids(items)
         .map(|(stream, id)| ((stream.as_str(), id.as_str()), (stream, id)))
@@ -203,7 +201,7 @@ pub async fn type_id(
     connection: &mut Connection,
     memory: &mut Memory,
     key: TypeKey,
-) -> LookupResult<i64> {
+) -> WriteResult<i64> {
     if let Some(type_id) = memory.types.get(&key) {
         return Ok(*type_id);
     }
@@ -236,7 +234,7 @@ pub async fn module_id(
     connection: &mut Connection,
     memory: &mut Memory,
     digest: Digest,
-) -> LookupResult<i64> {
+) -> WriteResult<i64> {
     if let Some(module_id) = memory.modules.get(&digest) {
         return Ok(*module_id);
     }

@@ -121,7 +121,7 @@ async fn opened(url: &Url, options: &Options, is_recovery: bool) -> Result<Store
         options,
     };
     let supervisor = Supervisor::default();
-    let told = wakes::start(&settings, (&pool, &newest), waker, &supervisor);
+    let signals = wakes::start(&settings, (&pool, &newest), waker, &supervisor);
     let tables = Connections::new(pool.clone(), namespace);
     let loaded = loaded::LoadedHeads::new();
     let reader = (loaded.clone(), newest.clone());
@@ -141,7 +141,12 @@ async fn opened(url: &Url, options: &Options, is_recovery: bool) -> Result<Store
         proposals: Arc::new(proposals::Proposals(tables.clone())),
         jobs: Arc::new(jobs::Jobs(tables.clone())),
         digests: Arc::new(digests::Digests(tables)),
-        writer: Box::new(writer::Writer::new(settings, pool, told, (loaded, newest))),
+        writer: Box::new(writer::Writer::new(
+            settings,
+            pool,
+            signals,
+            (loaded, newest),
+        )),
         wakes,
         secret,
         supervisor,

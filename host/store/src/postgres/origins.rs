@@ -11,7 +11,7 @@ use sqlx::postgres::PgRow;
 
 use super::cell::Cells;
 use super::connection::Connection;
-use super::error::Failure;
+use super::error::WriteResult;
 use super::losses::LOCK_PLAN;
 
 /// More positions than a standby lacks: 100 s of 10,000 events each.
@@ -29,8 +29,6 @@ const SET: &str = "INSERT INTO meta (name, value) VALUES ('origin', convert_to($
          ('origin_table', convert_to($2, 'UTF8')) \
      ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 const SKIP: &str = "SELECT last_position(), setval('positions', last_position() + $1)";
-
-type WriteResult<T> = Result<T, Failure>;
 
 /// Where a store is: the server with its timeline, and the table of its events, which a restored dump
 /// has created.

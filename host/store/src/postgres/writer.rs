@@ -56,7 +56,7 @@ async fn answered<T>(
 pub struct Writer {
     settings: Settings,
     pool: Pool,
-    told: CommitSignals,
+    signals: CommitSignals,
     session: Option<Session>,
     memory: Memory,
     loaded: LoadedHeads,
@@ -74,13 +74,13 @@ impl Writer {
     pub fn new(
         settings: Settings,
         pool: Pool,
-        told: CommitSignals,
+        signals: CommitSignals,
         (loaded, newest): (LoadedHeads, Newest),
     ) -> Self {
         Self {
             settings,
             pool,
-            told,
+            signals,
             session: None,
             memory: Memory::new(),
             loaded,
@@ -120,7 +120,7 @@ impl Writer {
         };
         let committing = attempt.commit(items, tries > 0);
         let outcomes = answered(self.settings.options.writer_wait_max, committing).await?;
-        self.told.committed(&outcomes);
+        self.signals.committed(&outcomes);
         Ok(outcomes)
     }
 
@@ -216,7 +216,7 @@ impl Writer {
         let looking = sent.outcomes(&mut session.connection, floor);
         let outcomes = answered(self.settings.options.writer_wait_max, looking).await?;
         if let Some(outcomes) = &outcomes {
-            self.told.committed(outcomes);
+            self.signals.committed(outcomes);
         }
         Ok(outcomes)
     }
@@ -283,7 +283,7 @@ impl EventWriter for Writer {
             self.failed(&failure);
             return Err(failure.into_error());
         }
-        self.told.imported();
+        self.signals.imported();
         Ok(())
     }
 
@@ -326,10 +326,10 @@ impl EventWriter for Writer {
         let Self {
             session,
             pool,
-            told,
+            signals,
             ..
         } = *self;
-        told.end().await;
+        signals.end().await;
         pool.close().await;
         if let Some(session) = session {
             // Everything is committed, so nothing is lost when the connection does not close
