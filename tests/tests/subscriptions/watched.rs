@@ -48,7 +48,7 @@ impl Watch {
         self.0.reads.load(Ordering::SeqCst)
     }
 
-    /// From now on, reads of the log fail, or no longer fail.
+    /// From now on, reads of the log fail, also those that have begun, or no longer fail.
     pub fn fail(&self, error: Option<Error>) {
         *self.0.failure.lock().unwrap() = error;
     }
@@ -97,10 +97,10 @@ impl EventReader for Reader {
         filter: &Filter,
     ) -> Result<LogPage> {
         self.1.0.reads.fetch_add(1, Ordering::SeqCst);
+        let page = self.0.read_log(after, direction, limit, filter).await;
         if let Some(error) = &*self.1.0.failure.lock().unwrap() {
             return Err(error.clone());
         }
-        let page = self.0.read_log(after, direction, limit, filter).await;
         // The feed reads all, and is never held.
         if *filter != Filter::default() {
             self.1.pass().await;
