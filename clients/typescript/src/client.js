@@ -34,6 +34,16 @@ export class Quipu {
     return outcomeOf(await this.#transport.post(path, body, { headers, signal: options.signal, isSafe }));
   }
 
+  async preview(stream, command, options = {}) {
+    checkOptions('preview', options, ['expectedVersion', 'metadata', 'signal', ...TRACE]);
+    checkOptions('command', command, COMMAND);
+    const path = `/v1/streams/${segment('stream', stream)}/preview`;
+    const body = snakeCased({ ...command, metadata: options.metadata });
+    const headers = { ...conditionOf(options.expectedVersion), ...writeHeaders(options) };
+    // Nothing is stored, so it can be repeated.
+    return outcomeOf(await this.#transport.post(path, body, { headers, signal: options.signal, isSafe: true }));
+  }
+
   async append(stream, events, options = {}) {
     checkOptions('append', options, ['id', 'expectedVersion', 'raw', 'signal', ...TRACE]);
     const path = `/v1/streams/${segment('stream', stream)}/events`;

@@ -22,6 +22,7 @@ type AnyMessages = { [category: string]: { [type: string]: any } };
 type Commands<D> = D extends { commands: infer C } ? C : AnyMessages;
 type Events<D> = D extends { events: infer E } ? E : AnyMessages;
 type States<D> = D extends { states: infer S } ? S : {};
+type StateOf<D, S extends string> = CategoryOf<S> extends keyof States<D> ? States<D>[CategoryOf<S>] : any;
 type Documents<D> = D extends { documents: infer P } ? P : { [projection: string]: any };
 type ProjectionOf<D> = keyof Documents<D> & string;
 
@@ -125,6 +126,26 @@ export interface Outcome<E = { type: string; data: any }> extends Omit<AppendOut
   fuel: number | null;
 }
 
+/** What a command would lead to now. Nothing is stored. */
+export interface Preview<E = { type: string; data: any }, S = any> {
+  stream: string;
+  /** The version of the stream on whose state it was decided; 0 before the first event. */
+  version: number;
+  /** The command's type and schema version, as the decider saw them. */
+  command: string;
+  schemaVersion: number;
+  /** Digest of the module that decided. */
+  module: string;
+  plan: number;
+  fuel: number;
+  /** The events that the command would add. */
+  events: (E & { schemaVersion: number })[];
+  /** The state before the events; null if the decider does not show it. */
+  stateBefore: S | null;
+  /** The state after the events; null if the decider does not show it. */
+  stateAfter: S | null;
+}
+
 type DecidedEvent<E> = E extends { type: infer T; data: infer D } ? { type: T; data: D; dataBase64?: string; contentType?: string } : never;
 
 /** A version, or what else the stream has to be. A version 0 and `no-stream` are the same. */
@@ -152,6 +173,8 @@ export interface ExecuteOptions extends WriteOptions {
   expectedVersion?: ExpectedVersion;
   metadata?: Record<string, unknown>;
 }
+
+export interface PreviewOptions extends Omit<ExecuteOptions, 'id'> {}
 
 export interface AppendOptions extends WriteOptions {
   expectedVersion?: ExpectedVersion;
@@ -374,6 +397,13 @@ export declare class Quipu<D = Untyped> {
     options?: ExecuteOptions,
   ): Promise<Outcome<DecidedEvent<EventOf<D, CategoryOf<S>>>>>;
 
+  /** Decides a command on the state that the stream has now, and stores nothing. Throws what `execute` throws. */
+  preview<S extends CommandStream<D>>(
+    stream: S,
+    command: Command<D, CategoryOf<S>>,
+    options?: PreviewOptions,
+  ): Promise<Preview<DecidedEvent<EventOf<D, CategoryOf<S>>>, StateOf<D, S>>>;
+
   /** Appends events that need no decision. */
   append<S extends string>(stream: S, events: NewEvent<D, CategoryOf<S>>[], options?: AppendOptions): Promise<AppendOutcome>;
 
@@ -391,7 +421,7 @@ export declare class Quipu<D = Untyped> {
   readLogPage(options?: LogRange): Promise<LogPage<AllEvents<D>>>;
 
   /** Returns the state of a stream as its decider shows it: now, at a version or at a time. */
-  state<S extends string>(stream: S, options?: StateOptions): Promise<StreamState<CategoryOf<S> extends keyof States<D> ? States<D>[CategoryOf<S>] : any>>;
+  state<S extends string>(stream: S, options?: StateOptions): Promise<StreamState<StateOf<D, S>>>;
 
   /** Returns a document; null if there is none. */
   document<P extends ProjectionOf<D>>(projection: P, key: string, options?: Freshness): Promise<Document<Documents<D>[P]> | null>;

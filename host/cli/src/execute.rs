@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use jiff::Timestamp;
 use reqwest::{Method, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::access::expiry;
 use super::exit::WrongUse;
 use super::expected::Expected;
 use super::file::{self, Input, Progress, Summary, Target};
 use super::preview;
+use super::proposals;
 use super::table::{Table, grouped, id, number, text};
 use super::{Client, Connection};
 use quipu::model::{StreamId, check_json};
@@ -57,6 +60,16 @@ pub struct Execute {
     /// is stored
     #[arg(long, conflicts_with_all = ["file", "id"])]
     dry_run: bool,
+    /// Store the command with its effect, so that somebody else can approve it: see `quipu proposal`
+    #[arg(long, conflicts_with_all = ["file", "dry_run"])]
+    propose: bool,
+    /// A note for whoever approves it: one line
+    #[arg(long, requires = "propose")]
+    note: Option<String>,
+    /// Until when it can be approved: a time, or a duration from now on such as 12h, at most 30d
+    /// [default: 24h]
+    #[arg(long, value_name = "WHEN", requires = "propose", value_parser = expiry)]
+    expires: Option<Timestamp>,
     /// Execute every line of a file; `-` is stdin
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -97,8 +110,17 @@ impl Execute {
         };
         check_json(data.as_bytes()).map_err(|error| WrongUse(format!("data: {error}")))?;
         let data: &RawValue = serde_json::from_str(&data)?;
-        let body = serde_json::to_vec(&Body { r#type: name, data })?;
-        let action = if self.dry_run { "preview" } else { "commands" };
+        let body = serde_json::to_vec(&Body {
+            r#type: name,
+            data,
+            note: self.note.as_deref(),
+            expires_in_s: self.expires.map(seconds_until),
+        })?;
+        let action = match (self.dry_run, self.propose) {
+            (true, _) => "preview",
+            (_, true) => "proposals",
+            _ => "commands",
+        };
         let mut request = client
             .request(Method::POST, &["v1", "streams", stream, action])
             .header(header::CONTENT_TYPE, "application/json")
@@ -113,6 +135,9 @@ impl Execute {
         let mut out = io::stdout().lock();
         if self.dry_run {
             return preview::print(&answer, self.json, &mut out);
+        }
+        if self.propose {
+            return proposals::print(&answer, self.json, &mut out);
         }
         if self.json {
             one_line(&mut answer);
@@ -176,6 +201,16 @@ impl Execute {
 struct Body<'a> {
     r#type: &'a str,
     data: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_s: Option<i64>,
+}
+
+/// Whole seconds until a time, rounded up. None are left of a time that has passed.
+fn seconds_until(time: Timestamp) -> i64 {
+    let left = time.duration_since(Timestamp::now());
+    (left.as_secs() + i64::from(left.subsec_nanos() > 0)).max(0)
 }
 
 #[derive(Deserialize)]

@@ -20,8 +20,8 @@ const PAGE: u64 = 100;
 
 /// List, show, approve and deny commands that were proposed
 ///
-/// A proposal is a command that waits until somebody approves it who may execute it. Tools for
-/// agents in the mode propose make them.
+/// A proposal is a command that waits until somebody approves it who may execute it. Make one with
+/// `quipu execute --propose`; tools for agents in the mode propose make them, too.
 #[derive(Debug, Args)]
 pub struct Proposal {
     #[command(subcommand)]
@@ -248,13 +248,18 @@ impl Of {
 
     fn print(&self, answer: &[u8]) -> Result<()> {
         let mut out = io::BufWriter::new(io::stdout().lock());
-        if self.json {
-            writeln!(out, "{}", one_lined(std::str::from_utf8(answer)?))?;
-            return Ok(out.flush()?);
-        }
-        write_view(&serde_json::from_slice(answer)?, &mut out)?;
+        print(answer, self.json, &mut out)?;
         Ok(out.flush()?)
     }
+}
+
+/// Prints the answer of a host about a proposal: JSON on one line, or text.
+pub fn print(answer: &[u8], as_json: bool, out: &mut impl Write) -> Result<()> {
+    if as_json {
+        writeln!(out, "{}", one_lined(std::str::from_utf8(answer)?))?;
+        return Ok(());
+    }
+    write_view(&serde_json::from_slice(answer)?, out)
 }
 
 impl Show {
@@ -309,6 +314,7 @@ fn write_view(view: &View<'_>, out: &mut impl Write) -> Result<()> {
             table.row([name.to_owned(), one_lined(value)]);
         }
     };
+    fact("proposal", Some(&view.number.to_string()));
     fact("state", Some(&view.state));
     fact("stream", Some(&view.stream));
     fact("command", Some(&view.command));

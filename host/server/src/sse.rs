@@ -39,6 +39,10 @@ pub struct Reached {
 
 /// A source of messages.
 pub trait Source: Send + Unpin + 'static {
+    /// What the client reads after the last message. The messages of a subscription end when the
+    /// host shuts down.
+    const END: &[u8] = ENDING;
+
     /// Writes the next message as an event; returns none at the end. A problem is the last message.
     fn poll_write(
         &mut self,
@@ -126,13 +130,16 @@ impl<S: Source> Stream for Frames<S> {
                 }
                 Poll::Ready(None) => {
                     this.is_done = true;
-                    chunk.extend_from_slice(ENDING);
+                    chunk.extend_from_slice(S::END);
                 }
                 Poll::Pending => break,
             }
         }
         if chunk.is_empty() {
-            return Poll::Pending;
+            return match this.is_done {
+                true => Poll::Ready(None),
+                false => Poll::Pending,
+            };
         }
         let parts = 1 + u32::try_from(chunk.len() / UNHURRIED_BYTES).unwrap_or(u32::MAX - 1);
         let patience = this.slow_reader_max.saturating_mul(parts);

@@ -46,19 +46,6 @@ fn causes_and_consequences_are_shown_as_a_tree() {
     host.run(&["trace", "1", "--limit", "0"]).fails(2, "limit");
 }
 
-/// Proposes a deposit, and returns the number of the proposal.
-fn proposed(host: &Served) -> String {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let path = format!("{}/v1/streams/account-1/proposals", host.url);
-    let command = json!({"type": "deposit", "data": {"amount": 5}});
-    let proposing = async {
-        let request = reqwest::Client::new().post(path).json(&command);
-        let answer = request.send().await.unwrap();
-        answer.json::<Value>().await.unwrap()
-    };
-    runtime.block_on(proposing)["number"].to_string()
-}
-
 #[test]
 fn a_command_can_be_tried_without_executing_it() {
     let host = Served::start();
@@ -99,10 +86,60 @@ fn a_command_can_be_tried_without_executing_it() {
     host.run(&both).fails(2, "--dry-run");
     let events = host.run(&["stream", "account-1", "--json"]).ok();
     assert_eq!(events.lines().count(), 1, "{events}");
-    let said = host.run(&["proposal", "preview", &proposed(&host)]).ok();
-    assert!(said.contains("would add 1 event"), "{said}");
+}
+
+#[test]
+fn a_command_is_proposed_previewed_and_approved() {
+    let host = Served::start();
+    used(&host);
+    let deposit = ["execute", "account-1", "deposit", "{\"amount\":5}"];
+    let options = [
+        "--propose",
+        "--note",
+        "order 7",
+        "--expires",
+        "2h",
+        "--id",
+        "p-1",
+    ];
+    let propose = [&deposit[..], &options].concat();
+    let output = host.run(&propose).ok();
+    for part in ["open", "order 7", "p-1", "deposited"] {
+        assert!(output.contains(part), "{part}: {output}");
+    }
+    let json: Value =
+        serde_json::from_str(&host.run(&[&propose[..], &["--json"]].concat()).ok()).unwrap();
+    let number = json["number"].to_string();
+    let expires = json["expires_at"].as_str().unwrap();
+    assert!(expires > json["proposed_at"].as_str().unwrap(), "{json}");
+    let output = host.run(&["proposal", "preview", &number]).ok();
+    assert!(output.contains("would add 1 event"), "{output}");
     host.run(&["proposal", "preview", "999"])
         .fails(1, "there is no proposal 999");
+    let withdraw = [
+        "execute",
+        "account-1",
+        "withdraw",
+        "{\"amount\":1000}",
+        "--propose",
+    ];
+    host.run(&withdraw).fails(3, "rejected");
+    for (options, message) in [
+        (&["--note", "x"][..], "--propose"),
+        (&["--propose", "--dry-run"], "--dry-run"),
+        (&["--propose", "--expires", "soon"], "neither a time"),
+    ] {
+        host.run(&[&deposit[..], options].concat())
+            .fails(2, message);
+    }
+    let past = [
+        &deposit[..],
+        &["--propose", "--expires", "2020-01-01T00:00:00Z"],
+    ]
+    .concat();
+    host.run(&past).fails(1, "expires");
+    let output = host.run(&["proposal", "approve", &number]).ok();
+    assert!(output.contains("executed; version 2"), "{output}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Every page of a store as [`filled`] makes it.
-const PAGES: [&str; 22] = [
+const PAGES: [&str; 24] = [
     "/console",
     "/console/streams",
     "/console/streams?category=account",
@@ -45,6 +45,8 @@ const PAGES: [&str; 22] = [
     "/console/projections",
     "/console/projections/notes",
     "/console/projections/notes/documents",
+    "/console/preview",
+    "/console/preview?stream=account-1&type=deposit",
     "/console/proposals",
     "/console/proposals?state=all",
     "/console/domain",

@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
+use quipu::access::{Grant, Role};
 use quipu_server::Options;
 use quipu_tests::{PATIENCE, Place, build, on_every_store};
 use reqwest::Response;
 use serde_json::json;
 
-use crate::access::admin;
+use crate::access::{admin, token};
 use crate::connections::bounded;
 use crate::console::{browser, page, session};
 use crate::server::{Server, send};
 
 on_every_store!(
     the_log_grows_on_its_page,
+    one_reader_leaves_live_pages_to_others_and_all_have_a_limit,
     a_page_that_follows_the_log_ends_with_its_session,
     a_page_follows_the_log_for_longer_than_a_request_may_take,
 );
@@ -97,16 +99,16 @@ async fn the_log_grows_on_its_page(place: Place) {
     );
     assert!(omitted(&following.text) > 0, "{}", following.text);
 
-    // The number of such pages is bounded, and one that ends makes room.
+    // A reader has a limit, and a page that ends makes room.
     let mut others = Vec::new();
-    for _ in 1..32 {
+    for _ in 1..8 {
         others.push(Following::begin(&server, "", "").await);
     }
     let refused = server.get("/console/log/live").await;
-    refused.problem(503, "overloaded");
+    refused.problem(429, "rate-limited");
     drop(others);
     bounded(async {
-        while server_is_full(&server).await {
+        while status(&server, "").await != 200 {
             tokio::task::yield_now().await;
         }
     })
@@ -117,9 +119,37 @@ async fn the_log_grows_on_its_page(place: Place) {
     assert_eq!(wrong.status, 400, "{}", wrong.text);
 }
 
-async fn server_is_full(server: &Server) -> bool {
+/// The status of one more page.
+async fn status(server: &Server, cookie: &str) -> u16 {
     let request = browser().get(format!("{}/console/log/live", server.url));
-    request.send().await.unwrap().status().as_u16() == 503
+    let request = request.header("Cookie", cookie);
+    request.send().await.unwrap().status().as_u16()
+}
+
+async fn one_reader_leaves_live_pages_to_others_and_all_have_a_limit(place: Place) {
+    let server = Server::start(place.host().await, Options::default()).await;
+    let root = admin(&server).await;
+    let mut sessions = vec![session(&server, &root).await];
+    for name in ["ann", "bob", "eve", "joe"] {
+        let viewer = token(&server, name, Grant::of(Role::Viewer)).await;
+        sessions.push(session(&server, &viewer).await);
+    }
+    let (last, full) = sessions.split_last().unwrap();
+    let mut pages = Vec::new();
+    for cookie in full {
+        for _ in 0..8 {
+            pages.push(Following::begin(&server, "", cookie).await);
+        }
+        assert_eq!(status(&server, cookie).await, 429);
+    }
+    assert_eq!(status(&server, last).await, 503);
+    drop(pages);
+    bounded(async {
+        while status(&server, last).await != 200 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 async fn a_page_that_follows_the_log_ends_with_its_session(place: Place) {
@@ -137,6 +167,8 @@ async fn a_page_that_follows_the_log_ends_with_its_session(place: Place) {
     assert_eq!(left.status, 303);
     assert!(following.until(|text| text.contains("event: over\n")).await);
     assert!(!following.until(|_| false).await);
+    // Only a host that ends says that it does.
+    assert!(!following.text.contains("shutting down"));
 
     // A token that is revoked ends it, too.
     let cookie = session(&server, &root).await;

@@ -12,6 +12,7 @@ mod commands;
 mod connections;
 mod console;
 mod console_live;
+mod console_previews;
 mod console_proposals;
 mod dashboards;
 mod domain;

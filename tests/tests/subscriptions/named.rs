@@ -204,21 +204,23 @@ async fn a_handler_is_cancelled_when_its_lease_is_lost() {
         Arc::new(Semaphore::new(0)),
     );
     let (keeps, waits) = (Arc::clone(&calls), Arc::clone(&gate));
-    let named = named(&host, "mailer").lease(Duration::from_millis(30));
+    let named = named(&host, "mailer").lease(Duration::from_millis(300));
     let running = tokio::spawn(named.run(async move |events: &[Arc<RecordedEvent>]| {
         keeps.lock().unwrap().push(of(events));
         waits.acquire().await.unwrap().forget();
         Ok::<_, String>(())
     }));
-    until(|| calls.lock().unwrap().len() == 1).await;
+    until(|| !calls.lock().unwrap().is_empty()).await;
+    // On a busy machine, a lease may expire in addition to the one that is lost here.
+    let before = calls.lock().unwrap().len();
     watch.lose_a_lease();
-    until(|| calls.lock().unwrap().len() == 2).await;
-    gate.add_permits(1);
+    until(|| calls.lock().unwrap().len() > before).await;
+    gate.add_permits(1_000);
     until(|| watch.stored() == Position(3)).await;
     host.shutdown().await.unwrap();
     running.await.unwrap().unwrap();
     let calls = calls.lock().unwrap();
-    assert_eq!(*calls, [[1, 2, 3], [1, 2, 3]]);
+    assert!(calls.iter().all(|call| *call == [1, 2, 3]), "{calls:?}");
 }
 
 #[tokio::test]

@@ -23,6 +23,13 @@ async function commands() {
   for (const event of outcome.events) {
     if (event.type === 'opened') event.data.owner.toUpperCase();
   }
+  const preview = await bank.preview(`account-${id}`, { type: 'deposit', data: { amount: 5 } }, { expectedVersion: 3 });
+  const balance: number | undefined = preview.stateAfter?.balance;
+  for (const event of preview.events) {
+    if (event.type === 'deposited') event.data.amount.toFixed(balance);
+  }
+  // @ts-expect-error: a preview has no id
+  await bank.preview('account-1', { type: 'close' }, { id });
   await bank.execute('account-1', { type: 'close' });
   await bank.execute('account-1', { type: 'deposit', dataBase64: 'AA==', contentType: 'application/cbor' });
   await bank.execute('loan-1', { type: 'apply', data: { amount: 1 } });

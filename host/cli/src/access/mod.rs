@@ -11,7 +11,7 @@ pub use audit::Audit;
 pub use can::Can;
 pub use policy::{Policy, load as load_policy};
 pub use reason::{Reason, line, with_reason};
-pub use tokens::Token;
+pub use tokens::{Token, expiry};
 pub use whoami::Whoami;
 
 use quipu_api::GrantView;

@@ -292,7 +292,10 @@ fn role(text: &str) -> Result<Role, String> {
 }
 
 /// A time, or a duration from now on.
-fn expiry(text: &str) -> Result<Timestamp, String> {
+///
+/// # Errors
+/// When it is neither.
+pub fn expiry(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }

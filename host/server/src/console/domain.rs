@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::layout::{self, Tab};
+use super::previews;
 use super::text::{self, Untrusted, encoded};
 use super::visitor::{Answer, Visitor};
 use crate::failure::Result;
@@ -49,7 +50,7 @@ async fn body(visitor: &Visitor) -> Result<Markup> {
             section.category aria-labelledby={ "c-" (encoded(category)) } {
                 h2 id={ "c-" (encoded(category)) } { (Untrusted(category)) }
                 p { a href={ "/console/streams?category=" (encoded(category)) } { "Streams" } " \u{b7} " a href={ "/console/log?category=" (encoded(category)) } { "Events" } }
-                (commands_of(&described, commands.get(*category).unwrap_or(&empty)))
+                (commands_of(&described, category, commands.get(*category).unwrap_or(&empty)))
                 (events_of(&described, category, events))
                 (read_by(&readers, category))
             }
@@ -118,7 +119,7 @@ fn decoded(part: &str) -> String {
     first.map_or_else(|| part.to_owned(), |(_, name)| name)
 }
 
-fn commands_of(described: &Value, commands: &[Command<'_>]) -> Markup {
+fn commands_of(described: &Value, category: &str, commands: &[Command<'_>]) -> Markup {
     let codes = commands.iter().find_map(|(_, it)| {
         let text = it["responses"]["422"]["description"].as_str()?;
         text.split_once(CODES).map(|(_, codes)| codes)
@@ -129,6 +130,7 @@ fn commands_of(described: &Value, commands: &[Command<'_>]) -> Markup {
             @for (name, operation) in commands {
                 @let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
                 (schema_of(name, resolved(described, schema)))
+                p.note { a href=(previews::path(&format!("{category}-"), name)) { "Preview " (Untrusted(name)) } }
             }
         }
         @if let Some(codes) = codes { h3 { "Rejections" } p { code { (Untrusted(codes)) } } }

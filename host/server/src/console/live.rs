@@ -4,13 +4,14 @@
 //! open pages.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt, stream};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::log::{FILTERS, filters};
@@ -18,11 +19,14 @@ use super::session::Watched;
 use super::views::{self, Log};
 use super::visitor::Visitor;
 use crate::failure::{Failure, Result};
+use crate::limits::{Excess, Key, Seat, Seats};
 use crate::sse;
 use quipu_api::Code;
 
 /// Live pages of all readers together.
-pub const LIVE_MAX: usize = 32;
+const LIVE_MAX: usize = 32;
+/// Live pages of one reader, so that nobody takes the places of all others.
+const OF_READER_MAX: u32 = 8;
 /// Pause between two looks at the log.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Rows that are sent after each look. Further events are counted.
@@ -32,6 +36,48 @@ const LAG_MAX: u64 = 10_000;
 /// Looks without a new event after which something is sent, so that the connection stays open.
 const QUIET_MAX: u32 = 15;
 
+/// The places of live pages.
+pub struct Places {
+    all: Arc<Semaphore>,
+    of_readers: Seats,
+}
+
+/// The place of one live page, until it is dropped.
+struct Place {
+    _all: OwnedSemaphorePermit,
+    _of_reader: Seat,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(LIVE_MAX)),
+            of_readers: Seats::default(),
+        }
+    }
+}
+
+impl Places {
+    fn take(&self, reader: &Key) -> Result<Place> {
+        let of_reader = self.of_readers.take(reader, OF_READER_MAX);
+        let of_reader = of_reader.ok_or_else(|| Excess {
+            name: "live_pages",
+            value: OF_READER_MAX.into(),
+            what: format!("a reader may have {OF_READER_MAX} pages that follow the log"),
+            remedy: "close one of them first".to_owned(),
+            wait: PAUSE,
+        })?;
+        let all = Arc::clone(&self.all).try_acquire_owned().map_err(|_| {
+            let detail = format!("{LIVE_MAX} pages follow the log already; close one of them");
+            Failure::new(Code::Overloaded, detail)
+        })?;
+        Ok(Place {
+            _all: all,
+            _of_reader: of_reader,
+        })
+    }
+}
+
 /// Follows the log from now on.
 pub async fn show(visitor: Visitor, headers: HeaderMap) -> Response {
     let followed = follow(visitor, &headers).await;
@@ -39,11 +85,7 @@ pub async fn show(visitor: Visitor, headers: HeaderMap) -> Response {
 }
 
 async fn follow(visitor: Visitor, headers: &HeaderMap) -> Result<Response> {
-    let places = visitor.shared.live.clone();
-    let place = places.try_acquire_owned().map_err(|_| {
-        let detail = format!("{LIVE_MAX} pages follow the log already; close one of them");
-        Failure::new(Code::Overloaded, detail)
-    })?;
+    let place = visitor.shared.live.take(&visitor.key())?;
     let query = filters(&visitor, &FILTERS).0;
     let newest = format!("/v1/events?direction=backward&limit=1{query}");
     let (newest, _) = views::lifted_or_stored::<Log>(&visitor, &newest).await?;
@@ -71,6 +113,9 @@ async fn follow(visitor: Visitor, headers: &HeaderMap) -> Result<Response> {
 struct Rows(Pin<Box<dyn Stream<Item = Vec<u8>> + Send>>);
 
 impl sse::Source for Rows {
+    /// The last event says why it ends.
+    const END: &[u8] = b"";
+
     fn poll_write(
         &mut self,
         context: &mut Context<'_>,
@@ -96,7 +141,7 @@ struct Following {
     /// Looks without a new event.
     quiet: u32,
     is_over: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// Waits until there is something to send.

@@ -18,6 +18,7 @@ mod modules;
 mod operations;
 mod options;
 mod overview;
+mod previews;
 mod projections;
 mod proposals;
 mod rates;
@@ -40,7 +41,6 @@ use axum::middleware::map_response;
 use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use tokio::sync::Semaphore;
 
 use super::App;
 use super::administration::Serves;
@@ -66,7 +66,7 @@ pub fn routes(app: &App, api: impl FnOnce() -> Router) -> Option<Router<App>> {
         sessions: session::Sessions::default(),
         rates: rates::Rates::default(),
         history: charts::History::default(),
-        live: Arc::new(Semaphore::new(live::LIVE_MAX)),
+        live: live::Places::default(),
     };
     let mut pages = Router::new()
         .route("/", get(async || Redirect::to("/console")))
@@ -90,6 +90,10 @@ pub fn routes(app: &App, api: impl FnOnce() -> Router) -> Option<Router<App>> {
             get(documents::show),
         )
         .route("/console/projections/{name}/steps", get(steps::show))
+        .route(
+            "/console/preview",
+            get(previews::show).post(previews::decide),
+        )
         .route("/console/proposals", get(proposals::list))
         .route("/console/proposals/{number}", get(proposals::show))
         .route("/console/domain", get(domain::show))

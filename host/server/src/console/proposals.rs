@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::act;
 use super::layout::{self, Tab};
-use super::stream::{differing, may_read};
+use super::previews::{Preview, not_executed};
+use super::stream::may_read;
 use super::text::{self, Untrusted, encoded, quoted};
 use super::views::StreamEvents;
 use super::visitor::Visitor;
@@ -70,22 +71,13 @@ struct Effect {
 }
 
 #[derive(Deserialize)]
-struct EffectEvent {
+pub struct EffectEvent {
     #[serde(rename = "type")]
     name: String,
     schema_version: u32,
     content_type: Option<String>,
     data: Option<Box<RawValue>>,
     data_base64: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Preview {
-    module: String,
-    version: u64,
-    events: Vec<EffectEvent>,
-    state_before: Option<Box<RawValue>>,
-    state_after: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -297,7 +289,7 @@ impl Proposal {
     }
 }
 
-fn list_events(events: &[EffectEvent], rest_from: &str) -> Markup {
+pub fn list_events(events: &[EffectEvent], rest_from: &str) -> Markup {
     html! {
         @if events.is_empty() { p { "No event." } }
         @for it in events {
@@ -380,20 +372,12 @@ async fn previewed(visitor: &Visitor, it: &Proposal) -> Markup {
     html! {
         h2 { "Effect, if it were executed now" }
         @match preview {
-            Err(failure) => {
-                div.hidden-part {
-                    p { "It would not be executed: " code { (Untrusted(&failure.0.code)) } }
-                    p { (Untrusted(text::cut(&failure.0.detail, 4_096).0)) }
-                }
-            }
+            Err(failure) => (not_executed(&failure)),
             Ok(preview) => {
-                p.note { "Decided by module " (layout::module(&preview.module)) " on version " (preview.version) " of the stream. Nothing was stored." }
+                (preview.decided_by())
                 @if is_same(&preview.events, &it.effect.events) { p { "The same events as when it was proposed." } }
                 @else { (list_events(&preview.events, &format!("quipu {command} --json"))) }
-                @match (&preview.state_before, &preview.state_after) {
-                    (Some(before), Some(after)) => { h3 { "Changes of the state" } (differing(before, after)) }
-                    _ => p.note { "The decider does not show its state." },
-                }
+                (preview.changes())
             }
         }
         (layout::same_as(visitor, &command, &path))

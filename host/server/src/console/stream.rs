@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use serde_json::value::RawValue;
 
 use super::layout::{self, Tab};
+use super::previews;
 use super::text::{self, Untrusted, encoded, quoted};
 use super::views::{self, Rejections, State, StreamEvents};
 use super::visitor::{Answer, Visitor};
@@ -59,6 +60,7 @@ async fn body(visitor: &Visitor, stream: &str) -> Result<Markup> {
             (slider(stream, at, first, page.version))
             (chosen.form(stream))
             div #refreshed { (state(visitor, stream, at, chosen.module).await) }
+            p { a href=(previews::path(stream, "")) { "Preview a command" } ": what it would lead to now" }
         }
         h2 { "Events" }
         (views::not_lifted(why.as_deref()))

@@ -17,7 +17,6 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use maud::Markup;
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::layout::{self, Tab};
@@ -26,6 +25,7 @@ use super::{ConsoleMode, sign_in};
 use crate::answering::Visit;
 use crate::callers::{self, SignedIn};
 use crate::failure::{Failure, Result};
+use crate::limits::Key;
 use crate::request::away;
 use crate::{App, pages};
 use quipu::access::{Action, Caller, Object};
@@ -42,8 +42,8 @@ pub struct Shared {
     pub rates: super::rates::Rates,
     /// What the pictures of the overview show.
     pub history: super::charts::History,
-    /// Permits for pages that follow the log.
-    pub live: Arc<Semaphore>,
+    /// Places of pages that follow the log.
+    pub live: super::live::Places,
 }
 
 /// The reader of a page.
@@ -219,6 +219,11 @@ impl Visitor {
         let request = request.map_err(|error| Failure::internal(&error))?;
         let (bytes, _) = self.bytes(request).await?;
         String::from_utf8(bytes).map_err(|error| Failure::internal(&error))
+    }
+
+    /// Whose share of the host the page uses.
+    pub fn key(&self) -> Key {
+        Key::of(&self.caller, self.visit.peer())
     }
 
     /// What the host is asked from now on has the time of a request that arrives now.

@@ -6,7 +6,7 @@ use quipu_api::{Code, LimitView, Problem};
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{what}; {remedy}")]
 pub struct Excess {
-    /// The name of the limit: its key in `[limits]`.
+    /// The name of the limit: its key in `[limits]`, if it can be set.
     pub name: &'static str,
     /// Its value.
     pub value: u64,

@@ -30,6 +30,7 @@ use quipu_api::Code;
 
 pub(crate) use excess::{Excess, excess_of};
 pub(crate) use key::{Key, Network};
+pub(crate) use seats::{Seat, Seats};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -101,7 +102,7 @@ pub struct Limiter {
     requests: Rates,
     bytes: Rates,
     logins: Buckets<Network>,
-    seats: seats::Seats,
+    seats: Seats,
 }
 
 impl Limiter {
