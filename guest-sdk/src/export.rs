@@ -179,7 +179,7 @@ macro_rules! __export_upcasts_beside {
                 <<$guest as $crate::Guest>::Aggregate as $crate::Aggregate>::CATEGORY,
                 <$upcaster as $crate::Upcaster>::CATEGORY,
             ),
-            "upcasters beside a decider lift events of its category; others go into a component \
+            "upcasters next to a decider lift events of its category; others go into a component \
              of their own: `upcaster!`"
         );
         $crate::__export_upcasts!($upcaster);

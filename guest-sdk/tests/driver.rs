@@ -184,7 +184,7 @@ fn a_command_that_cannot_be_read_is_named_with_its_fault() {
 }
 
 #[test]
-fn an_event_that_cannot_be_read_is_told_from_an_unknown_one() {
+fn an_event_that_cannot_be_read_is_distinguished_from_an_unknown_one() {
     let apply = |event_type, version, body| {
         let mut cart = cart(&["egg"]);
         let error = cart.apply(event_type, version, body).unwrap_err();

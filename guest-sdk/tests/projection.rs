@@ -97,7 +97,7 @@ fn events_of_several_categories_are_read_as_their_own() {
 }
 
 #[test]
-fn what_can_not_be_read_is_told_apart() {
+fn unreadable_events_are_distinguished() {
     let of = |event_type: &str, version: u32, body: &str| {
         let tried = projected::<Words>().try_stored("account-1", event_type, version, body);
         tried.err().unwrap()

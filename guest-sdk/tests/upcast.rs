@@ -120,7 +120,7 @@ fn one_event_becomes_several_or_none() {
 }
 
 #[test]
-fn what_does_not_fit_is_told_with_type_and_version() {
+fn a_misfit_is_reported_with_type_and_version() {
     let check = |event_type, version, body: &str, expected: &str| {
         let error = lifted::<Notes>(event_type, version, body).failed();
         assert_eq!(error, FoldError::BadEvent(expected.to_owned()));

@@ -135,7 +135,7 @@ impl Drop for NoService {
         if self.written
             && let Err(error) = fs::remove_file(POLICY)
         {
-            eprintln!("{POLICY} is left behind, remove it: {error}");
+            eprintln!("{POLICY} was not removed; remove it: {error}");
         }
     }
 }
@@ -161,16 +161,16 @@ fn is_there(folder: &Path, program: &str) -> bool {
 fn version(postgres: &Path) -> Result<String> {
     let output = Command::new(postgres).arg("--version").output();
     let output = output.with_context(|| format!("{} did not start", postgres.display()))?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    match numbers(&said) {
+    let text = String::from_utf8_lossy(&output.stdout);
+    match numbers(&text) {
         Some(version) if output.status.success() => Ok(version.to_owned()),
-        _ => bail!("{} --version said: {}", postgres.display(), said.trim()),
+        _ => bail!("{} --version said: {}", postgres.display(), text.trim()),
     }
 }
 
 /// The version in `postgres (PostgreSQL) 15.4 (Debian 15.4-1)`.
-fn numbers(said: &str) -> Option<&str> {
-    let mut words = said.split_whitespace();
+fn numbers(text: &str) -> Option<&str> {
+    let mut words = text.split_whitespace();
     words.find(|word| word.starts_with(|first: char| first.is_ascii_digit()))
 }
 
@@ -193,8 +193,8 @@ mod tests {
 
     #[test]
     fn the_version_is_read_from_what_the_server_says() {
-        let said = "postgres (PostgreSQL) 15.4 (Debian 15.4-1+deb12u1)\n";
-        assert_eq!(numbers(said), Some("15.4"));
+        let text = "postgres (PostgreSQL) 15.4 (Debian 15.4-1+deb12u1)\n";
+        assert_eq!(numbers(text), Some("15.4"));
         assert_eq!(numbers("postgres (PostgreSQL) 17devel\n"), Some("17devel"));
         assert_eq!(numbers("not found"), None);
     }

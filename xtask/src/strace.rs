@@ -13,14 +13,14 @@ const PACKAGES: [&str; 1] = ["strace"];
 ///
 /// When it is missing; the message says what to do.
 pub fn find() -> Result<String> {
-    let asked = Command::new("strace")
+    let output = Command::new("strace")
         .arg("--version")
         .stdin(Stdio::null())
         .output();
-    match asked {
-        Ok(said) if said.status.success() => {
-            let said = String::from_utf8_lossy(&said.stdout);
-            let first = said.lines().next().unwrap_or_default();
+    match output {
+        Ok(output) if output.status.success() => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            let first = text.lines().next().unwrap_or_default();
             Ok(first.rsplit(' ').next().unwrap_or_default().to_owned())
         }
         _ => bail!(

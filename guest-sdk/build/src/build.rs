@@ -197,9 +197,9 @@ fn remaps(place: PathBuf, to: &str) -> Vec<String> {
 }
 
 fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
-    let said = |error| format!("{error:#}");
+    let describe = |error| format!("{error:#}");
     // Without this check, a module without a WIT world becomes an empty component.
-    let (_, bindings) = wit_component::metadata::decode(module).map_err(said)?;
+    let (_, bindings) = wit_component::metadata::decode(module).map_err(describe)?;
     if bindings.resolve.worlds[bindings.world].exports.is_empty() {
         return Err(
             "it exports no WIT interface; does it export a decider, a projection or an upcaster?"
@@ -210,7 +210,7 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
         .validate(true)
         .module(module)
         .and_then(|mut encoder| encoder.encode())
-        .map_err(said)
+        .map_err(describe)
 }
 
 /// Replaces the file as a whole: a reader sees the old file or the new one.

@@ -41,8 +41,8 @@ pub(crate) fn metadata(
         .output()
         .map_err(Error::io(&toolchain.cargo))?;
     if !output.status.success() {
-        let told = String::from_utf8_lossy(&output.stderr);
-        return Ok(Err(told.trim().to_owned()));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Ok(Err(stderr.trim().to_owned()));
     }
     let metadata = serde_json::from_slice(&output.stdout);
     Ok(metadata.map_err(|error| format!("cargo metadata: {error}")))

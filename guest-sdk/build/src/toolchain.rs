@@ -135,7 +135,7 @@ pub(crate) fn find_on(machine: &Machine, dir: &Path) -> Result<Toolchain, Error>
 }
 
 fn choose(active: &Compiler, distribution: &[Compiler]) -> Result<Toolchain, Missing> {
-    let cargo = active.beside("cargo");
+    let cargo = active.program("cargo");
     if active.has_std() && active.is_new_enough() {
         return Ok(Toolchain {
             cargo,
@@ -225,7 +225,7 @@ impl Compiler {
             detail,
         })?;
         // rustup's proxies are not used from here on, because they choose by environment.
-        found.path = found.beside("rustc");
+        found.path = found.program("rustc");
         Ok(found)
     }
 
@@ -255,8 +255,8 @@ impl Compiler {
                 .output()
                 .map_err(|error| format!("did not start: {error}"))?;
             if !output.status.success() {
-                let told = String::from_utf8_lossy(&output.stderr);
-                return Err(format!("failed: {}", told.trim()));
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                return Err(format!("failed: {}", stderr.trim()));
             }
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
         };
@@ -308,7 +308,7 @@ impl Compiler {
     }
 
     /// Returns a program of the same toolchain; the one on the path where the toolchain has none.
-    fn beside(&self, name: &str) -> PathBuf {
+    fn program(&self, name: &str) -> PathBuf {
         let name = format!("{name}{}", env::consts::EXE_SUFFIX);
         let path = self.sysroot.join("bin").join(&name);
         if path.is_file() {

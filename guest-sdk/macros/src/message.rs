@@ -123,7 +123,7 @@ mod tests {
     #[track_caller]
     fn read(text: &str) -> std::result::Result<String, String> {
         let input: DeriveInput = syn::parse_str(text).unwrap();
-        let told = |variant: &Variant| {
+        let describe = |variant: &Variant| {
             let Variant {
                 name,
                 version,
@@ -134,7 +134,7 @@ mod tests {
         };
         variants(&input)
             .and_then(|variants| check_names(&variants).map(|()| variants))
-            .map(|variants| variants.iter().map(told).collect::<Vec<_>>().join("; "))
+            .map(|variants| variants.iter().map(describe).collect::<Vec<_>>().join("; "))
             .map_err(|error| error.to_string())
     }
 

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_type_is_told_from_an_unfit_body() {
+    fn an_unknown_type_is_distinguished_from_an_unfit_body() {
         assert_eq!(read("Unit", "{}"), Err("unknown".to_owned()));
         assert!(
             read("struct", "{}")
@@ -259,10 +259,10 @@ mod tests {
             assert!(error.contains("invalid type: sequence"), "{error}");
             assert!(error.contains(" as a JSON object at line 1"), "{error}");
         }
-        let told = nested("book", r#"["o-1", 9]"#).unwrap_err();
+        let error = nested("book", r#"["o-1", 9]"#).unwrap_err();
         assert!(
-            told.contains("expected struct Book as a JSON object"),
-            "{told}"
+            error.contains("expected struct Book as a JSON object"),
+            "{error}"
         );
         assert!(read("struct", r#"["é", []]"#).is_err());
     }

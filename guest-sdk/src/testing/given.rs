@@ -5,7 +5,7 @@ use crate::driver::{self, DecideError, Driver, Snapshot};
 use crate::message::{encode, event_version};
 use crate::{Aggregate, Context, Guest, Time};
 
-use super::again::check_again;
+use super::determinism::check_determinism;
 use super::outcome::Outcome;
 use super::{Command, Event};
 
@@ -143,7 +143,7 @@ impl<G: Guest> Given<G> {
     #[track_caller]
     pub fn check_decides_again(&self, command: impl Fn() -> Command<G>) {
         let other = reopened(&self.driver, &self.request.key);
-        check_again(&self.driver, &other, &|driver| {
+        check_determinism(&self.driver, &other, &|driver| {
             driver.decide_read(command(), self.request.context(&self.request.next_id()))
         });
     }

@@ -31,9 +31,9 @@
 //! assert_eq!(given::<Button>([]).view(), r#"{"pressed":false}"#);
 //! ```
 
-mod again;
 mod answer;
 mod check;
+mod determinism;
 mod diff;
 mod exact;
 mod given;
@@ -41,8 +41,8 @@ mod lifted;
 mod outcome;
 mod projected;
 
-pub use again::{check_cuts, check_decides_again};
 pub use check::{check_guest, check_steps};
+pub use determinism::{check_cuts, check_decides_again};
 pub use given::{Given, given, migrated};
 pub use lifted::{Lifted, check_lifts, lifted};
 pub use outcome::{Decided, Outcome, Rejected};

@@ -9,7 +9,7 @@ use crate::message::encode;
 use crate::projection::{Projections, Stored, Untyped, Work, version};
 use crate::{Message, Projection, Time};
 
-use super::again::{cuts, sizes};
+use super::determinism::{cuts, sizes};
 use super::diff::assert_same_json;
 
 /// Starts a test of `P` without documents.

@@ -261,7 +261,7 @@ mod tests {
     use super::*;
     use quipu::access::Role as Roles;
     use quipu::app::{FoundAs as As, TraceCut as Cut};
-    use quipu::model::{Kind, Lifecycle as Kept, OnError as Policy};
+    use quipu::model::{Kind, Lifecycle as ModelLifecycle, OnError as Policy};
     use quipu::projection::{NotFreshReason as Reason, State};
     use quipu::runtime::FaultKind as Fault;
 
@@ -301,8 +301,12 @@ mod tests {
             Reason::Stale,
         ];
         assert_eq!(of::<NotFreshReason>(), reasons.map(Reason::as_str));
-        let kept = [Kept::Async, Kept::Inline, Kept::Live];
-        assert_eq!(of::<Lifecycle>(), kept.map(Kept::as_str));
+        let lifecycles = [
+            ModelLifecycle::Async,
+            ModelLifecycle::Inline,
+            ModelLifecycle::Live,
+        ];
+        assert_eq!(of::<Lifecycle>(), lifecycles.map(ModelLifecycle::as_str));
         let policies = [Policy::Stop, Policy::Skip, Policy::Park];
         assert_eq!(of::<OnError>(), policies.map(Policy::as_str));
         let roles = Roles::ALL.iter().map(|role| role.as_str());

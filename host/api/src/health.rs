@@ -39,8 +39,8 @@ impl CheckView {
             fault: match &*check.name {
                 // The message of a store may contain details that not every caller should see.
                 STORE_WRITER | STORE_READER => {
-                    let told = check.fault.as_ref();
-                    told.map(|_| "the store is not available; the host's log says why".to_owned())
+                    let fault = check.fault.as_ref();
+                    fault.map(|_| "the store is not available; the host's log says why".to_owned())
                 }
                 _ => check.fault.clone(),
             },

@@ -83,11 +83,11 @@ pub fn read(text: &[u8], category: Option<&str>) -> Result<(StreamId, Command)> 
 
 /// The line of a command.
 pub fn write(stream: &StreamId, command: &Command) -> std::result::Result<Vec<u8>, String> {
-    let said = |error: serde_json::Error| error.to_string();
+    let describe = |error: serde_json::Error| error.to_string();
     let json = match command.body.content_type() {
         ContentType::Json => {
-            let text = command.body.as_json().ok_or("data that is no text")?;
-            Some(serde_json::from_str(text).map_err(said)?)
+            let text = command.body.as_json().ok_or("data that is not text")?;
+            Some(serde_json::from_str(text).map_err(describe)?)
         }
         ContentType::Other(_) => None,
     };
@@ -107,13 +107,13 @@ pub fn write(stream: &StreamId, command: &Command) -> std::result::Result<Vec<u8
             ExpectedVersion::Any | ExpectedVersion::StreamExists => None,
         },
         metadata: match &command.metadata {
-            Some(bytes) => Some(serde_json::from_slice(bytes).map_err(said)?),
+            Some(bytes) => Some(serde_json::from_slice(bytes).map_err(describe)?),
             None => None,
         },
         at: None,
         actor: None,
     };
-    let mut bytes = serde_json::to_vec(&line).map_err(said)?;
+    let mut bytes = serde_json::to_vec(&line).map_err(describe)?;
     one_line(&mut bytes);
     bytes.push(b'\n');
     Ok(bytes)

@@ -318,14 +318,14 @@ pub async fn bare(
                 expected: ExpectedVersion::Any,
                 commit,
             }];
-            let (tell, told) = oneshot::channel();
-            let done = Box::new(move |_: Item, verdict: Verdict| _ = tell.send(verdict));
+            let (sender, receiver) = oneshot::channel();
+            let done = Box::new(move |_: Item, verdict: Verdict| _ = sender.send(verdict));
             committers[target as usize % committers.len()].stage(Staged {
                 item: Item::Append { run: None, writes },
                 run: None,
                 done,
             });
-            match told.await? {
+            match receiver.await? {
                 Verdict::Outcome(Outcome::Appended(_)) => Ok(()),
                 other => bail!("unexpected verdict: {other:?}"),
             }

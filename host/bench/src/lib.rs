@@ -116,53 +116,53 @@ impl Load {
     }
 }
 
-/// Runs all measurements and reports progress through `tell`.
+/// Runs all measurements and reports progress through `progress`.
 ///
 /// # Errors
 /// When the guest can't be built, a store can't be created, or a command fails.
-pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
+pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report> {
     let component = match &options.component {
         Some(file) => read(file)?,
-        None => built("loan", &tell).await?,
+        None => built("loan", &progress).await?,
     };
-    tell("a warm command in the guest, and natively");
+    progress("a warm command in the guest, and natively");
     let guest = guest::measure(&component, &options.compare)?;
-    tell("memory with 10,000 warm applications");
+    progress("memory with 10,000 warm applications");
     let memory = host::memory(options, &component).await?;
     let loads = match options.load.as_slice() {
         [] => &Load::ALL[..],
         named => named,
     };
-    let rows = rows(options, loads, &component, &tell).await?;
+    let rows = rows(options, loads, &component, &progress).await?;
     let mut swaps = None;
     if loads.contains(&Load::Swaps) {
-        tell("swaps of the decider");
+        progress("swaps of the decider");
         swaps = Some(swaps::measure(options, &component).await?);
     }
     let mut http = None;
     if loads.contains(&Load::Http) && options.hosts == 1 {
-        tell("commands over HTTP");
+        progress("commands over HTTP");
         http = Some(http::measure(options, &component).await?);
     }
     let mut tenants = None;
     if loads.contains(&Load::Tenants) && options.hosts == 1 {
-        tell("a tenant next to one that is far above its limit");
+        progress("a tenant next to one that is far above its limit");
         tenants = Some(tenants::measure(options).await?);
     }
     let (mut projections, mut reading, mut evolution) = (None, None, None);
     if options.events > 0 && loads.contains(&Load::Projections) {
         let views = Views {
-            loan: built("loan-views", &tell).await?,
-            spread: built("loan-spread", &tell).await?,
+            loan: built("loan-views", &progress).await?,
+            spread: built("loan-spread", &progress).await?,
         };
-        tell("projections");
+        progress("projections");
         projections = Some(projections::measure(options, &component, &views).await?);
     }
     if options.events > 0 && options.load.is_empty() {
-        tell(&format!("reading {} events", options.events));
+        progress(&format!("reading {} events", options.events));
         reading = Some(reading::measure(options, options.events).await?);
-        let next = built("loan-v2", &tell).await?;
-        tell("what change costs");
+        let next = built("loan-v2", &progress).await?;
+        progress("what change costs");
         evolution = Some(evolution::measure(options, &component, &next).await?);
     }
     Ok(Report {
@@ -183,8 +183,8 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>> {
 }
 
 /// Builds the component of an example guest.
-async fn built(name: &str, tell: &impl Fn(&str)) -> Result<Vec<u8>> {
-    tell(&format!("building the guest {name}"));
+async fn built(name: &str, progress: &impl Fn(&str)) -> Result<Vec<u8>> {
+    progress(&format!("building the guest {name}"));
     let dir = quipu_guest_build::example(name)?;
     Ok(tokio::task::spawn_blocking(move || quipu_guest_build::component(&dir)).await??)
 }
@@ -194,13 +194,13 @@ async fn rows(
     options: &Options,
     loads: &[Load],
     component: &[u8],
-    tell: &impl Fn(&str),
+    progress: &impl Fn(&str),
 ) -> Result<Vec<report::Row>> {
     let mut rows = Vec::new();
     let guests = Guests::only(component);
     for (kind, ids) in loads.iter().filter_map(|load| load.parts()) {
         for &in_flight in &options.in_flight {
-            tell(&format!("{kind}, {ids}, {in_flight} in flight"));
+            progress(&format!("{kind}, {ids}, {in_flight} in flight"));
             let duration = Duration::from_secs(options.seconds);
             let bare = host::bare(options, component, ids, in_flight, duration).await?;
             let whole = host::whole(options, &guests, kind, ids, in_flight, duration).await?;

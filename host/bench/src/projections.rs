@@ -33,7 +33,7 @@ const READS: usize = 500;
 /// Commands in flight with an inline projection.
 const IN_FLIGHT: [usize; 3] = [1, 16, 256];
 /// Interval between checks of a build's progress.
-const LOOK: Duration = Duration::from_millis(2);
+const CHECK_PAUSE: Duration = Duration::from_millis(2);
 /// Longest time to wait for a document.
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -192,7 +192,7 @@ async fn begun(documents: &dyn DocumentStore, name: &str) -> Result<()> {
         if begin.elapsed() > WAIT {
             bail!("{name} was not begun");
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(CHECK_PAUSE).await;
     }
     Ok(())
 }
@@ -226,7 +226,7 @@ async fn time(
     let begin = Instant::now();
     host.control_projection(name, order).await?;
     while position(documents, name, role).await? < Some(head) {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(CHECK_PAUSE).await;
     }
     Ok(begin.elapsed())
 }
@@ -270,14 +270,14 @@ async fn inline(options: &Options, component: &[u8], views: &Views) -> Result<Ve
     let mut rows = Vec::with_capacity(IN_FLIGHT.len());
     for in_flight in IN_FLIGHT {
         let measured = async |lifecycle: Lifecycle| {
-            let kept = |lifecycle| SettingsChange {
+            let with_lifecycle = |lifecycle| SettingsChange {
                 lifecycle: Some(lifecycle),
                 on_error: None,
             };
             let settings = [
-                ("applications".to_owned(), kept(lifecycle)),
-                ("officers".to_owned(), kept(Lifecycle::Live)),
-                ("pipeline".to_owned(), kept(Lifecycle::Live)),
+                ("applications".to_owned(), with_lifecycle(lifecycle)),
+                ("officers".to_owned(), with_lifecycle(Lifecycle::Live)),
+                ("pipeline".to_owned(), with_lifecycle(Lifecycle::Live)),
             ];
             let guests = Guests {
                 decider: component,
@@ -317,12 +317,12 @@ impl fmt::Display for Projections {
             heads.0, heads.1, heads.2, heads.3
         )?;
         for row in &self.folded {
-            let (first, again) = (row.caught_up_per_second, row.rebuilt_per_second);
+            let (first, rebuild) = (row.caught_up_per_second, row.rebuilt_per_second);
             writeln!(
                 f,
-                "{first:>11.0} {:>6.2} {again:>11.0} {:>6.2}  {}: {}",
+                "{first:>11.0} {:>6.2} {rebuild:>11.0} {:>6.2}  {}: {}",
                 first / bare,
-                again / bare,
+                rebuild / bare,
                 row.projection,
                 row.what
             )?;

@@ -22,8 +22,8 @@ pub struct Bench {
 
 impl Bench {
     pub async fn run(self) -> Result<()> {
-        let tell = |what: &str| _ = writeln!(io::stderr(), "{what}");
-        let report = bench::run(&self.options, tell).await?;
+        let progress = |what: &str| _ = writeln!(io::stderr(), "{what}");
+        let report = bench::run(&self.options, progress).await?;
         let mut out = io::stdout().lock();
         if self.json {
             writeln!(out, "{}", serde_json::to_string(&report)?)?;

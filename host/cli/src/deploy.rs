@@ -95,11 +95,11 @@ async fn activated(
                 }
                 for objection in &found.objections {
                     let (kind, text) = (printable(&objection.kind), printable(&objection.text));
-                    let said = match NOTES.contains(&&*objection.kind) {
+                    let label = match NOTES.contains(&&*objection.kind) {
                         true => "note",
                         false => "allowed",
                     };
-                    writeln!(out, "{said}: {kind}: {text}")?;
+                    writeln!(out, "{label}: {kind}: {text}")?;
                 }
                 preflight::print_changes(&found.changes, &mut out)?;
             }
@@ -169,7 +169,7 @@ pub async fn upload(client: &Client, file: &Path) -> Result<ModuleView> {
         .request(Method::POST, &["v1", "modules"])
         .header(header::CONTENT_TYPE, "application/wasm")
         .body(bytes);
-    let upload = match signing::beside(file)? {
+    let upload = match signing::read_signature(file)? {
         Some(signature) => upload.header("Quipu-Signature", signature.to_string()),
         None => upload,
     };
@@ -209,8 +209,8 @@ impl Deploy {
         }
         for projection in modules.iter().flat_map(|module| &module.projections) {
             let (name, version) = (&projection.name, projection.version);
-            if let Some(kept) = deployed.projections.get(name) {
-                let (lifecycle, on_error) = (&kept.lifecycle, &kept.on_error);
+            if let Some(settings) = deployed.projections.get(name) {
+                let (lifecycle, on_error) = (&settings.lifecycle, &settings.on_error);
                 writeln!(
                     out,
                     "projection {name} version {version}: {lifecycle}, on error {on_error}"
@@ -316,7 +316,7 @@ impl Deployments {
                 short(&deployment.digest),
                 deployment.activated_at,
                 deployment.activated_by.unwrap_or_else(dash),
-                deployment.preflight.as_ref().map_or_else(dash, said),
+                deployment.preflight.as_ref().map_or_else(dash, summarize),
                 active.to_owned(),
             ]);
             for other in deployment.others {
@@ -334,12 +334,12 @@ fn dash() -> String {
 }
 
 /// The result of a preflight, in a few words.
-fn said(found: &SummaryView) -> String {
+fn summarize(found: &SummaryView) -> String {
     let (same, decided) = (grouped(found.same), grouped(found.decided));
-    let mut said = format!("{same} of {decided} the same");
+    let mut text = format!("{same} of {decided} the same");
     let is_whole = found.until == found.head;
     if !is_whole {
-        said += ", not all of it";
+        text += ", not all of it";
     }
     let mut kinds: Vec<&str> = found.objections.iter().map(|it| &*it.kind).collect();
     kinds.dedup();
@@ -349,7 +349,7 @@ fn said(found: &SummaryView) -> String {
         } else {
             "against it"
         };
-        said += &format!("; {verb}: {}", kinds.join(", "));
+        text += &format!("; {verb}: {}", kinds.join(", "));
     }
-    said
+    text
 }

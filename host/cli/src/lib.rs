@@ -227,17 +227,17 @@ pub fn main() -> ExitCode {
     let matches = groups::grouped(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     end_on_panic();
-    let told = tokio::runtime::Builder::new_multi_thread()
+    let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
         .and_then(|runtime| {
-            let told = runtime.block_on(run(cli.command));
+            let result = runtime.block_on(run(cli.command));
             // Nobody waits for the result of work on other threads.
             runtime.shutdown_timeout(LEFT_RUNNING);
-            told
+            result
         });
-    match told {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // A reader that has seen enough, like `head`, is not a failure.

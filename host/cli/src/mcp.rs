@@ -111,22 +111,22 @@ struct Remote(Client);
 
 impl Host for Remote {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, String>> {
-        self.asked(request).boxed()
+        self.execute(request).boxed()
     }
 }
 
 impl Remote {
-    async fn asked(&self, asked: Request) -> Result<Answer, String> {
-        let method = match asked.method {
+    async fn execute(&self, call: Request) -> Result<Answer, String> {
+        let method = match call.method {
             quipu_mcp::Method::Get => Method::GET,
             quipu_mcp::Method::Post => Method::POST,
         };
-        let path: Vec<&str> = asked.path.iter().map(String::as_str).collect();
-        let mut request = self.0.request(method, &path).query(&asked.query);
-        for (name, value) in asked.headers {
+        let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
+        let mut request = self.0.request(method, &path).query(&call.query);
+        for (name, value) in call.headers {
             request = request.header(name, value);
         }
-        if let Some(body) = asked.body {
+        if let Some(body) = call.body {
             request = request
                 .header("content-type", "application/json")
                 .body(body);

@@ -20,7 +20,7 @@ pub async fn bring(host: &Host, dir: &Path, force: bool) -> Result<()> {
             // The file unchanged, even if keys were configured since.
             continue;
         }
-        let uploaded = match signing::beside(&file)? {
+        let uploaded = match signing::read_signature(&file)? {
             Some(signature) => host.upload_signed(bytes, signature).await,
             None => host.upload(bytes).await,
         };

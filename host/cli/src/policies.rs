@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn another_policy_is_refused_with_what_is_allowed() {
-        for (text, said) in [
+        for (text, expected) in [
             ("others = \"on\"", "expected \"off\", { every = EVENTS }"),
             ("others = 500", "expected \"off\", { every = EVENTS }"),
             ("others = {}", "expected \"off\", { every = EVENTS }"),
@@ -127,7 +127,7 @@ mod tests {
             ("loan = \"of\"", "\"of\""),
         ] {
             let error = toml::from_str::<Policies>(text).unwrap_err().to_string();
-            assert!(error.contains(said), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 }

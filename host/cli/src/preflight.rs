@@ -77,7 +77,7 @@ impl Preflight {
         if let Some(events) = self.events {
             body["events"] = events.into();
         }
-        let (line, found) = asked(&client, &body).await?;
+        let (line, found) = request_preflight(&client, &body).await?;
         if self.json {
             writeln!(io::stdout(), "{}", line["preflight"])?;
         } else {
@@ -93,7 +93,10 @@ impl Preflight {
 }
 
 /// Requests a preflight; returns the last line, as JSON and parsed.
-pub async fn asked(client: &Client, body: &Value) -> Result<(Value, Box<PreflightView>)> {
+pub async fn request_preflight(
+    client: &Client,
+    body: &Value,
+) -> Result<(Value, Box<PreflightView>)> {
     let request = client.request(Method::POST, &["v1", "preflights"]);
     let response = client.send(request.json(body)).await?;
     match runs::watched(response).await? {

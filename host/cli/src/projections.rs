@@ -160,11 +160,11 @@ mod tests {
         assert_eq!(noted(false, json!([])), "no longer deployed");
         let mut next = build("next", "catching-up", 50);
         next["remaining_ms"] = 20_000.into();
-        let said = noted(true, json!([build("active", "caught-up", 200), next]));
-        assert_eq!(said, "version 2 is 25% built, 20 s left");
+        let text = noted(true, json!([build("active", "caught-up", 200), next]));
+        assert_eq!(text, "version 2 is 25% built, 20 s left");
         let ready = build("next", "ready", 200);
-        let said = noted(true, json!([build("active", "caught-up", 200), ready]));
-        assert_eq!(said, "version 2 is ready to take over");
+        let text = noted(true, json!([build("active", "caught-up", 200), ready]));
+        assert_eq!(text, "version 2 is ready to take over");
         let mut stopped = build("active", "stopped", 50);
         stopped["trouble"] = json!({
             "stopped": true, "position": 51, "stream": null, "document": null,
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_time_is_spoken_in_the_unit_that_fits() {
-        for (ms, said) in [
+        for (ms, expected) in [
             (999, "under 1 s"),
             (1_000, "1 s"),
             (119_999, "119 s"),
@@ -183,7 +183,7 @@ mod tests {
             (7_199_999, "119 min"),
             (12_600_000, "3.5 h"),
         ] {
-            assert_eq!(spoken(ms), said);
+            assert_eq!(spoken(ms), expected);
         }
     }
 }

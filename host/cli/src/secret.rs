@@ -14,7 +14,7 @@ use quipu::store::StoreUrl;
 pub const HIDDEN: &str = "***";
 /// A file with a secret may have this many bytes.
 const FILE_BYTES_MAX: u64 = 64 << 10;
-/// Parameters of a store's address that are no secrets.
+/// Parameters of a store's address that are not secrets.
 const OPEN_PARAMETERS: &[&str] = &[
     "schema",
     "readers_max",
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(read(b" s3cret ").unwrap().reveal(), " s3cret ");
         let longest = vec![b'x'; 64 << 10];
         assert_eq!(read(&longest).unwrap().reveal().len(), 64 << 10);
-        for (bytes, said) in [
+        for (bytes, expected) in [
             (&b""[..], "is empty"),
             (b"\n", "is empty"),
             (b"s3cret\nmore\n", "has several"),
@@ -184,7 +184,7 @@ mod tests {
             (&[&longest[..], b"x"].concat(), "may have 65536 bytes"),
         ] {
             let error = read(bytes).unwrap_err().to_string();
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(expected), "{error}");
             assert!(!error.contains("s3cret"), "{error}");
         }
         std::fs::remove_file(&path).unwrap();

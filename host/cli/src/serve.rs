@@ -168,7 +168,7 @@ impl Serve {
         }
         io::stdout().write_all(lines.as_bytes())?;
         io::stdout().flush()?;
-        let served = http::serve(listeners, host, http, asked_to_end(signals)).await;
+        let served = http::serve(listeners, host, http, until_signal(signals)).await;
         if let Some(traces) = traces {
             traces.close().await;
         }
@@ -378,7 +378,7 @@ pub(super) fn signals() -> io::Result<(Signal, Signal)> {
 }
 
 /// Completes at the first signal. The second one ends the process.
-pub(super) async fn asked_to_end((mut terminate, mut interrupt): (Signal, Signal)) {
+pub(super) async fn until_signal((mut terminate, mut interrupt): (Signal, Signal)) {
     either(&mut terminate, &mut interrupt).await;
     tracing::info!("shutting down: answering what is in flight");
     tokio::spawn(async move {

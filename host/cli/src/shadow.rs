@@ -82,7 +82,7 @@ impl Shadow {
             let (json, RunLine::Shadow(shadow)) = line else {
                 bail!("the host sent an unexpected answer");
             };
-            self.tell(&json, &shadow, &bar)?;
+            self.report(&json, &shadow, &bar)?;
             let is_over = shadow.ended.is_some();
             last = Some(shadow);
             if is_over {
@@ -104,7 +104,7 @@ impl Shadow {
         }
     }
 
-    fn tell(&self, json: &Value, shadow: &ShadowView, bar: &ProgressBar) -> Result<()> {
+    fn report(&self, json: &Value, shadow: &ShadowView, bar: &ProgressBar) -> Result<()> {
         if self.json {
             return Ok(writeln!(io::stdout(), "{}", json["shadow"])?);
         }

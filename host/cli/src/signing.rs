@@ -73,9 +73,10 @@ impl Sign {
             key: public(&key),
             bytes: key.sign(&bytes).to_bytes(),
         };
-        let beside = self.file.with_added_extension(EXTENSION);
-        let path = beside.display();
-        std::fs::write(&beside, format!("{signature}\n")).with_context(|| format!("{path}"))?;
+        let signature_file = self.file.with_added_extension(EXTENSION);
+        let path = signature_file.display();
+        std::fs::write(&signature_file, format!("{signature}\n"))
+            .with_context(|| format!("{path}"))?;
         writeln!(io::stdout(), "{path}: signed by {}", signature.key)?;
         Ok(())
     }
@@ -86,7 +87,7 @@ fn public(key: &SigningKey) -> PublicKey {
 }
 
 /// The signature next to a component, if there is one.
-pub fn beside(component: &Path) -> Result<Option<Signature>> {
+pub fn read_signature(component: &Path) -> Result<Option<Signature>> {
     let file = component.with_added_extension(EXTENSION);
     let path = file.display();
     match std::fs::read_to_string(&file) {

@@ -47,9 +47,9 @@ pub fn page(page: Box<RawValue>, next: Next) -> Box<RawValue> {
     {
         *first = fit(first, max);
     }
-    let kept = fitting.max(1);
-    if kept < events.len() {
-        events.truncate(kept);
+    let count = fitting.max(1);
+    if count < events.len() {
+        events.truncate(count);
         let last = events.last().and_then(|last| Members::of(last));
         let number = |name| last.as_ref().and_then(|last| last.number(name));
         let next = match next {

@@ -63,7 +63,7 @@ pub async fn ask(host: &dyn Host, request: Request) -> Outcome {
     RawValue::from_string(text).map_err(|_| Failed::new("the answer is not JSON"))
 }
 
-/// Sends a request, and reads the text of its answer, which is no problem.
+/// Sends a request, and returns the text of its answer, unless the answer is a problem.
 pub async fn sent(host: &dyn Host, request: Request) -> Result<String, Failed> {
     // An address can't name them: `..` would lead to another path.
     if let Some(segment) = request

@@ -116,9 +116,10 @@ impl Session {
     }
 
     fn initialize(&mut self, params: &Members) -> Result<Box<RawValue>, Wrong> {
-        let asked = params.text("protocolVersion");
-        let asked = asked.ok_or_else(|| Wrong::params("protocolVersion is missing"))?;
-        let known = VERSIONS.iter().find(|version| **version == asked);
+        let client_version = params.text("protocolVersion");
+        let client_version =
+            client_version.ok_or_else(|| Wrong::params("protocolVersion is missing"))?;
+        let known = VERSIONS.iter().find(|version| **version == client_version);
         self.is_open = true;
         let result = json!({
             "protocolVersion": known.unwrap_or(&VERSIONS[0]),

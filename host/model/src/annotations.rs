@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_added_behind_the_callers_and_replace_none() {
+    fn members_are_added_after_the_callers_and_replace_none() {
         let added = [
             ("region", "e\"u"),
             ("quipu.principal", "root"),

@@ -91,7 +91,7 @@ mod tests {
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     const PARENT: &str = "00f067aa0ba902b7";
 
-    fn kept(traceparent: &str) -> bool {
+    fn is_accepted(traceparent: &str) -> bool {
         let context = Context {
             traceparent: Some(traceparent.into()),
             ..Context::default()
@@ -107,7 +107,7 @@ mod tests {
             format!("01-{TRACE}-{PARENT}-01"),
             format!("cc-{TRACE}-{PARENT}-01-what-comes-later"),
         ] {
-            assert!(kept(&good), "{good}");
+            assert!(is_accepted(&good), "{good}");
         }
         let zeros = "0".repeat(32);
         for bad in [
@@ -126,7 +126,7 @@ mod tests {
             format!("01-{TRACE}-{PARENT}-01-\u{1}"),
             format!(" 00-{TRACE}-{PARENT}-01"),
         ] {
-            assert!(!kept(&bad), "{bad}");
+            assert!(!is_accepted(&bad), "{bad}");
         }
     }
 

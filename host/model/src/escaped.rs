@@ -2,17 +2,17 @@ use std::borrow::Cow;
 
 /// Escapes a text so that it fits on one line: line breaks, other control characters, and
 /// characters that change the direction of writing become escapes such as `\n`. Characters in
-/// `kept` are not escaped.
+/// `exceptions` are not escaped.
 ///
 /// All text from guests or clients passes through this function before it is logged, so that nobody
 /// can forge a log line.
-pub fn escaped<'a>(text: &'a str, kept: &[char]) -> Cow<'a, str> {
+pub fn escaped<'a>(text: &'a str, exceptions: &[char]) -> Cow<'a, str> {
     let is_unsafe = |c: char| {
         let steers = matches!(
             c,
             '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
         );
-        (c.is_control() || steers) && !kept.contains(&c)
+        (c.is_control() || steers) && !exceptions.contains(&c)
     };
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);

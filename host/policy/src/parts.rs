@@ -19,7 +19,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The parts that policies tell from others; none when nothing is forbidden.
+    /// The parts that policies distinguish from others; none when nothing is forbidden.
     ///
     /// # Errors
     /// When Cedar can't write and read its own policies.

@@ -204,15 +204,15 @@ impl Policy {
         set: &PolicySet,
         (caller, action, object): (&Caller, Action, Object<'_>),
     ) -> Decision {
-        let asked = entities::action(action)
+        let input = entities::action(action)
             .and_then(|action| Ok((action, Pair::of(caller, object)?)))
             .and_then(|(action, pair)| {
                 let (who, what) = (pair.caller.clone(), pair.object.clone());
                 let request = Request::new(who, action, what, Context::empty(), None);
                 Ok((request.map_err(|error| error.to_string())?, pair))
             });
-        let (request, pair) = match asked {
-            Ok(asked) => asked,
+        let (request, pair) = match input {
+            Ok(input) => input,
             Err(why) => {
                 return Decision {
                     is_allowed: false,

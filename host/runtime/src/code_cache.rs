@@ -59,14 +59,14 @@ impl Cache {
     /// second time later.
     pub(super) fn keep(&self, digest: Digest, component: &Component) {
         let path = self.path(digest);
-        let kept = component
+        let result = component
             .serialize()
             .map_err(|error| std::io::Error::other(error.to_string()))
             .and_then(|bytes| {
                 write(&path, &bytes)?;
                 write(&checksum_path(&path), checksum(&bytes).as_bytes())
             });
-        if let Err(error) = kept {
+        if let Err(error) = result {
             tracing::warn!(path = %path.display(), %error, "a compiled component was not stored");
         }
     }
@@ -96,8 +96,8 @@ fn checksum(bytes: &[u8]) -> String {
 /// Writes to a temporary file in the same folder, then renames it, because another host may be
 /// reading the old file.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let beside = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
-    std::fs::write(beside.path(), bytes)?;
-    beside.persist(path)?;
+    let file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+    std::fs::write(file.path(), bytes)?;
+    file.persist(path)?;
     Ok(())
 }

@@ -40,7 +40,7 @@ const COMPILED_BYTES_MAX: u64 = 1 << 30;
 /// Longest report.
 const REPORT_BYTES_MAX: u64 = 4 << 10;
 /// Interval between checks whether the process has ended.
-const LOOK: Duration = Duration::from_millis(2);
+const CHECK_PAUSE: Duration = Duration::from_millis(2);
 
 impl Compiler {
     /// First argument of the program.
@@ -180,7 +180,7 @@ fn wait(child: &mut Child, until: Instant) -> std::io::Result<Option<ExitStatus>
             child.wait()?;
             return Ok(None);
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(CHECK_PAUSE);
     }
 }
 

@@ -118,10 +118,10 @@ impl Instance {
             .map(|(it, pairs)| it.param(it.event.position.0, pairs))
             .collect();
         let mut rest = &shown[..];
-        let mut asked = Vec::with_capacity(pieces.len());
+        let mut works = Vec::with_capacity(pieces.len());
         for piece in pieces {
             let (events, after) = rest.split_at(piece.events.len());
-            asked.push(wit::Work {
+            works.push(wit::Work {
                 key: work[piece.work].key,
                 document: documents[piece.work].as_deref(),
                 events,
@@ -130,9 +130,9 @@ impl Instance {
         }
         let name = &*projection.name;
         let (answer, fuel) =
-            self.call_projection(|guest, store| guest.call_apply(store, name, &asked))?;
+            self.call_projection(|guest, store| guest.call_apply(store, name, &works))?;
         let answer = answer.map_err(|error| self.failure(error, fuel))?;
-        let checked = checked_documents(projection, &asked, answer);
+        let checked = checked_documents(projection, &works, answer);
         checked.map_err(|broken| self.fault(broken, fuel))
     }
 }
@@ -307,14 +307,14 @@ fn checked_keys_of_one(keys: Vec<String>) -> Result<Keys, Broken> {
 
 fn checked_documents(
     projection: &Definition,
-    asked: &[wit::Work<'_>],
+    works: &[wit::Work<'_>],
     answer: Vec<Option<String>>,
 ) -> Result<Vec<Option<String>>, Broken> {
-    let (found, expected) = (answer.len(), asked.len());
+    let (found, expected) = (answer.len(), works.len());
     if found != expected {
         return Err(contract(format!("{found} documents for {expected}")));
     }
-    for (work, document) in asked.iter().zip(&answer) {
+    for (work, document) in works.iter().zip(&answer) {
         if let Some(document) = document {
             check_document(projection, work.key, document)?;
         }

@@ -134,15 +134,15 @@ impl Broken {
         }
     }
 
-    /// Converts an error of the engine. `said` is the last error that the guest logged: a trap
+    /// Converts an error of the engine. `last_error` is the last error that the guest logged: a trap
     /// carries no message, so panic hooks log theirs.
-    pub(super) fn by(error: &wasmtime::Error, said: Option<&str>) -> Self {
+    pub(super) fn by(error: &wasmtime::Error, last_error: Option<&str>) -> Self {
         let (kind, mut text) = classify(error);
         if let Some(function) = innermost(error) {
             text.push_str(&format!(" in {}", quoted(&function, 200)));
         }
-        if let Some(said) = said {
-            text.push_str(&format!("; it said {}", quoted(said, 2_000)));
+        if let Some(last_error) = last_error {
+            text.push_str(&format!("; it said {}", quoted(last_error, 2_000)));
         }
         Self::new(kind, text)
     }
@@ -226,9 +226,9 @@ fn innermost(error: &wasmtime::Error) -> Option<String> {
 
 /// Quotes text from a guest: escaped and shortened.
 pub(super) fn quoted(text: &str, bytes_max: usize) -> String {
-    let kept = bounded(text, bytes_max);
-    let ellipsis = if kept.len() < text.len() { "…" } else { "" };
-    format!("{kept:?}{ellipsis}")
+    let prefix = bounded(text, bytes_max);
+    let ellipsis = if prefix.len() < text.len() { "…" } else { "" };
+    format!("{prefix:?}{ellipsis}")
 }
 
 /// Returns the longest prefix that fits, in whole characters.

@@ -101,7 +101,7 @@ impl Runtime {
             return Ok(module);
         }
         let begun = Instant::now();
-        if let Some(component) = self.kept(digest) {
+        if let Some(component) = self.load_cached(digest) {
             return self.loaded_of(digest, bytes, &component, begun);
         }
         let mut refused = self
@@ -198,7 +198,7 @@ impl Runtime {
     }
 
     /// Returns a component that was compiled before.
-    fn kept(&self, digest: Digest) -> Option<Component> {
+    fn load_cached(&self, digest: Digest) -> Option<Component> {
         let cache = self.0.cache.as_ref()?;
         cache.load(&self.0.engine, digest)
     }

@@ -197,13 +197,13 @@ fn ascending(mut migrations: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
 }
 
 fn refuse_deciders_parts(info: &wit::Info) -> Result<(), String> {
-    let told = [
+    let parts = [
         ("a state schema version", info.state_schema_version != 0),
         ("migrations", !info.migrations.is_empty()),
         ("commands", !info.commands.is_empty()),
         ("events", !info.events.is_empty()),
     ];
-    match told.iter().find(|(_, is_told)| *is_told) {
+    match parts.iter().find(|(_, is_declared)| *is_declared) {
         Some((what, _)) => Err(format!("it names {what}, but no decider is exported")),
         None => Ok(()),
     }
@@ -213,44 +213,44 @@ fn check_types(kind: &str, types: Vec<wit::MessageType>) -> Result<Vec<MessageTy
     at_most(&format!("{kind}s"), types.len(), ENTRIES_MAX)?;
     let mut seen = HashSet::new();
     let mut checked = Vec::with_capacity(types.len());
-    for told in types {
-        let told = check_type(kind, told)?;
-        for name in std::iter::once(&told.name).chain(&told.aliases) {
+    for declaration in types {
+        let message_type = check_type(kind, declaration)?;
+        for name in std::iter::once(&message_type.name).chain(&message_type.aliases) {
             if !seen.insert(name.clone()) {
                 return Err(format!("two {kind}s are called {name}"));
             }
         }
-        checked.push(told);
+        checked.push(message_type);
     }
     Ok(checked)
 }
 
-fn check_type(kind: &str, told: wit::MessageType) -> Result<MessageType, String> {
-    let name = check_type_name(kind, &told.type_)?;
-    if told.schema_version == 0 {
+fn check_type(kind: &str, declaration: wit::MessageType) -> Result<MessageType, String> {
+    let name = check_type_name(kind, &declaration.type_)?;
+    if declaration.schema_version == 0 {
         return Err(format!(
             "{kind} {name} has schema version 0: it begins at 1"
         ));
     }
     at_most(
         &format!("aliases of {kind} {name}"),
-        told.aliases.len(),
+        declaration.aliases.len(),
         NAMES_MAX,
     )?;
-    let aliases = told
+    let aliases = declaration
         .aliases
         .iter()
         .map(|alias| check_type_name(kind, alias));
-    if !told.json_schema.is_empty() {
-        check_json(told.json_schema.as_bytes())
+    if !declaration.json_schema.is_empty() {
+        check_json(declaration.json_schema.as_bytes())
             .map_err(|error| format!("JSON Schema of {kind} {name}: {error}"))?;
     }
     Ok(MessageType {
-        schema_version: told.schema_version,
+        schema_version: declaration.schema_version,
         aliases: aliases.collect::<Result<_, _>>()?,
-        content_type: ContentType::new(&told.content_type)
+        content_type: ContentType::new(&declaration.content_type)
             .map_err(|error| format!("{kind} {name}: {error}"))?,
-        json_schema: told.json_schema,
+        json_schema: declaration.json_schema,
         name,
     })
 }

@@ -90,18 +90,18 @@ impl Definition {
 }
 
 /// Checks the projections declared by a component.
-pub(super) fn read(told: Vec<wit::Definition>) -> Result<Vec<Definition>, Refused> {
-    check(told).map_err(Refused::Projection)
+pub(super) fn read(declarations: Vec<wit::Definition>) -> Result<Vec<Definition>, Refused> {
+    check(declarations).map_err(Refused::Projection)
 }
 
-fn check(told: Vec<wit::Definition>) -> Result<Vec<Definition>, String> {
-    at_most("projections", told.len(), PROJECTIONS_MAX)?;
+fn check(declarations: Vec<wit::Definition>) -> Result<Vec<Definition>, String> {
+    at_most("projections", declarations.len(), PROJECTIONS_MAX)?;
     let mut seen = HashSet::new();
-    let mut definitions = Vec::with_capacity(told.len());
-    for told in told {
-        check_name("the name of a projection", &told.name)?;
-        let name = told.name.clone();
-        let definition = check_one(told).map_err(|text| format!("{name}: {text}"))?;
+    let mut definitions = Vec::with_capacity(declarations.len());
+    for declaration in declarations {
+        check_name("the name of a projection", &declaration.name)?;
+        let name = declaration.name.clone();
+        let definition = check_one(declaration).map_err(|text| format!("{name}: {text}"))?;
         if !seen.insert(definition.name.clone()) {
             return Err(format!("two projections are called {name}"));
         }
@@ -110,33 +110,35 @@ fn check(told: Vec<wit::Definition>) -> Result<Vec<Definition>, String> {
     Ok(definitions)
 }
 
-fn check_one(told: wit::Definition) -> Result<Definition, String> {
-    if told.version == 0 {
+fn check_one(declaration: wit::Definition) -> Result<Definition, String> {
+    if declaration.version == 0 {
         return Err("version 0: versions begin at 1".to_owned());
     }
-    if told.sources.is_empty() {
+    if declaration.sources.is_empty() {
         return Err("no source: it would never be given an event".to_owned());
     }
     Ok(Definition {
-        name: told.name.into(),
-        version: told.version,
-        sources: check_sources(told.sources)?,
+        name: declaration.name.into(),
+        version: declaration.version,
+        sources: check_sources(declaration.sources)?,
         detail: Detail {
-            tags: told.detail.contains(super::bindings::types::Detail::TAGS),
-            annotations: told
+            tags: declaration
+                .detail
+                .contains(super::bindings::types::Detail::TAGS),
+            annotations: declaration
                 .detail
                 .contains(super::bindings::types::Detail::ANNOTATIONS),
         },
-        indexes: check_indexes(told.indexes)?,
+        indexes: check_indexes(declaration.indexes)?,
     })
 }
 
-fn check_sources(told: Vec<wit::Source>) -> Result<Vec<Source>, String> {
-    at_most("sources", told.len(), SOURCES_MAX)?;
+fn check_sources(declarations: Vec<wit::Source>) -> Result<Vec<Source>, String> {
+    at_most("sources", declarations.len(), SOURCES_MAX)?;
     let mut seen = HashSet::new();
-    let mut sources = Vec::with_capacity(told.len());
-    for told in told {
-        let source = check_source(told)?;
+    let mut sources = Vec::with_capacity(declarations.len());
+    for declaration in declarations {
+        let source = check_source(declaration)?;
         if !seen.insert(source.category.clone()) {
             return Err(format!("two sources of {source}"));
         }
@@ -145,25 +147,25 @@ fn check_sources(told: Vec<wit::Source>) -> Result<Vec<Source>, String> {
     Ok(sources)
 }
 
-fn check_source(told: wit::Source) -> Result<Source, String> {
-    let is_category = Category::new(&told.category).is_ok();
-    if !is_category && !matches!(&*told.category, "" | STREAMS) {
-        let category = quoted(&told.category, TEXT_BYTES_MAX);
-        return Err(format!("a source of {category}, which is no category"));
+fn check_source(declaration: wit::Source) -> Result<Source, String> {
+    let is_category = Category::new(&declaration.category).is_ok();
+    if !is_category && !matches!(&*declaration.category, "" | STREAMS) {
+        let category = quoted(&declaration.category, TEXT_BYTES_MAX);
+        return Err(format!("a source of {category}, which is not a category"));
     }
     let mut source = Source {
-        category: Some(told.category)
+        category: Some(declaration.category)
             .filter(|category| !category.is_empty())
             .map(Into::into),
-        events: Vec::with_capacity(told.events.len().min(EVENTS_MAX)),
+        events: Vec::with_capacity(declaration.events.len().min(EVENTS_MAX)),
     };
     at_most(
         &format!("types in the source of {source}"),
-        told.events.len(),
+        declaration.events.len(),
         EVENTS_MAX,
     )?;
     let mut seen = HashSet::new();
-    for (name, version) in told.events {
+    for (name, version) in declaration.events {
         let name = check_type(&name, is_category)?;
         if !seen.insert(name.clone()) {
             return Err(format!("the source of {source} names {name} twice"));
@@ -185,12 +187,12 @@ fn check_type(name: &str, is_category: bool) -> Result<Name, String> {
     Name::new(name).map_err(|error| format!("event: {error}"))
 }
 
-fn check_indexes(told: Vec<wit::Index>) -> Result<Vec<Index>, String> {
-    at_most("indexes", told.len(), INDEXES_MAX)?;
+fn check_indexes(declarations: Vec<wit::Index>) -> Result<Vec<Index>, String> {
+    at_most("indexes", declarations.len(), INDEXES_MAX)?;
     let mut seen = HashSet::new();
-    let mut indexes = Vec::with_capacity(told.len());
-    for told in told {
-        let index = check_index(told)?;
+    let mut indexes = Vec::with_capacity(declarations.len());
+    for declaration in declarations {
+        let index = check_index(declaration)?;
         if !seen.insert(index.name.clone()) {
             return Err(format!("two indexes are called {}", index.name));
         }
@@ -199,21 +201,21 @@ fn check_indexes(told: Vec<wit::Index>) -> Result<Vec<Index>, String> {
     Ok(indexes)
 }
 
-fn check_index(told: wit::Index) -> Result<Index, String> {
-    check_name("the name of an index", &told.name)?;
-    let pointer = &told.pointer;
+fn check_index(declaration: wit::Index) -> Result<Index, String> {
+    check_name("the name of an index", &declaration.name)?;
+    let pointer = &declaration.pointer;
     let well_formed = pointer.is_empty() || pointer.starts_with('/');
     if !well_formed || pointer.len() > TEXT_BYTES_MAX {
         return Err(format!(
             "index {}: the pointer {} is not empty or / and more, of at most 255 bytes",
-            told.name,
+            declaration.name,
             quoted(pointer, TEXT_BYTES_MAX)
         ));
     }
     Ok(Index {
-        name: told.name.into(),
-        pointer: told.pointer.into(),
-        kind: match told.kind {
+        name: declaration.name.into(),
+        pointer: declaration.pointer.into(),
+        kind: match declaration.kind {
             wit::Kind::Text => Kind::Text,
             wit::Kind::Integer => Kind::Integer,
             wit::Kind::Number => Kind::Number,

@@ -109,8 +109,8 @@ fn used(store: &Store<State>, given: Fuel) -> Fuel {
 }
 
 fn broken(store: &mut Store<State>, given: Fuel, error: &wasmtime::Error) -> Broken {
-    let said = store.data_mut().diagnostics.take_last_error();
-    let mut broken = Broken::by(error, said.as_deref());
+    let last_error = store.data_mut().diagnostics.take_last_error();
+    let mut broken = Broken::by(error, last_error.as_deref());
     broken.fuel = Some(used(store, given));
     broken
 }

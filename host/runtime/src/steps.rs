@@ -40,8 +40,11 @@ pub struct Lifted {
 }
 
 /// Checks the steps declared by a component.
-pub(super) fn read(told: Vec<upcaster::Step>, manifest: &Manifest) -> Result<Vec<Step>, Refused> {
-    let checked = check(told).and_then(|steps| fits(steps, manifest));
+pub(super) fn read(
+    declarations: Vec<upcaster::Step>,
+    manifest: &Manifest,
+) -> Result<Vec<Step>, Refused> {
+    let checked = check(declarations).and_then(|steps| fits(steps, manifest));
     checked.map_err(Refused::Upcaster)
 }
 
@@ -66,17 +69,17 @@ fn fits(steps: Vec<Step>, manifest: &Manifest) -> Result<Vec<Step>, String> {
     Ok(steps)
 }
 
-fn check(told: Vec<upcaster::Step>) -> Result<Vec<Step>, String> {
-    if told.len() > STEPS_MAX {
+fn check(declarations: Vec<upcaster::Step>) -> Result<Vec<Step>, String> {
+    if declarations.len() > STEPS_MAX {
         return Err(format!(
             "{} steps, at most {STEPS_MAX} are accepted",
-            told.len()
+            declarations.len()
         ));
     }
     let mut seen = HashSet::new();
-    let mut steps = Vec::with_capacity(told.len());
-    for told in told {
-        let step = check_step(told)?;
+    let mut steps = Vec::with_capacity(declarations.len());
+    for declaration in declarations {
+        let step = check_step(declaration)?;
         let key = (step.category.clone(), step.name.clone(), step.from_version);
         if !seen.insert(key) {
             return Err(format!("two steps from {step}"));
@@ -86,29 +89,29 @@ fn check(told: Vec<upcaster::Step>) -> Result<Vec<Step>, String> {
     Ok(steps)
 }
 
-fn check_step(told: upcaster::Step) -> Result<Step, String> {
-    let category = Category::new(&told.category).map_err(|_| {
-        let category = quoted(&told.category, 255);
-        format!("a step lifts events of {category}, which is no category")
+fn check_step(declaration: upcaster::Step) -> Result<Step, String> {
+    let category = Category::new(&declaration.category).map_err(|_| {
+        let category = quoted(&declaration.category, 255);
+        format!("a step lifts events of {category}, which is not a category")
     })?;
-    let name = check_type_name("event", &told.type_)?;
+    let name = check_type_name("event", &declaration.type_)?;
     let step = Step {
         category,
         name,
-        from_version: told.from_version,
+        from_version: declaration.from_version,
         to: Vec::new(),
     };
     if step.from_version == 0 {
         return Err(format!("the step from {step}: versions begin at 1"));
     }
-    if told.to.len() > RESULTS_MAX {
+    if declaration.to.len() > RESULTS_MAX {
         return Err(format!(
             "the step from {step} has {} results, at most {RESULTS_MAX} are accepted",
-            told.to.len()
+            declaration.to.len()
         ));
     }
-    let mut to = Vec::with_capacity(told.to.len());
-    for (name, version) in told.to {
+    let mut to = Vec::with_capacity(declaration.to.len());
+    for (name, version) in declaration.to {
         let name = check_type_name("event", &name)?;
         let leads_on = version > 0 && (name != step.name || version > step.from_version);
         if !leads_on {

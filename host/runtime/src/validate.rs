@@ -315,7 +315,7 @@ fn tags(event: &str, tags: Vec<String>, limits: &AppendLimits) -> Checked<Vec<Ar
             }
             let tag = quoted(&tag, NAME_BYTES_MAX);
             Err(contract(format!(
-                "event {event}: tag {tag} is no name:value"
+                "event {event}: tag {tag} is not name:value"
             )))
         })
         .collect()

@@ -161,11 +161,11 @@ fn declared(operation: &Operation) -> std::result::Result<Declared, String> {
 /// when it has reached a limit; that of the store when it can't take what the audit needs.
 pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
     let path = request.extensions().get::<MatchedPath>().cloned();
-    let asked = path.and_then(|path| {
+    let operation = path.and_then(|path| {
         let declared = app.access.declared(request.method(), &path)?;
         Some((declared, path)).filter(|(declared, _)| declared.need != Need::Nothing)
     });
-    let Some((declared, path)) = asked else {
+    let Some((declared, path)) = operation else {
         // It is open to everybody; or there is no such path or method, as the answer says.
         request.extensions_mut().insert(Caller::default());
         return Ok(Deed::unrecorded());
@@ -354,8 +354,8 @@ impl<S: Sync> FromRequestParts<S> for By {
     }
 }
 
-/// Pause between two looks at whether a caller's token is still valid.
-const LOOK: Duration = Duration::from_secs(2);
+/// Pause between two checks whether a caller's token is still valid.
+const CHECK_PAUSE: Duration = Duration::from_secs(2);
 
 /// Ends a long answer when its caller's token is revoked or expires.
 pub(super) fn watched(known: Option<Admission>, response: Response) -> Response {
@@ -365,7 +365,7 @@ pub(super) fn watched(known: Option<Admission>, response: Response) -> Response 
     };
     let refused = async move {
         loop {
-            sleep(LOOK).await;
+            sleep(CHECK_PAUSE).await;
             match known.check().await {
                 // While the store is away nothing new comes either.
                 Ok(()) | Err(Ended::Refused(Refused::Store(_))) => {}

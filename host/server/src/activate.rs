@@ -18,7 +18,7 @@ use super::failure::{Failure, Result};
 use super::params::{DeploymentPath, Params, Segments, digest};
 use super::preflights::TIME_MS;
 use super::request::{JsonBytes, OptionalJson, named_objects};
-use super::runs::{self, Run, Telling};
+use super::runs::{self, Reporter, Run};
 use super::{App, answer, headers};
 use quipu::access::Caller;
 use quipu::deploy::{ProjectionChanges, Release};
@@ -250,7 +250,7 @@ async fn answered(app: App, headers: &HeaderMap, deploy: Deploy, deed: Deed) -> 
     }
     let time = time.min(app.options.request_time_max / 2);
     let activating = Activating(deploy.within(time));
-    let view = activating.perform(&app.host, Telling::silent()).await?;
+    let view = activating.perform(&app.host, Reporter::silent()).await?;
     answer::json(StatusCode::CREATED, &view)
 }
 
@@ -270,14 +270,14 @@ fn demand(preflight: Option<&str>) -> std::result::Result<Demand, Invalid> {
 }
 
 impl Activating {
-    async fn perform(&self, host: &Host, mut telling: Telling) -> Result<DeploymentView> {
-        let mut tell = |progress| telling.progress(progress);
-        let prepared = host.prepare(self.0.clone(), &mut tell).await?;
+    async fn perform(&self, host: &Host, mut reporter: Reporter) -> Result<DeploymentView> {
+        let mut report = |progress| reporter.progress(progress);
+        let prepared = host.prepare(self.0.clone(), &mut report).await?;
         let mut changes = Vec::new();
         if let Some(found) = prepared.preflight() {
             let view = Box::new(PreflightView::of(found.clone()));
             changes.clone_from(&view.changes);
-            telling.tell(RunLine::Preflight(view)).await;
+            reporter.send(RunLine::Preflight(view)).await;
         }
         let mut deployed = DeploymentView::of(prepared.activate().await?, true);
         if let Some(summary) = &mut deployed.preflight {
@@ -288,9 +288,9 @@ impl Activating {
 }
 
 impl Run for Activating {
-    fn run<'a>(&'a self, host: &'a Host, telling: Telling) -> BoxFuture<'a, Result<RunLine>> {
+    fn run<'a>(&'a self, host: &'a Host, reporter: Reporter) -> BoxFuture<'a, Result<RunLine>> {
         async move {
-            let view = self.perform(host, telling).await?;
+            let view = self.perform(host, reporter).await?;
             Ok(RunLine::Deployment(Box::new(view)))
         }
         .boxed()

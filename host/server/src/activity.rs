@@ -160,7 +160,7 @@ impl Activity {
         }
     }
 
-    /// Since when nothing was sent and nothing is in flight, apart from endless answers whose
+    /// Since when nothing was sent and nothing is in flight, except endless answers whose
     /// clients do not read.
     pub fn quiet_since(&self) -> Option<Instant> {
         let state = self.state();

@@ -211,8 +211,8 @@ fn allows_raw(
     headers: &HeaderMap,
     (caller, streams): (&Caller, &[&StreamId]),
 ) -> Result<bool> {
-    let is_asked = headers::allows_raw(headers)?;
-    if is_asked {
+    let bypasses_decider = headers::allows_raw(headers)?;
+    if bypasses_decider {
         administration::only(serves, "Quipu-Raw")?;
         for stream in streams {
             access::check_stream(app, caller, Action::Operate, stream).map_err(|mut failure| {
@@ -222,7 +222,7 @@ fn allows_raw(
             })?;
         }
     }
-    Ok(is_asked)
+    Ok(bypasses_decider)
 }
 
 impl AppendPart<'_> {

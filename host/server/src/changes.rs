@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_named_behind_the_last_document_of_a_change() {
+    fn a_place_is_named_after_the_last_document_of_a_change() {
         let document = |document: Option<&str>, is_last| Change::Document {
             key: "a".into(),
             document: document.map(Into::into),

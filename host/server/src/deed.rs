@@ -55,8 +55,8 @@ impl Deed {
     /// What a request does.
     pub fn of(app: &App, declared: &Declared, request: &Request, caller: &Caller) -> Self {
         let reason = reason(request.headers()).unwrap_or_default();
-        let asked = (&*declared.id, request.uri().path());
-        Self::new(app, asked, Visit::of(request).peer(), caller, reason)
+        let target = (&*declared.id, request.uri().path());
+        Self::new(app, target, Visit::of(request).peer(), caller, reason)
     }
 
     /// What a caller does to the object of a path.

@@ -52,7 +52,7 @@ where
     }
 }
 
-/// The code of a response that is a problem, for those who look at responses.
+/// The code of a response that is a problem, for layers that inspect responses.
 #[derive(Debug, Clone)]
 pub struct ProblemCode(pub String);
 

@@ -296,8 +296,8 @@ mod tests {
     fn a_malformed_traceparent_is_passed_over() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let nobody = Caller::default();
-        let kept = context(&headers(&[("traceparent", good)]), &nobody).unwrap();
-        assert_eq!(kept.traceparent.as_deref(), Some(good));
+        let found = context(&headers(&[("traceparent", good)]), &nobody).unwrap();
+        assert_eq!(found.traceparent.as_deref(), Some(good));
         let mut twice = headers(&[("traceparent", good)]);
         twice.append("traceparent", good.parse().unwrap());
         for dropped in [headers(&[("traceparent", "00-xyz")]), twice] {

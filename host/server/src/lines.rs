@@ -283,8 +283,8 @@ impl LineContext {
             return;
         }
         let object = format!("/v1/commands {stream}");
-        let asked = ("execute_lines", &*object);
-        let deed = Deed::new(&self.app, asked, self.peer, &self.caller, None);
+        let target = ("execute_lines", &*object);
+        let deed = Deed::new(&self.app, target, self.peer, &self.caller, None);
         let app = self.app.clone();
         tokio::spawn(async move { deed.denied(&app, Code::Forbidden.as_str()).await });
     }
@@ -310,7 +310,7 @@ impl LineContext {
     }
 }
 
-/// A line that waits for its caller's rate looks at least this often whether it is its turn.
+/// Longest pause between two checks whether a line that waits for its caller's rate may go on.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// A chunk of at least this size is sent.

@@ -162,19 +162,19 @@ impl Host for Operations<'_> {
 }
 
 impl Operations<'_> {
-    fn request(&self, asked: quipu_mcp::Request) -> std::result::Result<Request, String> {
-        let method = match asked.method {
+    fn request(&self, call: quipu_mcp::Request) -> std::result::Result<Request, String> {
+        let method = match call.method {
             quipu_mcp::Method::Get => Method::GET,
             quipu_mcp::Method::Post => Method::POST,
         };
-        let mut request = Request::builder().method(method).uri(address(&asked));
-        for (name, value) in &asked.headers {
+        let mut request = Request::builder().method(method).uri(address(&call));
+        for (name, value) in &call.headers {
             request = request.header(*name, value);
         }
-        if asked.body.is_some() {
+        if call.body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let body = asked.body.map_or_else(Body::empty, Body::from);
+        let body = call.body.map_or_else(Body::empty, Body::from);
         let mut request = request
             .body(body)
             .map_err(|error| format!("the request can't be made: {error}"))?;
@@ -195,16 +195,16 @@ fn is_plain(segment: &str) -> bool {
 }
 
 /// The path and the query, percent-encoded.
-fn address(asked: &quipu_mcp::Request) -> String {
+fn address(call: &quipu_mcp::Request) -> String {
     let mut address = String::new();
-    for segment in &asked.path {
+    for segment in &call.path {
         // The router compares its own segments, as `openapi.json`, byte for byte.
         match is_plain(segment) {
             true => address += &format!("/{segment}"),
             false => address += &format!("/{}", encoded(segment)),
         }
     }
-    for (index, (name, value)) in asked.query.iter().enumerate() {
+    for (index, (name, value)) in call.query.iter().enumerate() {
         let begin = if index == 0 { '?' } else { '&' };
         address += &format!("{begin}{}={}", encoded(name), encoded(value));
     }
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn no_text_changes_the_path_that_is_asked_for() {
-        let asked = quipu_mcp::Request {
+        let call = quipu_mcp::Request {
             method: quipu_mcp::Method::Get,
             path: ["v1", "streams", "a/../b?c#d", "state"]
                 .map(str::to_owned)
@@ -227,7 +227,7 @@ mod tests {
             body: None,
         };
         let expected = "/v1/streams/a%2F%2E%2E%2Fb%3Fc%23d/state?at_time=1%20%26x%3Dy%C3%A9";
-        assert_eq!(address(&asked), expected);
+        assert_eq!(address(&call), expected);
         for (segment, expected) in [
             ("openapi.json", "/openapi.json"),
             ("..", "/%2E%2E"),
@@ -235,12 +235,12 @@ mod tests {
         ] {
             let path = vec![segment.to_owned()];
             let query = Vec::new();
-            let asked = quipu_mcp::Request {
+            let call = quipu_mcp::Request {
                 path,
                 query,
-                ..asked.clone()
+                ..call.clone()
             };
-            assert_eq!(address(&asked), expected);
+            assert_eq!(address(&call), expected);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A browser sends requests of any page to any address that it reaches, also to one that nobody
 //! else reaches. It says so in headers that a page can't change: `Origin` and `Sec-Fetch-Site` name
 //! the page that asks, and `Host` the name under which the browser knows the address. A page whose
-//! name was made to resolve to this host (DNS rebinding) is found by `Host`. Programs that are no
+//! name was made to resolve to this host (DNS rebinding) is found by `Host`. Programs that are not
 //! browsers send none of these headers but `Host`.
 
 use std::net::IpAddr;
@@ -74,10 +74,10 @@ pub(super) fn check(request: &Request, options: &Options) -> Result<Option<Heade
 
 /// Answers a browser that asks whether a page may send a request.
 pub(super) fn preflight(request: &Request, origin: Option<&HeaderValue>) -> Option<Response> {
-    let asked = request
+    let has_method = request
         .headers()
         .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    (request.method() == Method::OPTIONS && asked && origin.is_some()).then(|| {
+    (request.method() == Method::OPTIONS && has_method && origin.is_some()).then(|| {
         let allowed = [
             (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
             (header::ACCESS_CONTROL_ALLOW_HEADERS, SENT),

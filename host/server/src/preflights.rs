@@ -15,7 +15,7 @@ use super::deed::Deed;
 use super::failure::{Failure, Result};
 use super::params::Params;
 use super::request::JsonBytes;
-use super::runs::{self, Run, Telling};
+use super::runs::{self, Reporter, Run};
 use super::verify::{scope, time};
 use quipu::Host;
 use quipu::deploy::{ProjectionChanges, Release};
@@ -58,7 +58,7 @@ struct PreflightRequest {
 }
 
 impl PreflightBody<'_> {
-    async fn asked(self, app: &App) -> Result<PreflightRequest> {
+    async fn request(self, app: &App) -> Result<PreflightRequest> {
         let time = time(self.time_ms.unwrap_or(TIME_MS))?;
         if self.events == Some(0) {
             return Err(Failure::bad_request("events begin at 1"));
@@ -76,13 +76,13 @@ impl PreflightBody<'_> {
 }
 
 impl Run for PreflightRequest {
-    fn run<'a>(&'a self, host: &'a Host, mut telling: Telling) -> BoxFuture<'a, Result<RunLine>> {
+    fn run<'a>(&'a self, host: &'a Host, mut reporter: Reporter) -> BoxFuture<'a, Result<RunLine>> {
         async move {
-            let mut tell = |progress| telling.progress(progress);
+            let mut report = |progress| reporter.progress(progress);
             let keeping = ProjectionChanges::default();
             let given = (&keeping, &self.policy);
             let release = self.release.clone();
-            let found = host.preflight_keeping(release, given, &self.scope, &mut tell);
+            let found = host.preflight_keeping(release, given, &self.scope, &mut report);
             let view = PreflightView::of(found.await?);
             Ok(RunLine::Preflight(Box::new(view)))
         }
@@ -113,6 +113,6 @@ pub async fn preflight(
     _: Params<()>,
     body: JsonBytes,
 ) -> Result<Response> {
-    let asked = body.parse::<PreflightBody<'_>>()?.asked(&app).await?;
-    runs::answer(app, asked, deed).await
+    let request = body.parse::<PreflightBody<'_>>()?.request(&app).await?;
+    runs::answer(app, request, deed).await
 }

@@ -20,7 +20,7 @@ pub struct Rules {
 pub struct InForce {
     /// Issuers of JSON web tokens, and client certificates.
     pub identities: Identities,
-    /// Without a policy the roles decide alone.
+    /// Without a policy only the roles decide.
     pub policy: Option<Policy>,
 }
 

@@ -25,34 +25,34 @@ const LINES_MAX: usize = 8;
 /// A run on a host.
 pub trait Run: Send + 'static {
     /// Performs the run and returns its last line.
-    fn run<'a>(&'a self, host: &'a Host, telling: Telling) -> BoxFuture<'a, Result<RunLine>>;
+    fn run<'a>(&'a self, host: &'a Host, reporter: Reporter) -> BoxFuture<'a, Result<RunLine>>;
 }
 
 /// Sends the lines before the last one to the client.
-pub struct Telling {
+pub struct Reporter {
     /// None: nobody listens.
     lines: Option<mpsc::Sender<RunLine>>,
-    told_at: Option<Instant>,
+    reported_at: Option<Instant>,
 }
 
-impl Telling {
+impl Reporter {
     /// Sends nothing.
     pub fn silent() -> Self {
         Self {
             lines: None,
-            told_at: None,
+            reported_at: None,
         }
     }
 
     /// Reports progress, at intervals.
     pub fn progress(&mut self, progress: Progress) {
         if self
-            .told_at
-            .is_some_and(|told| told.elapsed() < PROGRESS_PAUSE)
+            .reported_at
+            .is_some_and(|at| at.elapsed() < PROGRESS_PAUSE)
         {
             return;
         }
-        self.told_at = Some(Instant::now());
+        self.reported_at = Some(Instant::now());
         self.offer(RunLine::Progress(ProgressView {
             position: progress.position.0,
             head: progress.head.0,
@@ -67,7 +67,7 @@ impl Telling {
     }
 
     /// Sends a line, and waits for the reader.
-    pub async fn tell(&self, line: RunLine) {
+    pub async fn send(&self, line: RunLine) {
         if let Some(lines) = &self.lines {
             // The client may have disconnected.
             _ = lines.send(line).await;
@@ -78,14 +78,14 @@ impl Telling {
 /// Answers with the lines of a run. Closing the connection cancels it.
 pub async fn answer(app: App, run: impl Run + Sync, deed: Deed) -> Result<Response> {
     deed.claim();
-    let (lines, mut told) = mpsc::channel(LINES_MAX);
+    let (lines, mut receiver) = mpsc::channel(LINES_MAX);
     let context = log_context::current();
     let running = async move {
-        let telling = Telling {
+        let reporter = Reporter {
             lines: Some(lines.clone()),
-            told_at: None,
+            reported_at: None,
         };
-        let running = AssertUnwindSafe(run.run(&app.host, telling)).catch_unwind();
+        let running = AssertUnwindSafe(run.run(&app.host, reporter)).catch_unwind();
         let last = tokio::select! {
             last = running => {
                 last.unwrap_or_else(|_| Err(Failure::internal(&"a run panicked")))
@@ -109,20 +109,20 @@ pub async fn answer(app: App, run: impl Run + Sync, deed: Deed) -> Result<Respon
         }
     });
     // A run that fails at once has its own status.
-    let first = match told.recv().await {
+    let first = match receiver.recv().await {
         Some(RunLine::Problem(problem)) => return Err(Failure(problem)),
         first => first,
     };
-    let lines = futures::stream::unfold((first, told), |(first, mut told)| async {
+    let lines = futures::stream::unfold((first, receiver), |(first, mut receiver)| async {
         let line = match first {
             Some(line) => line,
-            None => told.recv().await?,
+            None => receiver.recv().await?,
         };
         let written = serde_json::to_vec(&line).map(|mut line| {
             line.push(b'\n');
             Bytes::from(line)
         });
-        Some((written, (None, told)))
+        Some((written, (None, receiver)))
     });
     Ok(answers::ndjson(Body::from_stream(lines)))
 }

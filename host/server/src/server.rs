@@ -74,18 +74,17 @@ pub async fn serve(
         }
     };
     let pending = app.pending.clone();
-    let asked = app;
-    let (failing, told) = (host.clone(), ending.clone());
+    let (failing, token) = (host.clone(), ending.clone());
     let draining = async move {
         shutdown.await;
-        draining::begin(&asked).await;
+        draining::begin(&app).await;
     };
     tokio::spawn(async move {
         tokio::select! {
             () = draining => {}
             _ = failing.until_failed() => {}
         }
-        told.cancel();
+        token.cancel();
     });
     let administration = async {
         if let (Some(listener), Some(connections)) = (admin, of_admin) {

@@ -15,7 +15,7 @@ use super::deed::Deed;
 use super::failure::{Failure, Result};
 use super::params::{Params, digest};
 use super::request::JsonBytes;
-use super::runs::{self, Run, Telling};
+use super::runs::{self, Reporter, Run};
 use quipu::Host;
 use quipu::model::Digest;
 use quipu::proof::{Policy, Shadowing};
@@ -53,7 +53,7 @@ struct ShadowRequest {
 }
 
 impl ShadowBody<'_> {
-    async fn asked(self, app: &App) -> Result<ShadowRequest> {
+    async fn request(self, app: &App) -> Result<ShadowRequest> {
         let usual = Shadowing::default();
         let seconds = self.seconds.unwrap_or(usual.time.as_secs());
         if !(1..=SECONDS_MAX).contains(&seconds) {
@@ -84,10 +84,10 @@ impl ShadowBody<'_> {
 }
 
 impl Run for ShadowRequest {
-    fn run<'a>(&'a self, host: &'a Host, telling: Telling) -> BoxFuture<'a, Result<RunLine>> {
+    fn run<'a>(&'a self, host: &'a Host, reporter: Reporter) -> BoxFuture<'a, Result<RunLine>> {
         async move {
             let line = |shadow| RunLine::Shadow(Box::new(ShadowView::of(shadow)));
-            let mut report = |shadow| telling.offer(line(shadow));
+            let mut report = |shadow| reporter.offer(line(shadow));
             let shadow = host.shadow(self.digest, &self.policy, &self.how, &mut report);
             Ok(line(shadow.await?))
         }
@@ -116,6 +116,6 @@ pub async fn shadow(
     _: Params<()>,
     body: JsonBytes,
 ) -> Result<Response> {
-    let asked = body.parse::<ShadowBody<'_>>()?.asked(&app).await?;
-    runs::answer(app, asked, deed).await
+    let request = body.parse::<ShadowBody<'_>>()?.request(&app).await?;
+    runs::answer(app, request, deed).await
 }

@@ -221,7 +221,7 @@ mod tests {
     use quipu::subscribe::Subscribe;
 
     #[tokio::test]
-    async fn who_comes_back_too_late_is_told_so_and_cut_off() {
+    async fn a_late_reader_is_notified_and_cut_off() {
         let host = quipu::Host::builder().build().await.unwrap();
         let to = Subscribe::log(Position(0), Filter::default());
         let mut frames = Frames {

@@ -14,7 +14,7 @@ use super::deed::Deed;
 use super::failure::{Failure, Result};
 use super::params::Params;
 use super::request::OptionalJson;
-use super::runs::{self, Run, Telling};
+use super::runs::{self, Reporter, Run};
 use quipu::Host;
 use quipu::model::{Category, Invalid};
 use quipu::proof::Scope;
@@ -78,10 +78,10 @@ pub fn scope(category: Option<&str>, sample: Option<usize>) -> std::result::Resu
 }
 
 impl Run for Scope {
-    fn run<'a>(&'a self, host: &'a Host, mut telling: Telling) -> BoxFuture<'a, Result<RunLine>> {
+    fn run<'a>(&'a self, host: &'a Host, mut reporter: Reporter) -> BoxFuture<'a, Result<RunLine>> {
         async move {
-            let mut tell = |progress| telling.progress(progress);
-            let view = VerifiedView::of(&host.verify(self, &mut tell).await?);
+            let mut report = |progress| reporter.progress(progress);
+            let view = VerifiedView::of(&host.verify(self, &mut report).await?);
             Ok(RunLine::Verified(Box::new(view)))
         }
         .boxed()

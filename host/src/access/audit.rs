@@ -12,8 +12,8 @@ use crate::store::{self, AUDIT_PAGE_MAX, AuditEntry, AuditRecord, AuditStore};
 const UNKNOWN: &str = "unknown";
 /// An operation that began this long ago is not the work of a host that still lives.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
-/// Pause between two looks for operations of hosts that have gone.
-pub(crate) const LOOK: Duration = Duration::from_secs(10 * 60);
+/// Pause between two checks for operations of hosts that have gone.
+pub(crate) const CHECK_PAUSE: Duration = Duration::from_secs(10 * 60);
 
 /// The audit of a store.
 #[derive(Clone)]

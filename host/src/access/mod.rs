@@ -14,7 +14,7 @@ mod secret;
 mod tenants;
 mod tokens;
 
-pub(crate) use audit::LOOK;
+pub(crate) use audit::CHECK_PAUSE;
 pub use audit::{Audit, Broken, Checked, chain, check_chain};
 pub use caller::{Caller, Identified};
 pub use error::Error;

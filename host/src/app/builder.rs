@@ -289,7 +289,7 @@ impl Builder {
 /// Records what hosts that have gone left in the audit, for as long as the host exists.
 async fn settle_abandoned(tenant: Weak<Tenant>) {
     loop {
-        tokio::time::sleep(access::LOOK).await;
+        tokio::time::sleep(access::CHECK_PAUSE).await;
         let Some(tenant) = tenant.upgrade() else {
             return;
         };

@@ -377,7 +377,7 @@ impl Host {
     }
 
     /// Imports an export. The store must be empty, or hold what an interrupted import of the same
-    /// log left. `told` receives the progress. Commands and appends are refused as `overloaded`
+    /// log left. `report` receives the progress. Commands and appends are refused as `overloaded`
     /// during the import; those of other hosts on the same store make it fail.
     ///
     /// # Errors
@@ -386,7 +386,7 @@ impl Host {
     pub async fn import<S, E>(
         &self,
         lines: S,
-        told: &mut (dyn FnMut(&Imported) + Send),
+        report: &mut (dyn FnMut(&Imported) + Send),
     ) -> Result<Imported, Failed>
     where
         S: Stream<Item = Result<Bytes, E>> + Send,
@@ -406,7 +406,7 @@ impl Host {
             committer: self.tenant.committer.clone(),
             signing: self.tenant.registry.signing().clone(),
         };
-        let imported = transfer::import(&target, lines, told).await;
+        let imported = transfer::import(&target, lines, report).await;
         if let Err(error) = self.tenant.registry.refresh().await {
             // The plan is also reloaded when an append meets the new plan.
             tracing::warn!(%error, "the imported plan was not read");

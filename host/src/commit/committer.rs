@@ -108,23 +108,23 @@ impl Committer {
         loop {
             if is_closing && batch.is_empty() {
                 for (staged, verdict) in finished.drain(..) {
-                    tell(staged, verdict);
+                    answer(staged, verdict);
                 }
                 break;
             }
             if batch.len() + self.staged.len() < self.options.full_batch {
                 for (staged, verdict) in finished.drain(..) {
-                    tell(staged, verdict);
+                    answer(staged, verdict);
                 }
                 if batch.is_empty() {
                     match self.staged.recv().await {
                         Some(Message::Staged(staged)) => batch.push(staged),
-                        Some(Message::Import(part, tell)) => {
-                            self.import(part, tell).await;
+                        Some(Message::Import(part, sender)) => {
+                            self.import(part, sender).await;
                             continue;
                         }
-                        Some(Message::Check(tell)) => {
-                            self.check(tell).await;
+                        Some(Message::Check(sender)) => {
+                            self.check(sender).await;
                             continue;
                         }
                         Some(Message::Close) | None => break,
@@ -140,8 +140,8 @@ impl Committer {
             {
                 match message {
                     Message::Staged(staged) => batch.push(staged),
-                    Message::Import(part, tell) => import = Some((part, tell)),
-                    Message::Check(tell) => checks.push(tell),
+                    Message::Import(part, sender) => import = Some((part, sender)),
+                    Message::Check(sender) => checks.push(sender),
                     Message::Close => {
                         is_closing = true;
                         self.staged.close();
@@ -151,25 +151,25 @@ impl Committer {
             if !batch.is_empty() {
                 finished = self.commit(&mut batch, finished).await;
             }
-            for tell in checks {
-                self.check(tell).await;
+            for sender in checks {
+                self.check(sender).await;
             }
-            if let Some((part, tell)) = import {
-                self.import(part, tell).await;
+            if let Some((part, sender)) = import {
+                self.import(part, sender).await;
             }
         }
         self.writer.close().await
     }
 
-    async fn import(&mut self, part: Import, tell: oneshot::Sender<store::Result<()>>) {
+    async fn import(&mut self, part: Import, sender: oneshot::Sender<store::Result<()>>) {
         // The caller may have gone.
-        _ = tell.send(self.writer.import(&part).await);
+        _ = sender.send(self.writer.import(&part).await);
     }
 
-    async fn check(&mut self, tell: oneshot::Sender<store::Result<()>>) {
+    async fn check(&mut self, sender: oneshot::Sender<store::Result<()>>) {
         // The caller may have gone.
-        if !tell.is_closed() {
-            _ = tell.send(self.writer.check().await);
+        if !sender.is_closed() {
+            _ = sender.send(self.writer.check().await);
         }
     }
 
@@ -195,19 +195,19 @@ impl Committer {
         mut before: Vec<Finished>,
     ) -> Vec<Finished> {
         let mut finished = Vec::with_capacity(batch.len());
-        let mut again = Vec::new();
-        let mut parts = apart(std::mem::take(batch));
+        let mut retries = Vec::new();
+        let mut parts = split(std::mem::take(batch));
         while let Some(part) = parts.pop() {
             let (items, rest) = open(part, &mut finished);
             let inline = (self.inline)();
             let begun = Instant::now();
             let committing = self.writer.commit(&items, inline.as_deref());
-            let telling = async {
+            let answering = async {
                 for (staged, verdict) in before.drain(..) {
-                    tell(staged, verdict);
+                    answer(staged, verdict);
                 }
             };
-            let (result, ()) = tokio::join!(committing, telling);
+            let (result, ()) = tokio::join!(committing, answering);
             self.gauge.batches.fetch_add(1, Ordering::Relaxed);
             self.meters.commit_times.observe_time(begun.elapsed());
             self.meters.batch_items.observe(items.len() as u64);
@@ -219,7 +219,7 @@ impl Committer {
                 Ok(outcomes) => {
                     for (staged, outcome) in part.zip(outcomes) {
                         match outcome {
-                            Outcome::Again => again.push(staged),
+                            Outcome::Again => retries.push(staged),
                             outcome => {
                                 count_events(&self.meters, &staged, &outcome);
                                 finished.push(judged(staged, outcome));
@@ -248,7 +248,7 @@ impl Committer {
                 }
             }
         }
-        *batch = again;
+        *batch = retries;
         self.gauge
             .items
             .fetch_add(finished.len() as u64, Ordering::Relaxed);
@@ -258,7 +258,7 @@ impl Committer {
 
 /// Splits a batch into parts, in reverse order. An activation with turns gets its own part, because
 /// turns depend on what was committed before them.
-fn apart(batch: Vec<Staged>) -> Vec<Vec<Staged>> {
+fn split(batch: Vec<Staged>) -> Vec<Vec<Staged>> {
     let turns =
         |staged: &Staged| matches!(&staged.item, Item::Activate(it) if !it.turns.is_empty());
     if !batch.iter().any(turns) {
@@ -267,12 +267,12 @@ fn apart(batch: Vec<Staged>) -> Vec<Vec<Staged>> {
     let mut parts: Vec<Vec<Staged>> = Vec::new();
     let mut is_closed = true;
     for staged in batch {
-        let is_alone = turns(&staged);
+        let has_turns = turns(&staged);
         match parts.last_mut() {
-            Some(part) if !is_alone && !is_closed => part.push(staged),
+            Some(part) if !has_turns && !is_closed => part.push(staged),
             _ => parts.push(vec![staged]),
         }
-        is_closed = is_alone;
+        is_closed = has_turns;
     }
     parts.reverse();
     parts
@@ -323,12 +323,12 @@ fn count_events(meters: &Meters, staged: &Staged, outcome: &Outcome) {
 
 /// Ends the run if the outcome means that the state after the item is not valid.
 fn judged(staged: Staged, outcome: Outcome) -> Finished {
-    let stands = matches!(
+    let is_valid = matches!(
         (&staged.item, &outcome),
         (Item::Append { .. }, Outcome::Appended(_))
             | (Item::Check(_), Outcome::Holds(_) | Outcome::Known(_))
     );
-    if let (false, Some(run)) = (stands, &staged.run) {
+    if let (false, Some(run)) = (is_valid, &staged.run) {
         match outcome {
             Outcome::WrongVersion { .. } => run.outrun(),
             _ => run.kill(),
@@ -337,6 +337,6 @@ fn judged(staged: Staged, outcome: Outcome) -> Finished {
     (staged, Verdict::Outcome(outcome))
 }
 
-fn tell(staged: Staged, verdict: Verdict) {
+fn answer(staged: Staged, verdict: Verdict) {
     (staged.done)(staged.item, verdict);
 }

@@ -94,10 +94,10 @@ impl Handle {
     /// # Errors
     /// When the part does not fit the store, or the store fails. Nothing of it is stored.
     pub async fn import(&self, part: Import) -> store::Result<()> {
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         // If sending fails, the sender of the result is dropped, so the receiver fails.
-        _ = self.queue.send(Message::Import(part, tell));
-        told.await.unwrap_or_else(|_| Err(shut_down()))
+        _ = self.queue.send(Message::Import(part, sender));
+        receiver.await.unwrap_or_else(|_| Err(shut_down()))
     }
 
     /// Checks whether the next batch could be stored, after everything that has been staged.
@@ -105,10 +105,10 @@ impl Handle {
     /// # Errors
     /// When it could not be stored, or the committer has ended.
     pub async fn check(&self) -> store::Result<()> {
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         // As with an import.
-        _ = self.queue.send(Message::Check(tell));
-        told.await.unwrap_or_else(|_| Err(shut_down()))
+        _ = self.queue.send(Message::Check(sender));
+        receiver.await.unwrap_or_else(|_| Err(shut_down()))
     }
 
     /// Ends the committer after everything that has been staged. Items that are staged later fail.

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_watches_a_run_is_told_once_when_the_last_item_is_answered() {
+    fn a_watcher_of_a_run_is_notified_once_when_the_last_item_is_answered() {
         let run = Run::begin();
         assert!(!run.watch());
         run.stage();

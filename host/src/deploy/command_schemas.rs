@@ -89,7 +89,7 @@ impl CommandSchema {
         }
     }
 
-    /// Checks the data of a command. Data that are no JSON are the decider's concern.
+    /// Checks the data of a command. Data that is not JSON is checked by the decider.
     pub fn check(&self, body: &Body) -> Checked {
         match body.content_type() {
             ContentType::Json => self.schema.check_counted(body.bytes()),

@@ -48,7 +48,7 @@ pub enum Error {
     /// No key that this host accepts has signed the module.
     #[error(
         "module {module} is {}; this host takes modules that are signed by one of its `keys` \
-         alone: `quipu sign`",
+         only: `quipu sign`",
         match signed_by.as_slice() {
             [] => "not signed".to_owned(),
             keys => format!(
@@ -68,12 +68,12 @@ pub enum Error {
     TooManySignatures(Digest),
     /// The plan has changed since the preflight.
     #[error(
-        "nothing was activated: the preflight was made on plan {looked_at}, and plan {now} is in \
-         force; look again"
+        "nothing was activated: the preflight was made on plan {preflight}, and plan {now} is in \
+         force; run the preflight a second time"
     )]
-    LookedAt {
+    PreflightOutdated {
         /// The plan of the preflight.
-        looked_at: u64,
+        preflight: u64,
         /// The current plan.
         now: u64,
     },
@@ -98,7 +98,7 @@ impl Error {
             | Self::Anchors { .. }
             | Self::TooManySignatures(_) => "module-refused",
             Self::NotSettled(_) => "not-settled",
-            Self::Raced | Self::LookedAt { .. } => "conflict",
+            Self::Raced | Self::PreflightOutdated { .. } => "conflict",
             Self::NotFound(_) => "module-not-found",
             Self::WrongSignature { .. } | Self::Unsigned { .. } => "unsigned",
             Self::Stopped => "overloaded",

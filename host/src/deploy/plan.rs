@@ -173,7 +173,7 @@ impl Plan {
             }
         }
         let categories = self.changed(&active)?;
-        let (mut projections, turns) = projected::kept(self, &active, modules, keeping)?;
+        let (mut projections, turns) = projected::projection_plan(self, &active, modules, keeping)?;
         projections.aliases = Some(written(aliases));
         Ok(Candidate {
             active,

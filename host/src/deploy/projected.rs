@@ -151,7 +151,7 @@ fn owners(
 ///
 /// # Errors
 /// When modules contradict each other, or a definition changed without its version.
-pub(super) fn kept(
+pub(super) fn projection_plan(
     plan: &Plan,
     active: &Active,
     modules: &[Arc<Module>],
@@ -235,7 +235,7 @@ fn check_same(name: &str, before: &Definition, now: &Definition) -> Result<(), C
     if before.version == now.version && !before.makes_the_same_as(now) {
         return Err(Conflict::new(format!(
             "projection {name} has other sources, details or indexes than the active one of the \
-             same version {}; raise its version, so that its documents are built anew",
+             same version {}; raise its version, so that its documents are rebuilt",
             now.version
         )));
     }

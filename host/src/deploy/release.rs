@@ -29,7 +29,7 @@ pub struct Release {
     pub retired: Vec<String>,
     /// Settings of projections from then on, unless other settings are requested. A roll-back
     /// restores them, too.
-    pub kept: BTreeMap<String, Settings>,
+    pub settings: BTreeMap<String, Settings>,
     /// Owners of projections that several components define, if the release that is rolled back
     /// changed them.
     pub owners: BTreeMap<String, String>,
@@ -40,7 +40,7 @@ impl Release {
     fn keeping(&self, modules: &[Arc<Module>], given: &ProjectionChanges) -> ProjectionChanges {
         let mut keeping = given.clone();
         keeping.owners.extend(self.owners.clone());
-        for (name, settings) in &self.kept {
+        for (name, settings) in &self.settings {
             if modules
                 .iter()
                 .any(|module| module.projection(name).is_some())
@@ -132,11 +132,11 @@ impl Registry {
         }
         let mut tries = 0;
         loop {
-            if let Some(looked_at) = entry.preflight.as_ref().map(|found| found.plan)
-                && looked_at != self.plan().number
+            if let Some(preflight) = entry.preflight.as_ref().map(|found| found.plan)
+                && preflight != self.plan().number
             {
                 let now = self.plan().number;
-                return Err(Error::LookedAt { looked_at, now });
+                return Err(Error::PreflightOutdated { preflight, now });
             }
             let judged = keeping.turning.as_ref().and_then(|turning| turning.judged);
             if judged.is_some_and(|judged| judged != self.plan().number) {
@@ -216,7 +216,7 @@ impl Registry {
         };
         let mut release = Release::default();
         if let Some(before) = history[..begun].last() {
-            release.kept.clone_from(&before.projections.settings);
+            release.settings.clone_from(&before.projections.settings);
             release.owners.clone_from(&before.projections.owners);
             let since = &history[begun].projections.owners;
             release
@@ -365,7 +365,7 @@ impl Registry {
 
     /// Raises the plan in the store. `None` when it has changed in the meantime.
     async fn stage(&self, activation: Activation, next: Plan) -> Result<Option<Deployment>, Error> {
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let current = Arc::clone(&self.plan);
         let done = Box::new(move |item: Item, verdict: Verdict| {
             // Published before any later item of the queue is answered, so that items rejected
@@ -374,14 +374,14 @@ impl Registry {
             {
                 current.publish(next);
             }
-            _ = tell.send((item, verdict));
+            _ = sender.send((item, verdict));
         });
         self.committer.stage(Staged {
             item: Item::Activate(Box::new(activation)),
             run: None,
             done,
         });
-        match told.await {
+        match receiver.await {
             Ok((Item::Activate(activation), Verdict::Outcome(Outcome::Activated(plan)))) => {
                 Ok(Some(activation.deployment(plan)))
             }

@@ -235,22 +235,22 @@ impl Engine {
     }
 
     pub(super) async fn stage(&self, permit: &Permit, item: Item) -> Result<Outcome, Error> {
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let permit = Arc::clone(permit);
         let done = Box::new(move |_: Item, verdict: Verdict| {
             drop(permit);
-            _ = tell.send(verdict);
+            _ = sender.send(verdict);
         });
         self.shared.committer.stage(Staged {
             item,
             run: None,
             done,
         });
-        match told.await {
+        match receiver.await {
             Ok(Verdict::Outcome(outcome)) => Ok(outcome),
             Ok(Verdict::Failed(error)) => {
                 // After a failure of the store, its events are read once more.
-                self.kept().clear();
+                self.resumes().clear();
                 Err(error.into())
             }
             Err(_) => Err(Error::unanswered()),

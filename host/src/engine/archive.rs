@@ -31,11 +31,11 @@ impl Engine {
             true => ("archived", "$archive"),
             false => ("restored", "$restore"),
         };
-        let said = serde_json::json!({ "stream": stream });
+        let data = serde_json::json!({ "stream": stream });
         let context = self.enrichers.mark(stream, context)?;
         let permit = self.permit()?;
         for _ in 0..TRIES_MAX {
-            let write = self.told(name, act, &said, context.clone())?;
+            let write = self.mark_write(name, act, &data, context.clone())?;
             self.shared.options.limits.check(&write.commit.events)?;
             let mark = Mark {
                 stream: stream.clone(),
@@ -56,17 +56,17 @@ impl Engine {
 
     /// Creates the event about an action on a stream, with the additions of enrichers to its
     /// context and metadata.
-    pub(super) fn told(
+    pub(super) fn mark_write(
         &self,
         name: &str,
         act: &str,
-        said: &serde_json::Value,
+        data: &serde_json::Value,
         (context, metadata): (Context, Option<bytes::Bytes>),
     ) -> Result<Write, Error> {
         let streams = StreamId::new(STREAMS)?;
         let id = CommandId::made_by_host();
         let now = self.shared.clock.now();
-        let body = Body::json(said.to_string())?;
+        let body = Body::json(data.to_string())?;
         let command = CommandRecord {
             seed: self.seed(&streams, &id),
             context: context.correlated(&id),

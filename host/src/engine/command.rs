@@ -133,7 +133,7 @@ impl Executor {
         &mut self,
         warm: &mut Warm,
         mut request: Request,
-        is_apart: bool,
+        is_separate: bool,
         plan: u64,
     ) -> Next {
         request.fit(warm.deployed.rules.module.manifest());
@@ -183,7 +183,7 @@ impl Executor {
             Some(Ok(decision)) => decision,
             Some(Err(failure)) => {
                 let after = AfterFault {
-                    is_apart,
+                    is_separate,
                     plan,
                     state_is_spoilt: false,
                 };
@@ -227,7 +227,7 @@ impl Executor {
             Some(Ok(())) => {}
             Some(Err(failure)) => {
                 let after = AfterFault {
-                    is_apart,
+                    is_separate,
                     plan,
                     state_is_spoilt: true,
                 };
@@ -320,7 +320,7 @@ impl Executor {
         after: &AfterFault,
     ) -> Next {
         // In an instance of its own, only memory may have been filled by earlier commands.
-        let may_help = !after.is_apart || is_out_of_memory(failure);
+        let may_help = !after.is_separate || is_out_of_memory(failure);
         if may_pass(failure) && !request.was_tried_again && may_help {
             request.was_tried_again = true;
             return Next::Isolate(Some(request));
@@ -395,7 +395,7 @@ impl Executor {
 /// The situation of a stream at a fault.
 struct AfterFault {
     /// Whether the stream has a separate instance.
-    is_apart: bool,
+    is_separate: bool,
     plan: u64,
     /// Whether the guest failed to fold events, some of which may be in its state now.
     state_is_spoilt: bool,
@@ -477,9 +477,9 @@ impl Answering {
                     plan,
                     module,
                     command: Arc::clone(&request.command),
-                    code: Rejected::kept(&rejection.code),
-                    message: Rejected::kept(&rejection.message),
-                    details: Rejected::kept_details(rejection.details.as_ref()),
+                    code: Rejected::text_to_store(&rejection.code),
+                    message: Rejected::text_to_store(&rejection.message),
+                    details: Rejected::details_to_store(rejection.details.as_ref()),
                 });
                 request.answer(Err(Error::Rejected { rejection, module }));
             }

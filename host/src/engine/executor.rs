@@ -20,7 +20,7 @@ use crate::model::StreamId;
 use crate::store;
 
 /// Highest number of remembered streams that get a separate instance.
-const APART_MAX: usize = 4_096;
+const SEPARATE_STREAMS_MAX: usize = 4_096;
 
 /// What a worker has in addition to its streams.
 pub(super) struct Executor {
@@ -37,7 +37,7 @@ pub(super) struct Executor {
     recent_fuel: u64,
     /// Streams whose guest faulted recently, the last one last. They get a separate instance,
     /// although nothing else is known of them any more.
-    apart: LinkedHashMap<StreamId, ()>,
+    separate_streams: LinkedHashMap<StreamId, ()>,
 }
 
 impl Executor {
@@ -51,7 +51,7 @@ impl Executor {
             resumes: Resumes::default(),
             number,
             recent_fuel: 0,
-            apart: LinkedHashMap::new(),
+            separate_streams: LinkedHashMap::new(),
         }
     }
 
@@ -77,8 +77,9 @@ impl Executor {
 
     /// Creates a slot for a stream of which nothing is known yet.
     pub(super) fn slot(&self, stream: &StreamId) -> Slot {
-        let is_apart = !self.apart.is_empty() && self.apart.contains_key(stream);
-        Slot::new(is_apart)
+        let is_separate =
+            !self.separate_streams.is_empty() && self.separate_streams.contains_key(stream);
+        Slot::new(is_separate)
     }
 
     /// Decides the commands of a stream that can be decided, and otherwise starts what must happen
@@ -102,7 +103,7 @@ impl Executor {
                     let Some(request) = slot.waiting.pop_front() else {
                         return true;
                     };
-                    match self.process(warm, request, slot.is_apart, plan.number) {
+                    match self.process(warm, request, slot.is_separate, plan.number) {
                         Next::Command => {}
                         // The instance is gone, so the state is not current any more.
                         Next::Reload(request) => slot.waiting.push_front(request),
@@ -158,12 +159,12 @@ impl Executor {
 
     /// Gives a stream a separate instance from now on, also when it is loaded later.
     pub(super) fn isolate(&mut self, stream: &StreamId, slot: &mut Slot) {
-        slot.is_apart = true;
+        slot.is_separate = true;
         self.resumes.forget(stream);
-        self.apart.remove(stream);
-        self.apart.insert(stream.clone(), ());
-        if self.apart.len() > APART_MAX {
-            self.apart.pop_front();
+        self.separate_streams.remove(stream);
+        self.separate_streams.insert(stream.clone(), ());
+        if self.separate_streams.len() > SEPARATE_STREAMS_MAX {
+            self.separate_streams.pop_front();
         }
     }
 

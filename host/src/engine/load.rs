@@ -29,11 +29,11 @@ impl Executor {
         {
             return self.refuse_all(slot, Some(plan), || Error::of_guest(stream, &resting));
         }
-        match self.open(stream, &deployed, None, slot.is_apart) {
+        match self.open(stream, &deployed, None, slot.is_separate) {
             Ok(replicas) => {
                 let warm = Warm::new(deployed, replicas);
-                let kept = self.resumes.of(stream, &warm.deployed.rules);
-                self.begin_to_read(stream, &warm, kept, slot.refused_snapshots);
+                let resume = self.resumes.of(stream, &warm.deployed.rules);
+                self.begin_to_read(stream, &warm, resume, slot.refused_snapshots);
                 slot.state = State::Loading(warm);
             }
             Err(failure) => {
@@ -48,10 +48,17 @@ impl Executor {
         stream: &StreamId,
         deployed: &Deployed,
         snapshot: Option<&Snapshot>,
-        is_apart: bool,
+        is_separate: bool,
     ) -> Result<Replicas, Failure> {
         let check = self.shared.options.check_purity;
-        Replicas::open(&mut self.pool, deployed, stream, snapshot, is_apart, check)
+        Replicas::open(
+            &mut self.pool,
+            deployed,
+            stream,
+            snapshot,
+            is_separate,
+            check,
+        )
     }
 
     /// Reads the state to begin with and the first events outside this thread. The newest `skipped`
@@ -60,14 +67,14 @@ impl Executor {
         &self,
         stream: &StreamId,
         warm: &Warm,
-        kept: Option<Resume>,
+        resume: Option<Resume>,
         skipped: usize,
     ) {
         let (shared, inbox) = (Arc::clone(&self.shared), self.inbox.clone());
         let (stream, run) = (stream.clone(), warm.run.id());
         let deployed = Arc::clone(&warm.deployed);
         self.shared.runtime.spawn(async move {
-            let loading = stream_data::begin(&shared, &deployed, &stream, kept, skipped);
+            let loading = stream_data::begin(&shared, &deployed, &stream, resume, skipped);
             let loaded = shared.loading.attempt(loading).await;
             let loaded = loaded.unwrap_or_else(|cause| Err(stream_data::not_loaded(&cause)));
             inbox.send(Message::Page(stream, run, Box::new(loaded)));
@@ -121,19 +128,19 @@ impl Executor {
             }
             Err(error) => return self.unreadable(stream, slot, &error),
         };
-        if let Err(failure) = self.start_from(stream, warm, &begin, slot.is_apart, is_too_long) {
+        if let Err(failure) = self.start_from(stream, warm, &begin, slot.is_separate, is_too_long) {
             // A snapshot that the host could not open may be fine.
             if failure.is_of_host() {
                 let error = fold::Error::of_guest(stream, &failure);
                 return self.unreadable(stream, slot, &error);
             }
             return match begin {
-                Begin::Kept(_) => self.skip_kept(stream, slot, &failure),
+                Begin::Resume(_) => self.skip_resume(stream, slot, &failure),
                 Begin::Snapshot(_) | Begin::Events => self.skip_snapshot(stream, slot, &failure),
             };
         }
         let is_last = page.is_last;
-        match self.fold_page(stream, warm, page, slot.is_apart, is_too_long) {
+        match self.fold_page(stream, warm, page, slot.is_separate, is_too_long) {
             Folded::Page if is_last => {
                 let from = warm.snapshot_version;
                 let events = warm.version.0.saturating_sub(warm.begun_at.0);
@@ -166,13 +173,13 @@ impl Executor {
         stream: &StreamId,
         warm: &mut Warm,
         begin: &Begin,
-        is_apart: bool,
+        is_separate: bool,
         is_too_long: bool,
     ) -> Result<(), Failure> {
         let (start, snapshot_version) = match begin {
             Begin::Events => return Ok(()),
             Begin::Snapshot(start) => (start, start.version),
-            Begin::Kept(kept) => (&kept.start, kept.snapshot_version),
+            Begin::Resume(resume) => (&resume.start, resume.snapshot_version),
         };
         warm.ids.begin_after_others();
         (warm.version, warm.begun_at) = (start.version, start.version);
@@ -181,7 +188,7 @@ impl Executor {
             return Ok(());
         }
         let deployed = Arc::clone(&warm.deployed);
-        let opened = self.open(stream, &deployed, Some(&start.snapshot), is_apart)?;
+        let opened = self.open(stream, &deployed, Some(&start.snapshot), is_separate)?;
         self.close(std::mem::replace(&mut warm.replicas, opened));
         if matches!(begin, Begin::Snapshot(_)) {
             self.shared.folder.counts().used();
@@ -207,7 +214,7 @@ impl Executor {
         stream: &StreamId,
         warm: &mut Warm,
         page: LoadPage,
-        is_apart: bool,
+        is_separate: bool,
         is_too_long: bool,
     ) -> Folded {
         // Numbered now: a look-up that was made earlier does not count against these ids.
@@ -227,7 +234,7 @@ impl Executor {
         let events: Vec<FoldEvent<'_>> = lifted.iter().map(Liftable::fold).collect();
         let begun = Instant::now();
         // A stream with a separate instance may use the fuel of a call for each event.
-        match warm.replicas.fold(&mut self.pool, &events, is_apart) {
+        match warm.replicas.fold(&mut self.pool, &events, is_separate) {
             Some(Ok(())) => {}
             Some(Err(failure)) => {
                 self.brakes.failed(&failure, stream, begun);
@@ -262,7 +269,7 @@ impl Executor {
         };
         self.retire(slot);
         let may_pass = matches!(error, fold::Error::Fault(fault) if fault.kind.may_pass());
-        if may_pass && !slot.is_apart {
+        if may_pass && !slot.is_separate {
             return self.isolate(stream, slot);
         }
         self.refuse_all(slot, plan, || error.clone().into());

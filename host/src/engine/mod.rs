@@ -141,7 +141,7 @@ pub struct Engine {
     /// Limits the direct appends that are folded at the same time.
     trials: Semaphore,
     /// States on which appended events are folded.
-    kept: Mutex<Resumes>,
+    resumes: Mutex<Resumes>,
     secret: [u8; 32],
     enrichers: Enrichers,
 }
@@ -194,15 +194,15 @@ impl Engine {
         validation::prepare(&shared);
         let validating = Arc::downgrade(&shared);
         let begin =
-            move || tell_of_plans(raised.clone(), inboxes.clone(), Weak::clone(&validating));
-        let telling = supervisor.restarting("notifier of workers", begin);
-        shared.runtime.spawn(telling);
+            move || notify_of_plans(raised.clone(), inboxes.clone(), Weak::clone(&validating));
+        let notifier = supervisor.restarting("notifier of workers", begin);
+        shared.runtime.spawn(notifier);
         let trials = Semaphore::new(shared.options.workers.max(1));
         Ok(Self {
             shared,
             workers,
             trials,
-            kept: Mutex::default(),
+            resumes: Mutex::default(),
             hasher: RandomState::new(),
             permits,
             secret,
@@ -288,7 +288,7 @@ fn check(stream: &StreamId, metadata: Option<&[u8]>) -> Result<(), Invalid> {
 }
 
 /// Notifies the workers of each plan that becomes the current one.
-async fn tell_of_plans(
+async fn notify_of_plans(
     mut raised: watch::Receiver<u64>,
     inboxes: Vec<Inbox>,
     shared: Weak<Shared>,

@@ -55,17 +55,20 @@ struct Resident {
 
 impl Pool {
     /// Opens an aggregate, from a snapshot or from the beginning: in an instance with room, or in a
-    /// separate one for a stream that must be kept apart.
+    /// separate one.
     pub fn open(
         &mut self,
         module: &Arc<Module>,
         key: &str,
         snapshot: Option<&Snapshot>,
-        apart: bool,
+        is_separate: bool,
     ) -> Result<Handle, Failure> {
-        let index = match (!apart).then(|| self.with_room(module.digest())).flatten() {
+        let index = match (!is_separate)
+            .then(|| self.with_room(module.digest()))
+            .flatten()
+        {
             Some(index) => index,
-            None => self.add(module, !apart)?,
+            None => self.add(module, !is_separate)?,
         };
         self.open_at(index, key, snapshot)
     }
@@ -73,7 +76,7 @@ impl Pool {
     /// Opens an aggregate in a separate instance, after another aggregate that is never used. This
     /// places its state at a different address in memory, so that results which depend on the
     /// address differ.
-    pub fn open_beside(
+    pub fn open_displaced(
         &mut self,
         module: &Arc<Module>,
         key: &str,
@@ -81,9 +84,9 @@ impl Pool {
     ) -> Result<Handle, Failure> {
         let index = self.add(module, false)?;
         if let Some((resident, _)) = self.resident(index) {
-            let beside = resident.instance.open(key, None);
+            let unused = resident.instance.open(key, None);
             self.called(index);
-            _ = beside?;
+            _ = unused?;
         }
         self.open_at(index, key, snapshot)
     }

@@ -80,8 +80,8 @@ impl Engine {
         let _permit = self.trials.acquire().await.map_err(|_| Error::Stopped)?;
         self.enforce(deployed, stream.category(), &command).await?;
         let folder = &self.shared.folder;
-        let asked = (&command, annotations);
-        let deciding = folder.decide(&rules, (stream, head), asked, with_states);
+        let input = (&command, annotations);
+        let deciding = folder.decide(&rules, (stream, head), input, with_states);
         let Effect {
             version,
             decision,

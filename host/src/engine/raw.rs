@@ -46,10 +46,10 @@ impl Engine {
         let _permit = self.trials.acquire().await.map_err(|_| Error::Stopped)?;
         for (index, part, decider) in owned {
             let rules = &decider.rules;
-            let kept = self.kept().of(&part.stream, rules);
+            let resume = self.resumes().of(&part.stream, rules);
             let ground = Ground {
                 head: heads[index],
-                start: kept.map(|kept| kept.start),
+                start: resume.map(|resume| resume.start),
                 recorded_at,
             };
             let version = self.fold_part(part, rules, &ground).await?;
@@ -63,8 +63,8 @@ impl Engine {
     }
 
     /// The states that are kept for direct appends.
-    pub(super) fn kept(&self) -> MutexGuard<'_, Resumes> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn resumes(&self) -> MutexGuard<'_, Resumes> {
+        self.resumes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Folds the events of one part. Returns the version on which they were folded, whose state is
@@ -79,14 +79,14 @@ impl Engine {
         let folder = &self.shared.folder;
         let tried = folder.try_events(rules, &part.stream, ground, &events);
         match tried.await? {
-            Trial::Folded { version, kept } => {
-                if let Some(start) = kept {
-                    let kept = Resume {
+            Trial::Folded { version, start } => {
+                if let Some(start) = start {
+                    let resume = Resume {
                         rules: Arc::clone(rules),
                         start,
                         snapshot_version: Version::NONE,
                     };
-                    self.kept().keep(&part.stream, kept);
+                    self.resumes().keep(&part.stream, resume);
                 }
                 Ok(version)
             }

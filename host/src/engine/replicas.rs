@@ -15,19 +15,19 @@ pub struct Replicas {
 }
 
 impl Replicas {
-    /// Opens the aggregates, from a snapshot or from the beginning. `apart` opens the first one in
-    /// a separate instance, too.
+    /// Opens the aggregates, from a snapshot or from the beginning. With `is_separate`, the first
+    /// one is opened in a separate instance, too.
     pub fn open(
         pool: &mut Pool,
         deployed: &Deployed,
         stream: &StreamId,
         snapshot: Option<&Snapshot>,
-        apart: bool,
+        is_separate: bool,
         check: bool,
     ) -> Result<Self, Failure> {
         let (module, key) = (&deployed.rules.module, stream.key());
-        let first = pool.open(module, key, snapshot, apart)?;
-        let second = match check.then(|| pool.open_beside(module, key, snapshot)) {
+        let first = pool.open(module, key, snapshot, is_separate)?;
+        let second = match check.then(|| pool.open_displaced(module, key, snapshot)) {
             None => None,
             Some(Ok(second)) => Some(second),
             Some(Err(failure)) => {
@@ -80,11 +80,11 @@ impl Replicas {
         let (Some(second), Ok(decision)) = (&self.second, &first) else {
             return Some(first);
         };
-        let again = decide(second)?;
-        if again.as_ref().is_err_and(Failure::is_of_host) {
-            return Some(again);
+        let repeat = decide(second)?;
+        if repeat.as_ref().is_err_and(Failure::is_of_host) {
+            return Some(repeat);
         }
-        let is_same = again.is_ok_and(|again| decision.outcome.is_same(&again.outcome));
+        let is_same = repeat.is_ok_and(|repeat| decision.outcome.is_same(&repeat.outcome));
         Some(if is_same {
             first
         } else {

@@ -20,7 +20,7 @@ use crate::model::{StreamId, Version};
 use crate::runtime::Failure;
 
 /// Highest number of states that one worker keeps, and that are kept for direct appends.
-const KEPT_MAX: usize = 256;
+const RESUMES_MAX: usize = 256;
 /// The largest state that is kept, in bytes.
 const BYTES_MAX: usize = 64 << 10;
 
@@ -39,22 +39,22 @@ pub struct Resumes(LruCache<StreamId, Resume>);
 
 impl Default for Resumes {
     fn default() -> Self {
-        Self(LruCache::new(KEPT_MAX))
+        Self(LruCache::new(RESUMES_MAX))
     }
 }
 
 impl Resumes {
     /// Returns the state of a stream that these rules have folded.
     pub fn of(&mut self, stream: &StreamId, rules: &Arc<Rules>) -> Option<Resume> {
-        let kept = self.0.get(stream)?;
-        Arc::ptr_eq(&kept.rules, rules).then(|| kept.clone())
+        let resume = self.0.get(stream)?;
+        Arc::ptr_eq(&resume.rules, rules).then(|| resume.clone())
     }
 
     /// Keeps a state, unless it is too large.
-    pub fn keep(&mut self, stream: &StreamId, kept: Resume) -> bool {
-        let is_small = kept.start.snapshot.body.bytes().len() <= BYTES_MAX;
+    pub fn keep(&mut self, stream: &StreamId, resume: Resume) -> bool {
+        let is_small = resume.start.snapshot.body.bytes().len() <= BYTES_MAX;
         if is_small {
-            self.0.insert(stream.clone(), kept);
+            self.0.insert(stream.clone(), resume);
         }
         is_small
     }
@@ -85,17 +85,17 @@ impl Executor {
         let begun = Instant::now();
         match warm.replicas.snapshot(&mut self.pool) {
             Some(Ok(Some(snapshot))) => {
-                let kept = Resume {
+                let resume = Resume {
                     rules: Arc::clone(&warm.deployed.rules),
                     start: Start {
                         version: warm.version,
                         snapshot,
-                        is_anchor_alone: false,
+                        is_anchor_only: false,
                     },
                     snapshot_version: warm.snapshot_version,
                 };
                 // One that is too large will be too large again.
-                *is_contested = self.resumes.keep(stream, kept);
+                *is_contested = self.resumes.keep(stream, resume);
             }
             // The guest gives no snapshot: this is not tried again.
             Some(Ok(None)) | None => *is_contested = false,
@@ -107,7 +107,7 @@ impl Executor {
     }
 
     /// Loads a stream from its first event, because the guest refused the state that was kept.
-    pub(super) fn skip_kept(&mut self, stream: &StreamId, slot: &mut Slot, failure: &Failure) {
+    pub(super) fn skip_resume(&mut self, stream: &StreamId, slot: &mut Slot, failure: &Failure) {
         tracing::warn!(%stream, %failure, "the guest does not open its own snapshot");
         self.resumes.forget(stream);
         slot.is_contested = false;

@@ -15,7 +15,7 @@ pub struct Slot {
     /// Commands that can't be decided yet, in order of arrival.
     pub waiting: VecDeque<Request>,
     /// Whether the guest faulted at this stream. The stream then always has a separate instance.
-    pub is_apart: bool,
+    pub is_separate: bool,
     /// Number of the newest snapshots that the guest has refused.
     pub refused_snapshots: usize,
     /// Whether others wrote to the stream before a command of this worker was committed.
@@ -50,7 +50,7 @@ pub struct Warm {
     /// Version at which a snapshot could not be taken; 0 if that never happened.
     pub tried_at: Version,
     /// Whether a snapshot has been requested.
-    pub snapshot_is_asked: bool,
+    pub snapshot_is_requested: bool,
     /// Whether the events were not read because there are too many. All commands are then rejected.
     pub is_unread: bool,
     /// Whether a warning was logged that the stream is near the limit of its category.
@@ -74,7 +74,7 @@ impl Warm {
             ids: RecentIds::default(),
             snapshot_version: Version::NONE,
             tried_at: Version::NONE,
-            snapshot_is_asked: false,
+            snapshot_is_requested: false,
             is_unread: false,
             is_warned: false,
             begun_at: Version::NONE,
@@ -85,11 +85,11 @@ impl Warm {
 
 impl Slot {
     /// Creates a slot for a stream without requests.
-    pub fn new(is_apart: bool) -> Self {
+    pub fn new(is_separate: bool) -> Self {
         Self {
             state: State::Cold,
             waiting: VecDeque::new(),
-            is_apart,
+            is_separate,
             refused_snapshots: 0,
             is_contested: false,
         }

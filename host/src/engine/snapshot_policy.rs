@@ -19,14 +19,14 @@ impl Executor {
         if self.snapshot_is_due(stream, warm, is_loaded)
             && self.shared.snapshotter.ask(stream, &self.inbox)
         {
-            warm.snapshot_is_asked = true;
+            warm.snapshot_is_requested = true;
         }
     }
 
     /// Whether the policy of a stream's category wants a snapshot by now.
     pub(super) fn snapshot_is_due(&self, stream: &StreamId, warm: &Warm, is_loaded: bool) -> bool {
         let policy = self.shared.options.snapshots.of(stream.category());
-        if policy == Policy::Off || warm.snapshot_is_asked || warm.is_unread {
+        if policy == Policy::Off || warm.snapshot_is_requested || warm.is_unread {
             return false;
         }
         let newest = warm.snapshot_version.max(warm.tried_at);
@@ -43,7 +43,7 @@ impl Executor {
         let State::Warm(warm) = &mut slot.state else {
             return;
         };
-        warm.snapshot_is_asked = false;
+        warm.snapshot_is_requested = false;
         let Some(version) = version else {
             // The next one is requested when as many events follow this version.
             warm.tried_at = warm.version;

@@ -64,7 +64,7 @@ impl Snapshotter {
         registry: Arc<Registry>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (ask, mut asked) = mpsc::channel::<(StreamId, Inbox)>(WAITING_MAX);
+        let (sender, mut receiver) = mpsc::channel::<(StreamId, Inbox)>(WAITING_MAX);
         let taking = Taking {
             folder,
             registry,
@@ -72,12 +72,12 @@ impl Snapshotter {
         };
         let seat = supervisor.seat("snapshots".to_owned());
         runtime.spawn(async move {
-            while let Some((stream, worker)) = asked.recv().await {
+            while let Some((stream, worker)) = receiver.recv().await {
                 let version = seat.attempt(taking.take(&stream)).await;
                 worker.send(Message::Snapshotted(stream, version.unwrap_or_default()));
             }
         });
-        Self(ask)
+        Self(sender)
     }
 
     /// Requests a snapshot of a stream. Its worker is notified when it was stored or could not be

@@ -28,7 +28,7 @@ pub enum Begin {
     /// At a stored snapshot.
     Snapshot(Start),
     /// At a state that was kept after a conflict.
-    Kept(Resume),
+    Resume(Resume),
 }
 
 impl Begin {
@@ -37,7 +37,7 @@ impl Begin {
         match self {
             Self::Events => Version::NONE,
             Self::Snapshot(start) => start.version,
-            Self::Kept(kept) => kept.snapshot_version,
+            Self::Resume(resume) => resume.snapshot_version,
         }
     }
 }
@@ -49,17 +49,17 @@ pub async fn begin(
     shared: &Shared,
     deployed: &Deployed,
     stream: &StreamId,
-    kept: Option<Resume>,
+    resume: Option<Resume>,
     passed_by: usize,
 ) -> Result<Loaded, fold::Error> {
     let load = |after| {
         let limit = shared.options.load_page;
         shared.reader.load(stream, after, limit)
     };
-    if let Some(kept) = kept {
-        let page = load(kept.start.version).await?;
-        if page.head.is_some_and(|head| kept.start.serves_at(head)) {
-            let loaded = guarded(shared, stream, Begin::Kept(kept), page).await?;
+    if let Some(resume) = resume {
+        let page = load(resume.start.version).await?;
+        if page.head.is_some_and(|head| resume.start.serves_at(head)) {
+            let loaded = guarded(shared, stream, Begin::Resume(resume), page).await?;
             // Otherwise a snapshot that was stored since may make the stream short enough.
             if !loaded.is_too_long {
                 return Ok(loaded);

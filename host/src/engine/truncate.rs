@@ -33,8 +33,8 @@ impl Engine {
                     anchor: Box::new(self.anchor(stream, before).await?),
                 },
             };
-            let said = serde_json::json!({ "before": before, "stream": stream });
-            let mut write = self.told("truncated", "$truncate", &said, context.clone())?;
+            let data = serde_json::json!({ "before": before, "stream": stream });
+            let mut write = self.mark_write("truncated", "$truncate", &data, context.clone())?;
             write.commit.plan = plan;
             self.shared.options.limits.check(&write.commit.events)?;
             let permit = self.permit()?;
@@ -47,7 +47,7 @@ impl Engine {
                 Outcome::Marked(position) => {
                     // A warm state may depend on the previous anchor.
                     self.worker(stream).forget(stream);
-                    self.kept().forget(stream);
+                    self.resumes().forget(stream);
                     return Ok(position);
                 }
                 Outcome::NoStream(stream) => return Err(Error::StreamNotFound(stream)),

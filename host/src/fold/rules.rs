@@ -63,7 +63,7 @@ pub struct Start {
     /// The state.
     pub snapshot: Snapshot,
     /// Whether it may be used only as the anchor of a truncated stream.
-    pub is_anchor_alone: bool,
+    pub is_anchor_only: bool,
 }
 
 impl Start {
@@ -71,7 +71,7 @@ impl Start {
     /// is used only with a mark.
     pub fn serves(&self, head: Head) -> bool {
         let has_mark = head.truncated_before > Version::NONE;
-        self.version.next() >= head.first() && (has_mark || !self.is_anchor_alone)
+        self.version.next() >= head.first() && (has_mark || !self.is_anchor_only)
     }
 
     /// The same, and whether the stream has reached it.
@@ -111,7 +111,7 @@ impl Rules {
         let is_trusted = self.trusts(snapshot.fold);
         if snapshot.is_anchor || is_trusted {
             Ok(Start {
-                is_anchor_alone: !is_trusted,
+                is_anchor_only: !is_trusted,
                 ..start
             })
         } else {
@@ -147,7 +147,7 @@ impl Rules {
                 state_schema_version: found,
                 body,
             },
-            is_anchor_alone: false,
+            is_anchor_only: false,
         })
     }
 }

@@ -17,7 +17,7 @@ pub enum Trial {
         version: Version,
         /// The state at that version, if it took more than a page of events and the guest has
         /// snapshots.
-        kept: Option<Start>,
+        start: Option<Start>,
     },
     /// An event can't be folded.
     Failed {
@@ -91,9 +91,9 @@ impl Folder {
                 .version
                 .0
                 .saturating_sub(start.map_or(0, |it| it.version.0));
-            let keeps = may_keep && folded >= self.page as u64;
+            let with_snapshot = may_keep && folded >= self.page as u64;
             let (folder, events) = (Arc::clone(self), Arc::clone(events));
-            let trial = move || folder.one_by_one(open, keeps, &events, recorded_at);
+            let trial = move || folder.one_by_one(open, with_snapshot, &events, recorded_at);
             match off_the_reactor(trial).await? {
                 Some(trial) => return Ok(trial),
                 None => may_keep = false,
@@ -106,20 +106,20 @@ impl Folder {
     fn one_by_one(
         &self,
         mut open: Open,
-        keeps: bool,
+        with_snapshot: bool,
         events: &[NewEvent],
         recorded_at: Timestamp,
     ) -> Option<Trial> {
         let version = open.version;
-        let snapshot = match keeps.then(|| open.snapshot()) {
+        let snapshot = match with_snapshot.then(|| open.snapshot()) {
             None => None,
             Some(Ok(snapshot)) => snapshot,
             Some(Err(_)) => return None,
         };
-        let kept = snapshot.map(|snapshot| Start {
+        let start = snapshot.map(|snapshot| Start {
             version,
             snapshot,
-            is_anchor_alone: false,
+            is_anchor_only: false,
         });
         for (index, event) in events.iter().enumerate() {
             if let Err(error) = open.take_new(self.lifter(), event, recorded_at) {
@@ -128,7 +128,7 @@ impl Folder {
             }
         }
         self.keep(open);
-        Some(Trial::Folded { version, kept })
+        Some(Trial::Folded { version, start })
     }
 }
 

@@ -58,7 +58,7 @@ impl Cursor {
     }
 
     /// Returns the value and key after which the scan continues. The scan must use the same index.
-    pub(super) fn behind(self, index: Option<u16>) -> Result<(Box<[u8]>, Arc<str>), Invalid> {
+    pub(super) fn into_start(self, index: Option<u16>) -> Result<(Box<[u8]>, Arc<str>), Invalid> {
         if self.index != index {
             let rule = "the cursor belongs to another order; begin without one";
             return Err(Invalid(rule.to_owned()));
@@ -81,7 +81,7 @@ mod tests {
             let written = Cursor::of(index, (value.into(), key.into())).written();
             let read = Cursor::read(&written).unwrap();
             assert_eq!((&*read.value, &*read.key), (value, key));
-            assert!(read.behind(index).is_ok());
+            assert!(read.into_start(index).is_ok());
         }
     }
 

@@ -102,7 +102,7 @@ impl Owner {
             self.build.role = Role::Active;
             (self.build.is_confirmed, self.build.waits) = (false, None);
             self.takeover.waits = None;
-            self.shared.tell();
+            self.shared.notify();
         }
         Ok(())
     }
@@ -158,7 +158,7 @@ impl Owner {
         let raising = async move { turn(&shared, &name, turning).await };
         match self.holding(raising).await? {
             Ok(()) => {
-                self.shared.tell();
+                self.shared.notify();
                 Err(End::Lost)
             }
             Err(Error::Plan(error)) => {

@@ -19,7 +19,7 @@ const RETRIED_AT_ONCE: usize = 500;
 /// What operators asked for parked events.
 pub(super) struct Retries {
     /// How often they asked for a retry.
-    pub(super) asked: u64,
+    pub(super) requests: u64,
     /// Whether one may have to be made.
     pub(super) is_wanted: bool,
 }
@@ -75,7 +75,7 @@ impl Owner {
                     error = &*last.error, "a projection has stopped before an event"
                 );
                 self.flush(Some(&trouble)).await?;
-                self.shared.tell();
+                self.shared.notify();
                 Err(End::Waiting)
             }
         }
@@ -179,8 +179,8 @@ impl Owner {
 
     /// Remembers that an operator asked to retry parked events.
     pub(super) fn wants_retry(&mut self, retries: u64) {
-        if retries > self.retries.asked {
-            self.retries.asked = retries;
+        if retries > self.retries.requests {
+            self.retries.requests = retries;
             self.retries.is_wanted = true;
         }
     }
@@ -194,9 +194,9 @@ impl Owner {
         loop {
             let (shared, build) = (Arc::clone(&self.shared), self.build.id);
             let asking = async move { shared.documents.retries(build, DOCUMENTS_PAGE_MAX).await };
-            let asked = self.holding(asking).await?;
-            let asked = asked.map_err(|error| End::Failed(error.into()))?;
-            if asked.is_empty() {
+            let retries = self.holding(asking).await?;
+            let retries = retries.map_err(|error| End::Failed(error.into()))?;
+            if retries.is_empty() {
                 return Ok(());
             }
             // An operator retries after a deployment, perhaps on another host of which this one
@@ -206,7 +206,7 @@ impl Owner {
                 self.retries.is_wanted = true;
                 return Ok(());
             }
-            for (subject, number) in asked {
+            for (subject, number) in retries {
                 while let Some(position) = self.parked.first(&subject) {
                     let has_passed = self.retry_one(&subject, position).await?;
                     tried += 1;

@@ -64,7 +64,7 @@ struct Writing {
 
 /// The store's answer to a batch.
 struct FlushAnswer {
-    asked_at: Instant,
+    requested_at: Instant,
     retries: u64,
     is_paused: bool,
 }
@@ -147,7 +147,7 @@ impl Owner {
             return Ok(());
         };
         let written = joined(writing.written.await).ok_or(End::Gone)??;
-        self.lease.due = written.asked_at + self.shared.options.lease / 3;
+        self.lease.due = written.requested_at + self.shared.options.lease / 3;
         if self.progress.stored < writing.at {
             self.progress.stored = writing.at;
         }
@@ -178,11 +178,11 @@ async fn written(
 ) -> Result<FlushAnswer, End> {
     let mut backoff = Backoff::of_reads();
     loop {
-        let asked_at = Instant::now();
+        let requested_at = Instant::now();
         match documents.keep(build, token, batch, lease).await {
             Ok(BatchOutcome::Done { retries, is_paused }) => {
                 return Ok(FlushAnswer {
-                    asked_at,
+                    requested_at,
                     retries,
                     is_paused,
                 });

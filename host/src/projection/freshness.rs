@@ -216,7 +216,7 @@ impl Shared {
         if found.is_none() && projected.is_some() {
             // The projection was deployed a moment ago.
             reconcile(self).await?;
-            self.tell();
+            self.notify();
             found = self.active_build(name).await?;
         }
         let (build, is_paused) = found.ok_or_else(|| Error::NotFound(name.to_owned()))?;

@@ -68,7 +68,7 @@ impl Owner {
         }
         let seen = CheckInputs {
             at: self.progress.stored,
-            retries: self.retries.asked,
+            retries: self.retries.requests,
             parked: self.parked.len(),
             active: self.takeover.replaced,
         };
@@ -213,7 +213,7 @@ mod tests {
                 keys: keys.iter().map(|key| Arc::from(*key)).collect(),
             },
         };
-        for (lack, said) in [
+        for (lack, expected) in [
             (lack(counts(2, 2), counts(2, 2), &[], 0), ""),
             (lack(counts(2, 2), counts(0, 0), &[], 0), ""),
             (
@@ -234,9 +234,9 @@ mod tests {
             ),
         ] {
             let text = lack.text("notes", 2);
-            match said {
+            match expected {
                 "" => assert_eq!(text, None),
-                said => assert!(text.unwrap().contains(said), "{said}"),
+                expected => assert!(text.unwrap().contains(expected), "{expected}"),
             }
         }
     }

@@ -253,8 +253,8 @@ impl Batch {
         let items: Vec<usize> = wanted.iter().map(|event| self.item(event)).collect();
         let mut rest = wanted;
         for same in items.chunk_by(|one, next| one == next) {
-            let (events, behind) = rest.split_at(same.len());
-            rest = behind;
+            let (events, tail) = rest.split_at(same.len());
+            rest = tail;
             let item = same[0];
             if let Some(why) = self.inline.failing(&rules.name) {
                 self.refuse(rules, events, &why);
@@ -425,10 +425,10 @@ impl Batch {
 
 impl Keyed {
     /// Appends the events and documents of a later item.
-    fn join(&mut self, behind: Self) {
+    fn join(&mut self, later: Self) {
         let offset = self.events.len();
-        self.events.extend(behind.events);
-        for (key, events) in behind.works {
+        self.events.extend(later.events);
+        for (key, events) in later.works {
             let events = events.into_iter().map(|index| index + offset);
             match self.works.iter_mut().find(|(known, _)| *known == key) {
                 Some((_, known)) => known.extend(events),

@@ -14,7 +14,7 @@ use crate::store::{Build, ParkedFilter, Role, Steer, StoredProjection, Turn};
 
 /// How long a `switch` waits for the rebuild to take over, and the pause between two checks.
 const SWITCHED_IN: Duration = Duration::from_secs(3);
-const SWITCHED_LOOK: Duration = Duration::from_millis(20);
+const SWITCH_CHECK_PAUSE: Duration = Duration::from_millis(20);
 /// Longest name of a projection, in bytes.
 const NAME_BYTES_MAX: usize = 48;
 
@@ -222,7 +222,7 @@ impl Service {
                     return Err(none());
                 }
                 documents.steer(name, Steer::Held(false)).await?;
-                self.shared.tell();
+                self.shared.notify();
                 self.switched(name).await?;
             }
             Action::RollBack => self.roll_back(&plan, &stored).await?,
@@ -235,7 +235,7 @@ impl Service {
             }
             Action::Drop => self.drop_old(&plan, &stored).await?,
         }
-        self.shared.tell();
+        self.shared.notify();
         match self.status(name).await {
             // Nothing is left of the projection.
             Err(Error::NotFound(_)) => {
@@ -281,7 +281,7 @@ impl Service {
             if !builds.any(|build| build.role == Role::Next) {
                 break;
             }
-            sleep(SWITCHED_LOOK).await;
+            sleep(SWITCH_CHECK_PAUSE).await;
         }
         Ok(())
     }
@@ -313,7 +313,7 @@ impl Service {
             true => Ok(()),
             false => Err(refused(
                 name,
-                "its builds have changed meanwhile; look again",
+                "its builds have changed meanwhile; check its status, then retry",
             )),
         }
     }

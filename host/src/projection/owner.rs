@@ -80,7 +80,7 @@ pub(super) struct Progress {
     /// Everything up to here is stored.
     pub(super) stored: Position,
     /// When the store was last asked for commands to the projection.
-    looked_at: Instant,
+    checked_at: Instant,
 }
 
 impl Runner {
@@ -203,7 +203,7 @@ impl Owner {
             progress: Progress {
                 folded: claim.position,
                 stored: claim.position,
-                looked_at: now,
+                checked_at: now,
             },
             buffer: Buffer::new(Cache::new(build.id, claim.changes)),
             lease: Lease {
@@ -211,7 +211,7 @@ impl Owner {
                 due: now + shared.options.lease / 3,
             },
             retries: Retries {
-                asked: stored.retries,
+                requests: stored.retries,
                 // The previous owner may have stopped before the retry.
                 is_wanted: has_parked,
             },
@@ -247,8 +247,8 @@ impl Owner {
         let mut raised = self.shared.registry.raised();
         raised.borrow_and_update();
         // Also checked while events arrive continuously and nothing waits.
-        if self.progress.looked_at.elapsed() >= self.shared.options.poll {
-            self.look().await?;
+        if self.progress.checked_at.elapsed() >= self.shared.options.poll {
+            self.check_commands().await?;
         }
         self.renew_rules().await?;
         let (page, mut grown) = self.page().await?;
@@ -313,7 +313,7 @@ impl Owner {
             }
             let at = self.shared.clock.now();
             let (known, mut dropped) = self.drops.without_streams(&events, at);
-            let (known, behind) = self.parked.without_streams(&known);
+            let (known, followers) = self.parked.without_streams(&known);
             let rules = Arc::clone(&self.rules);
             let keying = self.folding(move || rules.key(known));
             let (mut keyed, stuck) = keying.await?;
@@ -327,7 +327,7 @@ impl Owner {
                 Ok(()) => {
                     self.buffer.events += events.len();
                     self.buffer.failed.skipped.extend(dropped);
-                    let waiting = waiting.into_iter().chain(behind);
+                    let waiting = waiting.into_iter().chain(followers);
                     for (subject, position) in waiting {
                         self.park(subject, position, at);
                     }
@@ -370,7 +370,7 @@ impl Owner {
             "a projection has stopped: too many events are parked"
         );
         self.flush(Some(&trouble)).await?;
-        self.shared.tell();
+        self.shared.notify();
         Err(End::Waiting)
     }
 
@@ -513,9 +513,9 @@ impl Owner {
                 () = sleep(poll) => Ok(true),
             }
         };
-        let told = self.holding(work).await?;
-        match told {
-            Ok(true) => self.look().await,
+        let result = self.holding(work).await?;
+        match result {
+            Ok(true) => self.check_commands().await,
             Ok(false) => Ok(()),
             // The store is gone.
             Err(_) => Err(End::Gone),
@@ -523,8 +523,8 @@ impl Owner {
     }
 
     /// Checks for commands to the projection, from this host or another one.
-    async fn look(&mut self) -> Result<(), End> {
-        self.progress.looked_at = Instant::now();
+    async fn check_commands(&mut self) -> Result<(), End> {
+        self.progress.checked_at = Instant::now();
         let (shared, name) = (Arc::clone(&self.shared), Arc::clone(&self.name));
         let reading = async move { shared.documents.projection(&name).await };
         let stored = self.holding(reading).await?;

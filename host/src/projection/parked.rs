@@ -81,11 +81,11 @@ impl Parked {
         if self.subjects.is_empty() {
             return (events.to_vec(), Vec::new());
         }
-        let (behind, others): (Vec<Event>, Vec<Event>) = events
+        let (followers, others): (Vec<Event>, Vec<Event>) = events
             .iter()
             .cloned()
             .partition(|event| self.holds_stream(event.stream.as_str()));
-        let waiting = behind.iter().map(|event| {
+        let waiting = followers.iter().map(|event| {
             let subject = Subject::Stream(event.stream.as_str().into());
             (subject, event.position)
         });

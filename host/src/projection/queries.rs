@@ -19,7 +19,7 @@ use crate::store::{DOCUMENTS_PAGE_MAX, PAGE_BYTES_MAX, Scan, ScannedDocument};
 /// Limit for the number of conditions in a query.
 const CONDITIONS_MAX: usize = 16;
 /// Limit for the number of documents that are scanned for one page.
-const LOOKED_THROUGH_MAX: usize = 5_000;
+const SCANNED_DOCUMENTS_MAX: usize = 5_000;
 /// Number of documents in the first read, before their size is known.
 const AT_FIRST: usize = 32;
 /// Number of changes in one read. It is more than a single event can make.
@@ -94,17 +94,17 @@ impl Service {
         let indexes = definition.map_or(&[][..], |definition| &definition.indexes);
         let mut plan = Search::of(name, indexes, query)?;
         let mut documents = Vec::new();
-        let (mut looked_through, mut bytes, mut is_last) = (0, 0, false);
+        let (mut scanned, mut bytes, mut is_last) = (0, 0, false);
         while documents.len() < query.limit
-            && looked_through < LOOKED_THROUGH_MAX
+            && scanned < SCANNED_DOCUMENTS_MAX
             && bytes < PAGE_BYTES_MAX
             && !is_last
         {
-            plan.scan.limit = fitting(bytes, looked_through);
+            plan.scan.limit = fitting(bytes, scanned);
             let page = self.shared.documents.scan(build.id, &plan.scan).await?;
             is_last = page.len() < plan.scan.limit;
             for found in page {
-                looked_through += 1;
+                scanned += 1;
                 bytes += found.document.len();
                 plan.scan.after = Some((found.value.clone(), Arc::clone(&found.key)));
                 if plan.takes(indexes, &found) {
@@ -154,7 +154,7 @@ impl Service {
                 build: build.id,
                 change: 0,
             }),
-            told: Vec::new().into_iter(),
+            buffer: Vec::new().into_iter(),
             has_failed: false,
         };
         Ok(stream::unfold(following, Following::next).boxed())
@@ -202,7 +202,7 @@ impl Search {
             }
         }
         if let Some(cursor) = &query.cursor {
-            scan.after = Some(Cursor::read(cursor)?.behind(scan.index)?);
+            scan.after = Some(Cursor::read(cursor)?.into_start(scan.index)?);
         }
         Ok(Self { scan, conditions })
     }
@@ -294,7 +294,7 @@ struct Following {
     shared: Arc<Shared>,
     name: Arc<str>,
     at: ChangePlace,
-    told: std::vec::IntoIter<Change>,
+    buffer: std::vec::IntoIter<Change>,
     has_failed: bool,
 }
 
@@ -307,7 +307,7 @@ impl Following {
         let mut progress = self.shared.progress.subscribe();
         let mut grown = self.shared.grown.clone();
         loop {
-            if let Some(change) = self.told.next() {
+            if let Some(change) = self.buffer.next() {
                 return Some((Ok(change), self));
             }
             progress.borrow_and_update();
@@ -347,7 +347,7 @@ impl Following {
                 version: build.version,
                 at: self.at,
             };
-            self.told = vec![switched].into_iter();
+            self.buffer = vec![switched].into_iter();
             return Ok(true);
         }
         let documents = &self.shared.documents;
@@ -364,7 +364,7 @@ impl Following {
         self.at.change = last.change;
         let changes: Vec<u64> = changed.iter().map(|document| document.change).collect();
         let numbered = changed.into_iter().zip(1..);
-        let told = numbered.map(|(document, next)| Change::Document {
+        let buffer = numbered.map(|(document, next)| Change::Document {
             is_last: changes.get(next) != Some(&document.change),
             at: ChangePlace {
                 build: build.id,
@@ -373,7 +373,7 @@ impl Following {
             key: document.key,
             document: document.document,
         });
-        self.told = told.collect::<Vec<_>>().into_iter();
+        self.buffer = buffer.collect::<Vec<_>>().into_iter();
         Ok(true)
     }
 }

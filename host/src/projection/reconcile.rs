@@ -121,7 +121,7 @@ pub(super) async fn reconcile_one(
             .map(|build| build.id);
         if let Some(build) = other.next() {
             documents.hand_over(build, module).await?;
-            shared.tell();
+            shared.notify();
             continue;
         }
         let is_there = active.version == wanted.0 && active_fits;

@@ -125,8 +125,8 @@ impl Rules {
         while !rest.is_empty() {
             let end = whole(&events, rest.start, rest.end - rest.start);
             let failure = match self.keys(&events[rest.start..end]) {
-                Ok(told) => {
-                    keys.extend(told);
+                Ok(more) => {
+                    keys.extend(more);
                     rest = end..events.len();
                     continue;
                 }

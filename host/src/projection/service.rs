@@ -57,7 +57,7 @@ impl Service {
             registry: Arc::clone(registry),
             guests,
             inline: Arc::clone(inline),
-            said: std::sync::Mutex::default(),
+            log_throttle: std::sync::Mutex::default(),
             history: tokio::sync::Mutex::new((0, [].into())),
             clock,
             grown,
@@ -69,8 +69,8 @@ impl Service {
             runtime: Handle::current(),
             supervisor: supervisor.clone(),
         });
-        let kept = Arc::clone(&shared);
-        let begin = move || keep_going(Arc::clone(&kept));
+        let state = Arc::clone(&shared);
+        let begin = move || keep_going(Arc::clone(&state));
         let keeping = supervisor.restarting("keeper of projections", begin);
         shared.running.spawn_on(keeping, &shared.runtime);
         Self { shared }
@@ -96,7 +96,7 @@ impl Service {
     /// Stops all projections, and releases the builds that this host owns.
     pub async fn close(&self) {
         self.shared.ending.cancel();
-        self.shared.tell();
+        self.shared.notify();
         self.shared.running.close();
         self.shared.running.wait().await;
     }
@@ -105,7 +105,7 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         self.shared.ending.cancel();
-        self.shared.tell();
+        self.shared.notify();
     }
 }
 
@@ -132,7 +132,7 @@ async fn keep_going(shared: Arc<Shared>) {
             }
         };
         tokio::select! {
-            told = raised.changed() => if told.is_err() { break },
+            changed = raised.changed() => if changed.is_err() { break },
             _ = control.changed() => {}
             () = pause => {}
             () = shared.ending.cancelled() => {}
@@ -170,10 +170,10 @@ fn run(
         running.entry(id).or_insert_with(|| {
             let stop = shared.ending.child_token();
             let part = format!("projection {}, build {}", wanted.name, wanted.build.id.0);
-            let (kept, name, stopping) = (Arc::clone(shared), wanted.name, stop.clone());
+            let (state, name, stopping) = (Arc::clone(shared), wanted.name, stop.clone());
             let begin = move || {
                 let runner = Runner {
-                    shared: Arc::clone(&kept),
+                    shared: Arc::clone(&state),
                     name: name.as_str().into(),
                     build: wanted.build.clone(),
                     stop: stopping.clone(),

@@ -12,8 +12,8 @@ use crate::store::{Role, Subject};
 
 /// How often a document that keeps changing is checked, and the first pause between two checks. The
 /// pause doubles each time: about a second in total.
-const LOOKS_MAX: u32 = 8;
-const LOOK_PAUSE: Duration = Duration::from_millis(10);
+const CHECKS_MAX: u32 = 8;
+const CHECK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A document that differed from what was folded when it was last checked.
 pub(super) struct Suspect {
@@ -28,12 +28,12 @@ pub(super) struct Suspect {
 impl Checking<'_> {
     /// Rechecks documents for as long as they keep changing, within limits.
     pub(super) async fn settle(&mut self, mut suspects: Vec<Suspect>) -> Result<(), Halt> {
-        for look in 1..=LOOKS_MAX {
+        for round in 1..=CHECKS_MAX {
             if suspects.is_empty() {
                 break;
             }
-            if look > 1 {
-                tokio::time::sleep(LOOK_PAUSE * (1 << (look - 2))).await;
+            if round > 1 {
+                tokio::time::sleep(CHECK_PAUSE * (1 << (round - 2))).await;
             }
             let (reached, _) = self.reached().await?;
             let keys: Vec<Arc<str>> = suspects.iter().map(|it| Arc::clone(&it.key)).collect();
@@ -46,14 +46,14 @@ impl Checking<'_> {
             }
             // A document may be visible before the log can be read up to its change.
             let (_, head) = self.reached().await?;
-            let mut looked_at = Vec::with_capacity(suspects.len());
+            let mut pairs = Vec::with_capacity(suspects.len());
             for (suspect, stored) in suspects.into_iter().zip(stored) {
                 if parked.holds_document(&suspect.key) {
                     self.compared.parked += 1;
                     continue;
                 }
                 let stored = stored.map_or((None, 0), |it| (it.document, it.change));
-                looked_at.push((suspect, stored));
+                pairs.push((suspect, stored));
             }
             // A change number may be greater than the position of its event. So the document is
             // compared first at the position of its build, then at its own change number.
@@ -62,17 +62,17 @@ impl Checking<'_> {
                     true => Position(change).min(head),
                     false => Position(change).min(reached),
                 };
-                looked_at = self.fold_on(looked_at, until).await?;
-                looked_at.retain(|(suspect, (stored, _))| {
+                pairs = self.fold_on(pairs, until).await?;
+                pairs.retain(|(suspect, (stored, _))| {
                     let is_same = suspect.folded == *stored;
                     self.compared.same += u64::from(is_same && stored.is_some());
                     !is_same
                 });
             }
             suspects = Vec::new();
-            for (mut suspect, stored) in looked_at {
+            for (mut suspect, stored) in pairs {
                 let is_settled = suspect.seen == stored && stored.1 <= head.0;
-                if is_settled || look == LOOKS_MAX {
+                if is_settled || round == CHECKS_MAX {
                     self.report_different(&suspect, stored.0.as_ref());
                 } else {
                     suspect.seen = stored;

@@ -90,7 +90,7 @@ pub(super) struct Shared {
     pub(super) guests: Arc<Guests>,
     pub(super) inline: Arc<Inline>,
     /// Limits how often parked or skipped events are logged.
-    pub(super) said: std::sync::Mutex<Throttle>,
+    pub(super) log_throttle: std::sync::Mutex<Throttle>,
     /// All activations, with the plan under which they were read. They are read a second time under
     /// the next plan.
     pub(super) history: Mutex<(u64, Arc<[Deployment]>)>,
@@ -124,8 +124,11 @@ impl Shared {
     /// Whether to log why an event of a projection was parked or skipped. If so, returns how many
     /// lines were suppressed before.
     pub(super) fn may_say(&self, name: &str, error: &str) -> Option<u64> {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.pass(&format!("{name}: {error}"))
+        let mut throttle = self
+            .log_throttle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        throttle.pass(&format!("{name}: {error}"))
     }
 
     /// Returns all activations up to a plan.
@@ -151,7 +154,7 @@ impl Shared {
     }
 
     /// Notifies all tasks that something about builds has changed.
-    pub(super) fn tell(&self) {
+    pub(super) fn notify(&self) {
         self.control.send_modify(|times| *times += 1);
     }
 

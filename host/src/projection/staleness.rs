@@ -91,7 +91,7 @@ impl Owner {
         self.on_error = settings.map(|it| it.settings).unwrap_or_default().on_error;
         self.keep_judgement().await?;
         if self.verdict.stale.is_some() {
-            self.shared.tell();
+            self.shared.notify();
         }
         Ok(())
     }
@@ -165,7 +165,7 @@ impl Shared {
         judging.await?;
         if let Some(reason) = reason {
             tracing::info!(projection = name, %reason, "an inline build is stale");
-            self.tell();
+            self.notify();
         }
         Ok(())
     }

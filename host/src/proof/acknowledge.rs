@@ -108,13 +108,13 @@ impl Prover {
     /// # Errors
     /// When a run is under way, or the store fails.
     pub async fn begin(&self) -> Result<Run<'_>, Error> {
-        let Ok(alone) = self.under_way.try_lock() else {
+        let Ok(guard) = self.under_way.try_lock() else {
             return Err(Error::UnderWay);
         };
         Ok(Run {
             prover: self,
             acknowledged: acknowledged_names(&*self.acknowledgements, |_| true).await?,
-            _alone: alone,
+            _guard: guard,
         })
     }
 
@@ -153,7 +153,7 @@ pub(super) async fn acknowledged_names(
 pub struct Run<'a> {
     pub(super) prover: &'a Prover,
     pub(super) acknowledged: Arc<Acknowledged>,
-    _alone: MutexGuard<'a, ()>,
+    _guard: MutexGuard<'a, ()>,
 }
 
 impl Run<'_> {

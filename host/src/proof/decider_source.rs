@@ -84,8 +84,9 @@ impl Judge {
     /// Whether two rejections have the same code. During verification, the messages must be equal
     /// too.
     pub(super) fn is_same_rejection(&self, recorded: &Rejected, now: &Rejection) -> bool {
-        let is_same_message = || recorded.message == Rejected::kept(&now.message);
-        recorded.code == Rejected::kept(&now.code) && (!self.is_past() || is_same_message())
+        let is_same_message = || recorded.message == Rejected::text_to_store(&now.message);
+        recorded.code == Rejected::text_to_store(&now.code)
+            && (!self.is_past() || is_same_message())
     }
 
     /// Returns the rules that re-decide a command which was decided under a plan.

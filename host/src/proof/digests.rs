@@ -399,7 +399,7 @@ impl Check<'_> {
     }
 }
 
-/// The stream that stands for the log.
+/// The stream that represents the log.
 fn log() -> StreamId {
     StreamId::new(LOG).expect("the name is valid")
 }

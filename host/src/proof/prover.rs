@@ -130,7 +130,7 @@ impl Prover {
             };
             return Ok(objections.concluded(&prospect, nothing, policy));
         }
-        let Ok(_alone) = self.under_way.try_lock() else {
+        let Ok(_guard) = self.under_way.try_lock() else {
             return Err(Error::UnderWay);
         };
         for (category, rules) in &rules {

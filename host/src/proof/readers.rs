@@ -19,22 +19,22 @@ const NAMED_MAX: usize = 3;
 /// Returns everything to report about the readers of a release. Problems that exist under the
 /// current plan too are left out.
 pub(super) fn readers(prospect: &Prospect) -> Vec<PossibleObjection> {
-    let mut said = Vec::new();
+    let mut objections = Vec::new();
     let mut raised = BTreeSet::new();
     for category in &prospect.categories {
-        deciders(prospect, category, &mut raised, &mut said);
+        deciders(prospect, category, &mut raised, &mut objections);
     }
     for (name, projected) in prospect.next.projections() {
         let reader = Reader::new(prospect, name, projected);
         let categories: BTreeSet<Box<str>> = reader.categories();
         for category in &categories {
-            reader.written(category, &mut said);
-            reader.named(category, &mut said);
+            reader.written(category, &mut objections);
+            reader.named(category, &mut objections);
         }
-        reader.raised(&mut raised, &mut said);
-        reader.rebuilt(&mut said);
+        reader.raised(&mut raised, &mut objections);
+        reader.rebuilt(&mut objections);
     }
-    said
+    objections
 }
 
 /// A stored form, and the version as which it is read.
@@ -45,7 +45,7 @@ fn deciders(
     prospect: &Prospect,
     category: &str,
     raised: &mut BTreeSet<Raised>,
-    said: &mut Vec<PossibleObjection>,
+    objections: &mut Vec<PossibleObjection>,
 ) {
     let way = |plan: &Plan, form: &TypeUse| -> Option<Way> {
         let deployed = plan.decider(category)?;
@@ -58,7 +58,7 @@ fn deciders(
         };
         raised.insert(place(form, version));
         if to(&prospect.before) != Some(version) && !is_unchanged(&prospect.next, form) {
-            said.push(unlifted(form, version, "its decider"));
+            objections.push(unlifted(form, version, "its decider"));
         }
     }
 }
@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports types that the decider of a category writes and that are too new for the projection.
-    fn written(&self, category: &str, said: &mut Vec<PossibleObjection>) {
+    fn written(&self, category: &str, objections: &mut Vec<PossibleObjection>) {
         for event in writes(&self.prospect.next, category) {
             let too_new = |sources: &Sources| {
                 let way = sources.way(category, &event.name, event.schema_version)?;
@@ -125,13 +125,13 @@ impl<'a> Reader<'a> {
                  {projection} {why}",
                 event.schema_version
             );
-            said.push((Kind::Projection, 1, text));
+            objections.push((Kind::Projection, 1, text));
         }
     }
 
     /// Reports types that the projection names but that nobody writes, or of which stored events do
     /// not reach it any more.
-    fn named(&self, category: &str, said: &mut Vec<PossibleObjection>) {
+    fn named(&self, category: &str, objections: &mut Vec<PossibleObjection>) {
         let (now, before) = (&self.now, self.before.as_ref());
         let next_writes = arriving(now, &self.prospect.next, category);
         let wrote = before.map(|(_, sources)| arriving(sources, &self.prospect.before, category));
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
         for name in names(self.projected, category) {
             let is_written = next_writes.contains(name);
             if wrote.contains(name) && !is_written {
-                said.push(self.no_longer_written(category, name));
+                objections.push(self.no_longer_written(category, name));
                 continue;
             }
             let was_named =
@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
                      and which no stored event becomes: release it together with the decider \
                      that writes them"
                 );
-                said.push((Kind::Projection, 1, text));
+                objections.push((Kind::Projection, 1, text));
             }
         }
         // The projection may leave out events in its next version. That is its own decision.
@@ -171,7 +171,7 @@ impl<'a> Reader<'a> {
                     "projection {projection} would no longer be given {events} stored {category} \
                      events {name} of version {version}"
                 );
-                said.push((Kind::Projection, events, text));
+                objections.push((Kind::Projection, events, text));
             }
         }
     }
@@ -215,7 +215,7 @@ impl<'a> Reader<'a> {
 
     /// Reports stored forms that the projection reads as a later version without an upcaster step
     /// to it. Those that its decider reads in the same way are reported for the decider.
-    fn raised(&self, raised: &mut BTreeSet<Raised>, said: &mut Vec<PossibleObjection>) {
+    fn raised(&self, raised: &mut BTreeSet<Raised>, objections: &mut Vec<PossibleObjection>) {
         for form in &self.prospect.stored {
             let to = |sources: &Sources| {
                 let way = sources.way(&form.category, &form.name, form.schema_version);
@@ -233,12 +233,12 @@ impl<'a> Reader<'a> {
                 continue;
             }
             let reader = format!("projection {}", self.name);
-            said.push(unlifted(form, version, &reader));
+            objections.push(unlifted(form, version, &reader));
         }
     }
 
     /// Reports a rebuild, if stored events are read differently.
-    fn rebuilt(&self, said: &mut Vec<PossibleObjection>) {
+    fn rebuilt(&self, objections: &mut Vec<PossibleObjection>) {
         let Some((known, sources)) = &self.before else {
             return;
         };
@@ -268,7 +268,7 @@ impl<'a> Reader<'a> {
             forms.join(", "),
             if moved.len() > NAMED_MAX { ", …" } else { "" }
         );
-        said.push((Kind::Rebuild, events, text));
+        objections.push((Kind::Rebuild, events, text));
     }
 }
 

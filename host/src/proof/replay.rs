@@ -117,7 +117,7 @@ impl Lane {
             self.verified.events += 1;
             match self.commits.take(event) {
                 EventEffect::Begun => {}
-                EventEffect::Whole(whole) => self.look(&whole)?,
+                EventEffect::Whole(whole) => self.check(&whole)?,
                 EventEffect::Misplaced(event, why) => {
                     let finding = finding(Kind::Order, &event, None, why);
                     self.find(finding);
@@ -149,7 +149,7 @@ impl Lane {
         })
     }
 
-    fn look(&mut self, whole: &Whole) -> Result<(), store::Error> {
+    fn check(&mut self, whole: &Whole) -> Result<(), store::Error> {
         let Some(first) = whole.events.first() else {
             return Ok(());
         };
@@ -157,8 +157,8 @@ impl Lane {
         self.refuse(&first.stream, before)?;
         match (&whole.commit.decided, &whole.commit.command) {
             (Some(decided), Some(command)) => {
-                let again = self.again(first, whole, *decided, command)?;
-                self.count(first, whole, command, again)?;
+                let redecision = self.redecide(first, whole, *decided, command)?;
+                self.count(first, whole, command, redecision)?;
             }
             _ => self.verified.raw += 1,
         }
@@ -166,7 +166,7 @@ impl Lane {
     }
 
     /// Re-decides a command.
-    fn again(
+    fn redecide(
         &mut self,
         first: &StoredEvent,
         whole: &Whole,
@@ -219,8 +219,8 @@ impl Lane {
         tally.fuel_recorded = tally.fuel_recorded.saturating_add(decided.fuel);
         let events = whole.events.iter();
         let recorded: Vec<NewEvent> = events.map(|event| event.event.clone()).collect();
-        let again = compared(&recorded, &decision.outcome);
-        Ok(match again {
+        let redecision = compared(&recorded, &decision.outcome);
+        Ok(match redecision {
             Redecision::Found(Kind::Decision, _)
                 if !self.judge.is_past() && self.lifts_to(whole, &rules, &decision.outcome) =>
             {
@@ -235,7 +235,7 @@ impl Lane {
             {
                 Redecision::AsActive
             }
-            again => again,
+            redecision => redecision,
         })
     }
 
@@ -343,10 +343,10 @@ impl Lane {
         first: &StoredEvent,
         whole: &Whole,
         command: &CommandRecord,
-        again: Redecision,
+        redecision: Redecision,
     ) -> Result<(), store::Error> {
         let tally = self.tally(&first.stream, command);
-        match again {
+        match redecision {
             Redecision::Same => tally.same += 1,
             Redecision::SameLifted => tally.lifted += 1,
             Redecision::AsActive => tally.as_active += 1,

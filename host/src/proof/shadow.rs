@@ -122,7 +122,7 @@ impl Prover {
         how: &Shadowing,
         report: Report<'_>,
     ) -> Result<Shadow, Error> {
-        let Ok(_alone) = self.shadowing.try_lock() else {
+        let Ok(_guard) = self.shadowing.try_lock() else {
             return Err(Error::Shadowing);
         };
         if self.registry.plan().serves(module) {
@@ -139,7 +139,7 @@ impl Prover {
         let stop = Arc::new(Stop::after(Some(how.time)));
         let acknowledged = self.acknowledged_of_log().await?;
         let decider = self.decider(&judge, &stop, &acknowledged);
-        let (mut verified, mut told_at) = (Verified::default(), Instant::now());
+        let (mut verified, mut reported_at) = (Verified::default(), Instant::now());
         let mut new_judge = None;
         let end = loop {
             let plan = self.registry.plan();
@@ -159,8 +159,8 @@ impl Prover {
             let (done, took) = decider.decide(batch).await?;
             verified = done;
             (verified.until, verified.head) = (place.at, self.reader.log_head().await?);
-            if told_at.elapsed() >= REPORT_PAUSE {
-                told_at = Instant::now();
+            if reported_at.elapsed() >= REPORT_PAUSE {
+                reported_at = Instant::now();
                 report(place.shadow(head, None, concluded(&prospect, &verified, policy)));
             }
             let cpu = u32::from(how.cpu.clamp(1, 100));
@@ -212,12 +212,12 @@ impl Prover {
         lane.commits = Commits::following();
         let (sender, mut batches) = mpsc::channel::<(Batch, oneshot::Sender<StepResult>)>(1);
         tokio::task::spawn_blocking(move || {
-            while let Some((batch, tell)) = batches.blocking_recv() {
+            while let Some((batch, sender)) = batches.blocking_recv() {
                 let begun = Instant::now();
                 let done = lane.follow(batch);
                 let done = done.map(|()| (lane.verified.clone(), begun.elapsed()));
                 // The receiver may be gone.
-                _ = tell.send(done);
+                _ = sender.send(done);
             }
         });
         Decider {
@@ -272,10 +272,10 @@ impl Prover {
 
 impl Decider {
     async fn decide(&self, batch: Batch) -> Result<(Verified, Duration), Error> {
-        let (tell, told) = oneshot::channel();
-        let sent = self.batches.send((batch, tell)).await;
+        let (sender, receiver) = oneshot::channel();
+        let sent = self.batches.send((batch, sender)).await;
         sent.map_err(|_| Error::Stopped)?;
-        Ok(told.await.map_err(|_| Error::Stopped)??)
+        Ok(receiver.await.map_err(|_| Error::Stopped)??)
     }
 }
 

@@ -288,9 +288,9 @@ fn the_work_of_a_check_is_bounded() {
     let wide = json!({"$ref": "#/$defs/d0", "$defs": defs});
     check(&wide, &json!("x"), "");
     check(&wide, &json!(1), expected);
-    let again = json!({"properties": {"a": {"oneOf": [{"$ref": "#"}, {"$ref": "#"}]}}});
+    let recursive = json!({"properties": {"a": {"oneOf": [{"$ref": "#"}, {"$ref": "#"}]}}});
     let data = (0..60).fold(json!({}), |inner, _| json!({"a": inner}));
-    check(&again, &data, expected);
+    check(&recursive, &data, expected);
     let values: Vec<Value> = (0..10_000).map(|n| json!(n)).collect();
     let all = json!({"items": {"enum": values}});
     let data = json!((0..10_000).rev().collect::<Vec<i32>>());

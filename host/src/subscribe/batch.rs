@@ -49,7 +49,7 @@ impl Batch {
                 None => over = Some(Over::Stopped),
                 Some(Err(error)) => over = Some(Over::Failed(error)),
                 Some(Ok(Message::Event(event))) => {
-                    is_whole = subscription.has_told(&event);
+                    is_whole = subscription.has_delivered(&event);
                     bytes = bytes.saturating_add(bytes_of(&event));
                     events.push(event);
                 }

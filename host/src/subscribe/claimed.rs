@@ -21,7 +21,7 @@ pub const NAMES_MAX: usize = 1_000;
 /// Bytes of events after which an answer is complete.
 const BYTES_MAX: usize = 1 << 20;
 /// How long a read waits for an event before it returns its checkpoint, while it has not caught up.
-const LOOK: Duration = Duration::from_secs(1);
+const EVENT_WAIT: Duration = Duration::from_secs(1);
 
 /// Where a new named subscription starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +109,9 @@ impl Hub {
     pub async fn read(&self, owner: Owner<'_>, reading: Reading) -> Result<EventBatch, Error> {
         let until = Instant::now() + reading.wait.min(owner.lease / 2);
         let at = self.advance(owner, Position(0)).await?;
-        let mut subscribe = Subscribe::log(at, reading.filter).heartbeat(LOOK).seen();
+        let mut subscribe = Subscribe::log(at, reading.filter)
+            .heartbeat(EVENT_WAIT)
+            .seen();
         subscribe.form = reading.form;
         let mut subscription = self.subscribe(subscribe).await?;
         let bounds = Bounds {

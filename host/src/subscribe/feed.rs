@@ -19,7 +19,7 @@ pub(super) async fn run(shared: Arc<Shared>, grown: watch::Receiver<u64>) {
             tracing::warn!("the log is not observed any more; all subscriptions end");
         }
     }
-    shared.tell(Board::close);
+    shared.update(Board::close);
 }
 
 /// Follows the log until the store is gone.
@@ -53,7 +53,7 @@ async fn begin(shared: &Shared) -> Position {
                 // Read after the head, so that every plan under which events up to the head were
                 // committed is known.
                 learn_plan(shared).await;
-                shared.tell(|board| board.begin(head));
+                shared.update(|board| board.begin(head));
                 // A ring that already follows the log continues at its own end.
                 return shared.board().end();
             }
@@ -67,7 +67,7 @@ async fn catch_up(shared: &Shared, mut at: Position) -> Option<Position> {
     let (filter, mut backoff) = (Filter::default(), Backoff::of_reads());
     // Each plan is looked up only once, because the history may not have it, for example during an
     // import.
-    let mut asked = 0;
+    let mut last_plan = 0;
     loop {
         if shared.board().rest() {
             return None;
@@ -78,12 +78,12 @@ async fn catch_up(shared: &Shared, mut at: Position) -> Option<Position> {
         match reading.await {
             Ok(LogPage { events, next, head }) => {
                 backoff.reset();
-                if let Some(plan) = unknown_plan(shared, &events).filter(|plan| *plan > asked) {
-                    asked = plan;
+                if let Some(plan) = unknown_plan(shared, &events).filter(|plan| *plan > last_plan) {
+                    last_plan = plan;
                     learn_plan(shared).await;
                 }
                 at = at.max(next.unwrap_or(head));
-                shared.tell(|board| board.put_up(events, at, next.is_none()));
+                shared.update(|board| board.put_up(events, at, next.is_none()));
                 if next.is_none() {
                     return Some(at);
                 }
@@ -121,7 +121,7 @@ async fn learn_plan(shared: &Shared) {
 async fn pause(shared: &Shared, error: &store::Error, backoff: &mut Backoff) {
     tracing::error!(%error, "could not read the log for subscriptions; retrying");
     if error.is_lasting() {
-        shared.tell(|board| board.fail(error));
+        shared.update(|board| board.fail(error));
     }
     tokio::time::sleep(backoff.next_pause()).await;
 }

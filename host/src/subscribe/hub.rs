@@ -144,7 +144,7 @@ impl Hub {
 
     fn end(&self) {
         self.shared.ending.cancel();
-        self.shared.tell(Board::close);
+        self.shared.update(Board::close);
     }
 }
 
@@ -167,7 +167,7 @@ impl Shared {
 
     /// Updates the board, then wakes the tasks that the update concerns. Tasks are never woken
     /// while the lock is held, because waking or dropping one may need it.
-    pub(super) fn tell(&self, what: impl FnOnce(&mut Board) -> Vec<Waker>) {
+    pub(super) fn update(&self, what: impl FnOnce(&mut Board) -> Vec<Waker>) {
         let woken = what(&mut self.board());
         woken.into_iter().for_each(Waker::wake);
     }
@@ -211,7 +211,7 @@ impl Shared {
         at: Position,
         seen: Version,
     ) -> Result<(), Error> {
-        let (place, asked, end) = match which {
+        let (place, number, end) = match which {
             Which::Stream(stream) if seen > Version::NONE => {
                 let head = self.reader.head(stream).await?;
                 let end = head.map_or(Version::NONE, |head| head.version);
@@ -223,7 +223,7 @@ impl Shared {
             }
             _ => return Ok(()),
         };
-        if asked <= end {
+        if number <= end {
             return Ok(());
         }
         Err(Invalid(format!(

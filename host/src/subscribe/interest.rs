@@ -124,19 +124,19 @@ impl Index {
     pub(super) fn candidates(&self, event: &RecordedEvent, plan: &Plan) -> Vec<SeatId> {
         let mut found: Vec<SeatId> = self.all.iter().copied().collect();
         let stream = event.stream.as_str();
-        self.look(Kind::Stream, [stream], &mut found);
-        self.look(Kind::Category, [event.stream.category()], &mut found);
-        self.look(Kind::Type, [event.name.as_str()], &mut found);
+        self.collect(Kind::Stream, [stream], &mut found);
+        self.collect(Kind::Category, [event.stream.category()], &mut found);
+        self.collect(Kind::Type, [event.name.as_str()], &mut found);
         // The names include the one under which the event is stored, which is done already.
         let names = plan.names(event).iter().filter(|name| **name != event.name);
-        self.look(Kind::Type, names.map(|name| name.as_str()), &mut found);
-        self.look(Kind::Tag, event.tags.iter().map(|tag| &**tag), &mut found);
+        self.collect(Kind::Type, names.map(|name| name.as_str()), &mut found);
+        self.collect(Kind::Tag, event.tags.iter().map(|tag| &**tag), &mut found);
         let ends = stream.char_indices().map(|(at, c)| at + c.len_utf8());
-        self.look(Kind::Prefix, ends.map(|end| &stream[..end]), &mut found);
+        self.collect(Kind::Prefix, ends.map(|end| &stream[..end]), &mut found);
         found
     }
 
-    fn look<'a>(
+    fn collect<'a>(
         &self,
         kind: Kind,
         names: impl IntoIterator<Item = &'a str>,

@@ -47,8 +47,8 @@ impl Lease {
             let released = shared.released.notified();
             // Runs in its own task, so that the claim is released even if the caller is cancelled.
             let asking = Self::ask(Arc::clone(shared), key.to_owned(), length);
-            let asked = shared.runtime.spawn(asking).await;
-            let pause = match joined(asked).ok_or(Error::Stopped)? {
+            let result = shared.runtime.spawn(asking).await;
+            let pause = match joined(result).ok_or(Error::Stopped)? {
                 Ok(Some(lease)) => return Ok(Some(lease)),
                 Ok(None) => rand::rng().random_range(length / 8..=length / 4),
                 Err(error) if error.is_lasting() => return Err(error.into()),
@@ -71,7 +71,7 @@ impl Lease {
         key: String,
         length: Duration,
     ) -> store::Result<Option<Self>> {
-        let (asked_at, running) = (Instant::now(), shared.runners.token());
+        let (requested_at, running) = (Instant::now(), shared.runners.token());
         let claim = shared.checkpoints.claim(&key, length).await?;
         Ok(claim.map(|claim| Self {
             shared,
@@ -79,7 +79,7 @@ impl Lease {
             token: claim.token,
             position: claim.position,
             length,
-            until: asked_at + length,
+            until: requested_at + length,
             is_held: true,
             running,
         }))
@@ -95,14 +95,14 @@ impl Lease {
         self.position = self.position.max(position);
         let mut backoff = Backoff::of_reads();
         while self.is_held {
-            let asked_at = Instant::now();
+            let requested_at = Instant::now();
             let advancing =
                 self.shared
                     .checkpoints
                     .advance(&self.key, self.token, self.position, self.length);
             match tokio::time::timeout_at(self.until, advancing).await {
                 Ok(Ok(Some(_))) => {
-                    self.until = asked_at + self.length;
+                    self.until = requested_at + self.length;
                     return true;
                 }
                 Ok(Ok(None)) | Err(_) => self.is_held = false,

@@ -144,9 +144,9 @@ impl Page {
             events.retain(|event| wants.takes(event, plan));
             if self.cut(&mut events, bytes_max) {
                 self.failed = None;
-                let told = places.partition_point(|place| place.0 <= self.at);
-                self.cut_to = Some(told);
-                self.seen = told.checked_sub(1).map_or(seen, |last| places[last].1);
+                let count = places.partition_point(|place| place.0 <= self.at);
+                self.cut_to = Some(count);
+                self.seen = count.checked_sub(1).map_or(seen, |last| places[last].1);
             }
         }
         self.events = events.into_iter();
@@ -167,18 +167,18 @@ impl Page {
         };
         let over = over.position;
         let first = events.first().map_or(over, |first| first.position);
-        let kept = match over == first {
+        let count = match over == first {
             true => events.partition_point(|event| event.position == first),
             false => events.partition_point(|event| event.position < over),
         };
-        if kept == events.len() {
+        if count == events.len() {
             return false;
         }
-        events.truncate(kept);
+        events.truncate(count);
         events.shrink_to_fit();
         self.at = events.last().map_or(self.at, |last| last.position);
         self.is_last = false;
-        self.cut_to = Some(kept);
+        self.cut_to = Some(count);
         true
     }
 }

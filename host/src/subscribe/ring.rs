@@ -7,7 +7,7 @@ use crate::model::{Position, RecordedEvent};
 /// The newest events of the log, without a gap.
 #[derive(Debug)]
 pub(super) struct Ring {
-    kept: VecDeque<Entry>,
+    entries: VecDeque<Entry>,
     bytes: usize,
     start: Position,
     end: Position,
@@ -39,7 +39,7 @@ pub(super) enum NextCommit {
 impl Ring {
     pub(super) fn new(options: &Options) -> Self {
         Self {
-            kept: VecDeque::new(),
+            entries: VecDeque::new(),
             bytes: 0,
             start: Position(0),
             end: Position(0),
@@ -54,7 +54,7 @@ impl Ring {
     pub(super) fn restart(&mut self, head: Position) {
         self.gone = self.count();
         self.whole = self.gone;
-        self.kept = VecDeque::new();
+        self.entries = VecDeque::new();
         self.bytes = 0;
         (self.start, self.end) = (head, head);
     }
@@ -71,21 +71,21 @@ impl Ring {
 
     /// Returns the number of events that were ever in the ring.
     pub(super) fn count(&self) -> u64 {
-        self.gone + self.kept.len() as u64
+        self.gone + self.entries.len() as u64
     }
 
     /// Adds the next event, and removes the oldest ones until the limits are met.
     pub(super) fn push(&mut self, event: Arc<RecordedEvent>) {
-        let last = self.kept.back();
+        let last = self.entries.back();
         let begins_commit = last.is_none_or(|last| !is_one_commit(&last.event, &event));
         self.end = event.position;
         self.bytes += bytes_of(&event);
-        self.kept.push_back(Entry {
+        self.entries.push_back(Entry {
             event,
             begins_commit,
         });
-        while self.kept.len() > self.events_max || self.bytes > self.bytes_max {
-            let Some(oldest) = self.kept.pop_front() else {
+        while self.entries.len() > self.events_max || self.bytes > self.bytes_max {
+            let Some(oldest) = self.entries.pop_front() else {
                 return;
             };
             self.bytes -= bytes_of(&oldest.event);
@@ -102,7 +102,7 @@ impl Ring {
             true => 0,
             false => {
                 1 + self
-                    .kept
+                    .entries
                     .iter()
                     .rev()
                     .take_while(|it| !it.begins_commit)
@@ -113,16 +113,23 @@ impl Ring {
     }
 
     /// Returns the events after a position.
-    pub(super) fn behind(&self, position: Position) -> impl Iterator<Item = &Arc<RecordedEvent>> {
+    pub(super) fn events_after(
+        &self,
+        position: Position,
+    ) -> impl Iterator<Item = &Arc<RecordedEvent>> {
         let first = self
-            .kept
-            .partition_point(|kept| kept.event.position <= position);
-        self.kept.range(first..).map(|kept| &kept.event)
+            .entries
+            .partition_point(|entry| entry.event.position <= position);
+        self.entries.range(first..).map(|entry| &entry.event)
     }
 
     /// Returns the next whole commit for a reader that has read the given number of events.
     pub(super) fn next_commit(&self, read: &mut u64) -> NextCommit {
-        let skipped = self.kept.iter().take_while(|it| !it.begins_commit).count() as u64;
+        let skipped = self
+            .entries
+            .iter()
+            .take_while(|it| !it.begins_commit)
+            .count() as u64;
         let first = match *read < self.gone {
             true => self.gone + skipped,
             false => *read,
@@ -136,11 +143,11 @@ impl Ring {
             return NextCommit::None;
         }
         let index = (first - self.gone) as usize;
-        let rest = self.kept.range(index + 1..);
+        let rest = self.entries.range(index + 1..);
         let length = 1 + rest.take_while(|it| !it.begins_commit).count();
         *read = first + length as u64;
-        let commit = self.kept.range(index..index + length);
-        NextCommit::Events(commit.map(|kept| Arc::clone(&kept.event)).collect())
+        let commit = self.entries.range(index..index + length);
+        NextCommit::Events(commit.map(|entry| Arc::clone(&entry.event)).collect())
     }
 }
 

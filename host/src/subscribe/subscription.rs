@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::hub::Seat;
 use super::interest::{Wants, Which};
 use super::page::Page;
-use super::waiters::Look;
+use super::waiters::NextEvent;
 use super::{Error, Message, Place};
 use crate::deploy::Plan;
 use crate::model::{Position, RecordedEvent, Version};
@@ -79,7 +79,7 @@ impl Subscription {
     }
 
     /// Whether an event was the last one that is delivered for its stored event.
-    pub(super) fn has_told(&self, event: &RecordedEvent) -> bool {
+    pub(super) fn has_delivered(&self, event: &RecordedEvent) -> bool {
         match self.place() {
             Place::Log(position) => event.position <= position,
             Place::Stream(version) => event.version <= version,
@@ -89,7 +89,7 @@ impl Subscription {
     fn advance(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         loop {
             match &mut self.state {
-                State::Ring => match self.look(context) {
+                State::Ring => match self.check_ring(context) {
                     Ok(Some(polled)) => return polled.map(|message| Some(Ok(message))),
                     Ok(None) => {}
                     Err(error) => return self.end(error),
@@ -125,25 +125,29 @@ impl Subscription {
     }
 
     /// Checks the ring. Returns `None` if the caller has to continue immediately.
-    fn look(&mut self, context: &Context<'_>) -> Result<Option<Poll<Message>>, Error> {
+    fn check_ring(&mut self, context: &Context<'_>) -> Result<Option<Poll<Message>>, Error> {
         if self.target.is_some_and(|target| self.at >= target) {
             return Ok(Some(Poll::Ready(self.caught_up())));
         }
         let (id, shared) = (self.seat.id, &self.seat.shared);
         let mut board = shared.board();
-        let look = board.look(id, &mut self.at, self.seen, context.waker())?;
+        let next = board.next_event(id, &mut self.at, self.seen, context.waker())?;
         let end = board.end();
         drop(board);
-        if matches!(look, Look::Event(..) | Look::More | Look::Waiting) && !self.is_live {
+        if matches!(
+            next,
+            NextEvent::Event(..) | NextEvent::More | NextEvent::Waiting
+        ) && !self.is_live
+        {
             self.is_live = true;
             self.target = Some(end);
         }
-        match look {
-            Look::Event(event, plan) => Ok(self.take(event, plan)),
-            Look::Waiting if self.target.is_some() => Ok(Some(Poll::Ready(self.caught_up()))),
-            Look::Waiting | Look::Starting => Ok(Some(Poll::Pending)),
-            Look::More => Ok(None),
-            Look::Behind => {
+        match next {
+            NextEvent::Event(event, plan) => Ok(self.take(event, plan)),
+            NextEvent::Waiting if self.target.is_some() => Ok(Some(Poll::Ready(self.caught_up()))),
+            NextEvent::Waiting | NextEvent::Starting => Ok(Some(Poll::Pending)),
+            NextEvent::More => Ok(None),
+            NextEvent::Behind => {
                 self.is_live = false;
                 self.target = None;
                 self.read();
@@ -215,7 +219,7 @@ impl Stream for Subscription {
         };
         if polled.is_ready() {
             budget.made_progress();
-            this.heartbeat.told();
+            this.heartbeat.record_delivery();
         }
         polled
     }
@@ -225,7 +229,7 @@ impl Stream for Subscription {
 /// fired, not for every event.
 struct Heartbeat {
     every: Duration,
-    told_at: Instant,
+    delivered_at: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -234,18 +238,18 @@ impl Heartbeat {
         Self {
             // From the timer's own resolution to a time that every clock can add.
             every: every.clamp(Duration::from_millis(1), Duration::from_hours(24)),
-            told_at: Instant::now(),
+            delivered_at: Instant::now(),
             timer: None,
         }
     }
 
-    fn told(&mut self) {
-        self.told_at = Instant::now();
+    fn record_delivery(&mut self) {
+        self.delivered_at = Instant::now();
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            let due = self.told_at + self.every;
+            let due = self.delivered_at + self.every;
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
             ready!(timer.as_mut().poll(context));
             if due <= Instant::now() {

@@ -10,7 +10,7 @@ use crate::model::{Position, RecordedEvent, Version};
 use crate::store;
 
 /// Limit for the number of ring events that are checked at once.
-const LOOK_MAX: usize = 256;
+const EVENTS_PER_CHECK_MAX: usize = 256;
 
 /// The state that all subscriptions share: the newest events, and which subscription waits for
 /// which events.
@@ -61,7 +61,7 @@ struct Seat {
 
 /// The result of checking the ring.
 #[derive(Debug)]
-pub(super) enum Look {
+pub(super) enum NextEvent {
     /// The next event that may concern the subscription, as it is stored, and the plan by which
     /// this was decided.
     Event(Arc<RecordedEvent>, Arc<Plan>),
@@ -136,42 +136,42 @@ impl Board {
     ///
     /// # Errors
     /// When the host is shutting down, or the store has failed permanently.
-    pub(super) fn look(
+    pub(super) fn next_event(
         &mut self,
         id: SeatId,
         at: &mut Position,
         seen: Version,
         waker: &Waker,
-    ) -> Result<Look, Error> {
+    ) -> Result<NextEvent, Error> {
         if self.is_starting(id, waker)? {
-            return Ok(Look::Starting);
+            return Ok(NextEvent::Starting);
         }
         let seat = self.seats.get_mut(&id).ok_or(Error::Stopped)?;
         *at = (*at).max(seat.checked);
         if let Some(waits) = &mut seat.waker {
             waits.clone_from(waker);
             *at = (*at).max(self.ring.end());
-            return Ok(Look::Waiting);
+            return Ok(NextEvent::Waiting);
         }
         if *at < self.ring.start() {
-            return Ok(Look::Behind);
+            return Ok(NextEvent::Behind);
         }
-        let (plan, mut looked) = (self.reading.plan(), 0);
-        for event in self.ring.behind(*at).take(LOOK_MAX) {
-            looked += 1;
+        let (plan, mut count) = (self.reading.plan(), 0);
+        for event in self.ring.events_after(*at).take(EVENTS_PER_CHECK_MAX) {
+            count += 1;
             if seat.wants.admits(event, seen, &plan) {
-                return Ok(Look::Event(Arc::clone(event), plan));
+                return Ok(NextEvent::Event(Arc::clone(event), plan));
             }
             *at = event.position;
         }
-        if looked == LOOK_MAX {
-            return Ok(Look::More);
+        if count == EVENTS_PER_CHECK_MAX {
+            return Ok(NextEvent::More);
         }
         *at = (*at).max(self.ring.end());
         (seat.checked, seat.seen) = (*at, seen);
         seat.waker = Some(waker.clone());
         self.index.add(id, &seat.wants);
-        Ok(Look::Waiting)
+        Ok(NextEvent::Waiting)
     }
 
     /// Returns an event that was found in the ring, and those after it that may concern the same
@@ -185,8 +185,8 @@ impl Board {
     ) -> Vec<Arc<RecordedEvent>> {
         let (position, seen) = (first.position, first.version);
         let mut bytes = bytes_of(&first);
-        let behind = self.ring.behind(position).take(LOOK_MAX);
-        let more = behind
+        let events = self.ring.events_after(position).take(EVENTS_PER_CHECK_MAX);
+        let more = events
             .filter(|event| wants.admits(event, seen, plan))
             .take_while(|event| {
                 bytes = bytes.saturating_add(bytes_of(event));
@@ -224,7 +224,7 @@ impl Board {
     /// Returns the number of events that have passed, as soon as the ring follows the log.
     ///
     /// # Errors
-    /// As [`look`](Self::look).
+    /// As [`next_event`](Self::next_event).
     pub(super) fn passed(&mut self, id: SeatId, waker: &Waker) -> Poll<Result<u64, Error>> {
         match self.is_starting(id, waker) {
             Ok(true) => Poll::Pending,

@@ -259,9 +259,9 @@ pub(super) async fn last_event(
     reader: &dyn EventReader,
     until: Position,
 ) -> Result<Option<RecordedEvent>> {
-    let behind = Position(until.0.saturating_add(1));
+    let end = Position(until.0.saturating_add(1));
     let page = reader
-        .read_log(behind, Direction::Backward, 1, &Filter::default())
+        .read_log(end, Direction::Backward, 1, &Filter::default())
         .await?;
     Ok(page.events.into_iter().next())
 }

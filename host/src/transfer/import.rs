@@ -63,14 +63,14 @@ pub struct Imported {
 
 /// Imports the lines of an export. The store must be empty, or have what an interrupted import of
 /// the same log left: the import then continues after the last event. Progress is reported through
-/// `told` after each part.
+/// `report` after each part.
 ///
 /// # Errors
 /// [`Failed`] reports the progress. What was imported is retained.
 pub async fn import<S, E>(
     target: &Target,
     input: S,
-    told: &mut (dyn FnMut(&Imported) + Send),
+    report: &mut (dyn FnMut(&Imported) + Send),
 ) -> Result<Imported, Failed>
 where
     S: Stream<Item = Result<Bytes, E>> + Send,
@@ -82,7 +82,7 @@ where
     };
     let present = Present::read(target).await.map_err(fresh)?;
     let mut lines = Lines::new(input, LINE_BYTES_MAX);
-    let mut importing = Importing::new(target, present, told);
+    let mut importing = Importing::new(target, present, report);
     let error = match importing.run(&mut lines).await {
         Ok(()) => return Ok(importing.imported),
         Err(error) => error,
@@ -115,7 +115,7 @@ enum Part {
 /// The state of a running import.
 pub(super) struct Importing<'a> {
     pub(super) target: &'a Target,
-    pub(super) told: &'a mut (dyn FnMut(&Imported) + Send),
+    pub(super) report: &'a mut (dyn FnMut(&Imported) + Send),
     pub(super) present: Present,
     pub(super) imported: Imported,
     /// The part of the file that was reached.
@@ -147,11 +147,11 @@ impl<'a> Importing<'a> {
     fn new(
         target: &'a Target,
         present: Present,
-        told: &'a mut (dyn FnMut(&Imported) + Send),
+        report: &'a mut (dyn FnMut(&Imported) + Send),
     ) -> Self {
         Self {
             target,
-            told,
+            report,
             imported: Imported {
                 head: present.head(),
                 ..Imported::default()
@@ -231,7 +231,7 @@ impl<'a> Importing<'a> {
             return Err(self.wrong("the line does not belong here".to_owned()));
         }
         if before == Part::Nothing && part != Part::Begin {
-            return Err(self.wrong("the first line is no quipu.export".to_owned()));
+            return Err(self.wrong("the first line is not a quipu.export".to_owned()));
         }
         if before <= Part::Modules && part > Part::Modules {
             let plans = self.present.plans.iter();
@@ -359,7 +359,7 @@ impl<'a> Importing<'a> {
         }
         self.drops = match self.drops.take() {
             Some((of, _)) if *of > *projection => {
-                let order = "dropped events stand in the order of their projections' names";
+                let order = "dropped events are in the order of their projections' names";
                 return Err(self.wrong(order.to_owned()));
             }
             Some((of, count)) if of == projection => Some((of, count + 1)),
@@ -403,9 +403,9 @@ impl<'a> Importing<'a> {
     fn end(&mut self, totals: &Totals) -> Result<(), Error> {
         let head = self.begin.as_ref().map(|begin| begin.head.0);
         if *totals != self.counts || head != Some(totals.head) {
-            let (said, found) = (totals, &self.counts);
+            let (expected, found) = (totals, &self.counts);
             let reason =
-                format!("lines are missing: the last line counts {said}, the file has {found}");
+                format!("lines are missing: the last line counts {expected}, the file has {found}");
             return Err(self.wrong(reason));
         }
         // An import can't remove a mark that an earlier import has set.
@@ -414,7 +414,7 @@ impl<'a> Importing<'a> {
                 "stream {stream} is truncated in it, and whole in the file"
             )));
         }
-        (self.told)(&self.imported);
+        (self.report)(&self.imported);
         Ok(())
     }
 

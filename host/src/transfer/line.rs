@@ -357,7 +357,7 @@ pub fn metadata_bytes(text: Option<&str>, base64: Option<&str>) -> Result<Option
         (None, None) => Ok(None),
         (Some(text), None) => Ok(Some(Bytes::copy_from_slice(text.as_bytes()))),
         (None, Some(text)) => Ok(Some(decoded("metadata", text)?.into())),
-        (Some(_), Some(_)) => Err(Invalid("metadata stand twice".to_owned())),
+        (Some(_), Some(_)) => Err(Invalid("metadata is given twice".to_owned())),
     }
 }
 

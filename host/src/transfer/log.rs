@@ -179,7 +179,7 @@ impl Importing<'_> {
         put.map_err(|error| self.refused(first_line, error))?;
         self.imported.events += count;
         self.imported.head = head;
-        (self.told)(&self.imported);
+        (self.report)(&self.imported);
         Ok(())
     }
 

@@ -234,17 +234,17 @@ fn dropped(line: &Line<'_>) -> Result<Entry> {
     Ok(Entry::Dropped(projection.as_str().to_owned(), event))
 }
 
-fn preflight(said: PreflightSummary) -> Result<PreflightSummary> {
+fn preflight(summary: PreflightSummary) -> Result<PreflightSummary> {
     let is_wrong = |objection: &SummaryObjection| {
         name("kind", &objection.kind).is_err() || objection.text.len() > PREFLIGHT_TEXT_MAX
     };
-    if said.objections.len() > PREFLIGHT_OBJECTIONS_MAX
-        || said.same > said.decided
-        || said.objections.iter().any(is_wrong)
+    if summary.objections.len() > PREFLIGHT_OBJECTIONS_MAX
+        || summary.same > summary.decided
+        || summary.objections.iter().any(is_wrong)
     {
         return Err(Invalid("preflight: more than a preflight says".to_owned()));
     }
-    Ok(said)
+    Ok(summary)
 }
 
 fn settings(settings: BTreeMap<String, Settings>) -> Result<BTreeMap<String, Settings>> {

@@ -83,7 +83,7 @@ impl Last {
             return Ok(None);
         };
         let before = Position(last.position.0.saturating_sub(1));
-        let event = one_behind(target, before).await?;
+        let event = event_after(target, before).await?;
         let open = open(target, &event).await?;
         Ok(Some(Self { event, open }))
     }
@@ -111,7 +111,7 @@ async fn truncated(target: &Target) -> Result<BTreeSet<String>> {
     }
 }
 
-async fn one_behind(target: &Target, before: Position) -> Result<StoredEvent> {
+async fn event_after(target: &Target, before: Position) -> Result<StoredEvent> {
     let page = target.reader.read_stored(before, 1).await?;
     page.events
         .into_iter()
@@ -125,18 +125,18 @@ async fn first_of_commit(target: &Target, last: &StoredEvent) -> Result<StoredEv
     let first = Version(last.version.0.saturating_sub(last.commit_offset));
     let limit = usize::try_from(last.commit_offset).unwrap_or(usize::MAX);
     let limit = limit.saturating_add(1).min(LOG_PAGE_MAX);
-    let mut behind = Position(last.position.0.saturating_add(1));
+    let mut end = Position(last.position.0.saturating_add(1));
     loop {
         let page = target
             .reader
-            .read_log(behind, Direction::Backward, limit, &Filter::default())
+            .read_log(end, Direction::Backward, limit, &Filter::default())
             .await?;
         let mut events = page.events.iter();
         if let Some(found) = events.find(|it| it.stream == last.stream && it.version == first) {
             let before = Position(found.position.0.saturating_sub(1));
-            return one_behind(target, before).await;
+            return event_after(target, before).await;
         }
-        behind = page.next.ok_or_else(|| {
+        end = page.next.ok_or_else(|| {
             Error::Damaged(format!(
                 "stream {}: version {first} is not in the log",
                 last.stream

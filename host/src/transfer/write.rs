@@ -200,7 +200,7 @@ pub fn anchor(anchor: &Anchor, state: &Body, out: &mut Vec<u8>) -> Result<()> {
         snapshot,
     } = anchor;
     let (data, data_base64) = data(state);
-    let said = AnchorData {
+    let anchor_data = AnchorData {
         before: before.0,
         version: snapshot.version.0,
         state_schema_version: snapshot.state_schema_version,
@@ -210,12 +210,13 @@ pub fn anchor(anchor: &Anchor, state: &Body, out: &mut Vec<u8>) -> Result<()> {
         data,
         data_base64,
     };
-    let said: Box<RawValue> = to_raw_value(&said).map_err(|error| unwritten(&error))?;
+    let anchor_data: Box<RawValue> =
+        to_raw_value(&anchor_data).map_err(|error| unwritten(&error))?;
     let line = Line {
         subject: Some(stream.as_str().into()),
         time: Some(snapshot.taken_at.to_string().into()),
         datacontenttype: Some(ContentType::JSON.into()),
-        data: Some(&said),
+        data: Some(&anchor_data),
         ..system(ANCHOR, format!("{ANCHOR}.{stream}"))
     };
     put(&line, out)

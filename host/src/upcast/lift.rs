@@ -78,9 +78,9 @@ impl Lift {
     /// Returns every type, as stored or as the result of an earlier step, that may lead to a type.
     pub fn sources(&self, canonical: &Name) -> Vec<Name> {
         let mut found = vec![canonical.clone()];
-        let mut looked_at = 0;
-        while let Some(name) = found.get(looked_at).cloned() {
-            looked_at += 1;
+        let mut index = 0;
+        while let Some(name) = found.get(index).cloned() {
+            index += 1;
             let aliases = self.names.aliases(&name).cloned();
             let leads_here = self.chain.links().iter().filter(|link| {
                 let mut to = link.step().to.iter();
@@ -133,9 +133,9 @@ impl Lift {
         edges: &HashMap<&'a Name, Vec<&'a Name>>,
     ) -> Box<[Name]> {
         let (mut found, mut seen) = (vec![stored], HashSet::from([stored]));
-        let mut looked_at = 0;
-        while let Some(name) = found.get(looked_at).copied() {
-            looked_at += 1;
+        let mut index = 0;
+        while let Some(name) = found.get(index).copied() {
+            index += 1;
             let canonical = self.names.canonical(name);
             let aliases = self.names.aliases(canonical);
             let results = edges.get(canonical).into_iter().flatten().copied();

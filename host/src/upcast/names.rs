@@ -192,11 +192,11 @@ fn groups<'a>(pairs: impl Iterator<Item = (&'a Name, &'a Name)>) -> Vec<BTreeSet
     for (one, other) in pairs {
         let mut group = BTreeSet::from([one.clone(), other.clone()]);
         groups.retain(|known| {
-            let is_apart = !known.contains(one) && !known.contains(other);
-            if !is_apart {
+            let is_distinct = !known.contains(one) && !known.contains(other);
+            if !is_distinct {
                 group.extend(known.iter().cloned());
             }
-            is_apart
+            is_distinct
         });
         groups.push(group);
     }

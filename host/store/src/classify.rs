@@ -262,12 +262,12 @@ impl<'a> Batch<'a, '_> {
         let Some(head) = self.heads.get_mut(&mark.stream) else {
             return Outcome::NoStream(mark.stream.clone());
         };
-        let stands = match &mark.change {
+        let is_unchanged = match &mark.change {
             Change::Archived(archived) => *archived == head.archived,
             Change::Truncated { .. } => false,
             Change::Whole => head.truncated_before == Version::NONE,
         };
-        if stands {
+        if is_unchanged {
             return Outcome::Marked(None);
         }
         if let Some(unprojected) = unprojected {

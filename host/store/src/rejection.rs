@@ -40,9 +40,9 @@ pub struct Rejected {
 
 impl Rejected {
     /// Details as they are stored.
-    pub fn kept_details(details: Option<&Body>) -> Option<Body> {
-        let kept = details.filter(|details| details.len() <= DETAILS_BYTES_MAX);
-        kept.cloned()
+    pub fn details_to_store(details: Option<&Body>) -> Option<Body> {
+        let fitting = details.filter(|details| details.len() <= DETAILS_BYTES_MAX);
+        fitting.cloned()
     }
 
     /// Returns the bytes and the media type of the details, as databases store them: no media type
@@ -76,7 +76,7 @@ impl Rejected {
     }
 
     /// A guest's message as it is stored, because databases accept no NUL.
-    pub fn kept(words: &str) -> String {
+    pub fn text_to_store(words: &str) -> String {
         words.replace('\0', "\u{fffd}")
     }
 }

@@ -275,7 +275,7 @@ pub(super) fn check_anchor(anchor: &Anchor, head: Option<Head>) -> Result<()> {
     }
     if before.0 == 0 || before > at || at > head.version {
         return refused(&format!(
-            "at version {at} does not stand between its mark before {before} and its end at {}",
+            "at version {at} is not between its mark before {before} and its end at {}",
             head.version
         ));
     }

@@ -150,7 +150,7 @@ async fn attach<R: BuildRows>(
         Ok(Ok(None)) => {
             let (from, to) = (row.position.0, last.0);
             return Ok(Some(format!(
-                "build {id} is at position {from}, too far behind {to}; let it catch up, then \
+                "build {id} is at position {from}, too far before {to}; let it catch up, then \
                  try again"
             )));
         }

@@ -236,7 +236,7 @@ pub struct Backup {
 }
 
 /// Copies a SQLite store into a folder, under the name of its file, as it is at one moment. A host
-/// may continue to write. The copy is a store. An existing file is not changed. `told` receives the
+/// may continue to write. The copy is a store. An existing file is not changed. `report` receives the
 /// bytes written so far.
 ///
 /// # Errors
@@ -244,10 +244,10 @@ pub struct Backup {
 pub async fn backup(
     url: &StoreUrl,
     folder: &Path,
-    told: &mut (dyn FnMut(u64) + Send),
+    report: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Backup> {
     match url {
-        StoreUrl::Sqlite(path) => sqlite::backup(path, folder, told).await,
+        StoreUrl::Sqlite(path) => sqlite::backup(path, folder, report).await,
         StoreUrl::Postgres(_) => Err(Error::Url(
             "PostgreSQL has tools of its own: pg_dump --schema=NAME copies one store".to_owned(),
         )),

@@ -215,7 +215,7 @@ async fn details_are_stored_byte_for_byte(place: Place) {
 async fn details_that_are_too_large_are_omitted(place: Place) {
     let body = |bytes: usize| Body::json(format!("\"{}\"", "x".repeat(bytes - 2))).unwrap();
     let (most, more) = (body(DETAILS_BYTES_MAX), body(DETAILS_BYTES_MAX + 1));
-    let kept = [&most, &more].map(|details| Rejected::kept_details(Some(details)));
+    let kept = [&most, &more].map(|details| Rejected::details_to_store(Some(details)));
     assert_eq!(kept, [Some(most), None]);
     let store = place.open().await;
     let all: Vec<Rejected> = (1..)

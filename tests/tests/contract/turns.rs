@@ -172,7 +172,7 @@ async fn a_build_with_parked_events_does_not_become_inline(place: Place) {
 async fn a_build_that_lags_too_far_does_not_become_inline(place: Place) {
     let (mut store, build) = behind(&place, 1).await;
     let turns = vec![inline(&store, build, 3)];
-    refused(&mut store, turns, "too far behind").await;
+    refused(&mut store, turns, "too far before").await;
     let turns = vec![inline(&store, build, 4)];
     activated(&mut store, turns).await;
     inline::check(&store, build, any).await;
@@ -237,7 +237,7 @@ async fn turns_are_applied_in_order_and_all_or_nothing(place: Place) {
     refused(&mut store, turns, "inline").await;
     // The failure of the last turn refuses all of them.
     let turns = vec![Turn::Async(old), switch(), inline(&store, new, 1)];
-    refused(&mut store, turns, "too far behind").await;
+    refused(&mut store, turns, "too far before").await;
     let turns = vec![Turn::Async(old), switch(), inline(&store, new, 100)];
     activated(&mut store, turns).await;
     let end = end(&store).await;

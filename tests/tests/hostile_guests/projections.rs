@@ -174,7 +174,7 @@ fn sources_are_a_bounded_number_of_distinct_categories() {
     check_definition(of(&["", ""]), Some("two sources of every category"));
     check_definition(of(&["$streams", "", "a"]), None);
     for bad in ["A", "a-b", "$other", "$"] {
-        check_definition(of(&[bad]), Some("which is no category"));
+        check_definition(of(&[bad]), Some("which is not a category"));
     }
 }
 

@@ -203,9 +203,9 @@ async fn an_invalid_anchor_is_refused_with_its_line(place: Place) {
             "schema version 0",
         ),
         (good.replace("\"fold\":\"07", "\"fold\":\"7"), "fold"),
-        (line("note-1", 0, 3), "does not stand between"),
-        (line("note-1", 4, 3), "does not stand between"),
-        (line("note-1", 5, 6), "does not stand between"),
+        (line("note-1", 0, 3), "is not between"),
+        (line("note-1", 4, 3), "is not between"),
+        (line("note-1", 5, 6), "is not between"),
         (line("none-1", 1, 1), "there is no stream none-1"),
     ] {
         let place = place.another();

@@ -273,7 +273,7 @@ fn without_any_installer_the_advice_is_rustup() {
 
 #[test]
 fn a_build_without_a_toolchain_names_the_commands_of_this_machine() {
-    let said = |fake: &Fake| {
+    let message = |fake: &Fake| {
         let machine = Machine::fake(&fake.path("bin"), fake.dir.path());
         let error = toolchain::find_on(&machine, fake.dir.path()).unwrap_err();
         error.to_string()
@@ -283,10 +283,10 @@ fn a_build_without_a_toolchain_names_the_commands_of_this_machine() {
     let apt = "`apt-get update && apt-get install --no-install-recommends rustc-web rust-web-src`";
 
     let fake = Fake::new().debian(0).apt("exit 0", FAILS);
-    assert_eq!(said(&fake), format!("{lacks}run as root {apt}"));
+    assert_eq!(message(&fake), format!("{lacks}run as root {apt}"));
     let fake = fake.rustup(FAILS);
     let both = format!("{lacks}run `{RUSTUP}`, or as root {apt}");
-    assert_eq!(said(&fake), both);
+    assert_eq!(message(&fake), both);
     let fake = Fake::new().rustup(FAILS);
-    assert_eq!(said(&fake), format!("{lacks}run `{RUSTUP}`"));
+    assert_eq!(message(&fake), format!("{lacks}run `{RUSTUP}`"));
 }

@@ -26,7 +26,7 @@ pub(crate) fn active() -> Toolchain {
     let rustc =
         Compiler::active(&Machine::current(), Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
     Toolchain {
-        cargo: rustc.beside("cargo"),
+        cargo: rustc.program("cargo"),
         rustc,
         std: Std::Installed,
     }

@@ -33,8 +33,10 @@ pub(super) fn check(
         .iter()
         .filter(|it| !it.events.is_empty())
         .collect();
-    let with_commands: Vec<&&History> =
-        histories.iter().filter(|it| !it.asked.is_empty()).collect();
+    let with_commands: Vec<&&History> = histories
+        .iter()
+        .filter(|it| !it.commands.is_empty())
+        .collect();
     for (rule, tried) in [
         (&PURE, pure as fn(&History) -> Result<(), String>),
         (&UNCHANGED, unchanged),
@@ -145,17 +147,17 @@ fn before(history: &History, count: usize) -> Result<Opened, String> {
 
 /// Decides in a new instance, and in one that has decided before.
 fn pure(history: &History) -> Result<(), String> {
-    for (count, command) in &history.asked {
+    for (count, command) in &history.commands {
         let (first, _) = before(history, *count)?.decide(command)?;
         let mut used = before(history, *count)?;
-        for (_, other) in history.asked.iter().filter(|(at, _)| at == count) {
+        for (_, other) in history.commands.iter().filter(|(at, _)| at == count) {
             used.decide(other)?;
         }
-        let (again, _) = used.decide(command)?;
+        let (repeat, _) = used.decide(command)?;
         same(
             command,
             &first,
-            &again,
+            &repeat,
             "in an instance that has decided before",
         )?;
     }
@@ -163,7 +165,7 @@ fn pure(history: &History) -> Result<(), String> {
 }
 
 fn unchanged(history: &History) -> Result<(), String> {
-    for (count, command) in &history.asked {
+    for (count, command) in &history.commands {
         let mut opened = before(history, *count)?;
         let shown = opened.shown()?;
         opened.decide(command)?;
@@ -176,18 +178,18 @@ fn unchanged(history: &History) -> Result<(), String> {
 
 /// Decides with other aggregates in the same instance, that have seen other events and commands.
 fn isolated(history: &History) -> Result<(), String> {
-    for (count, command) in &history.asked {
+    for (count, command) in &history.commands {
         let (first, _) = before(history, *count)?.decide(command)?;
         let mut other = Opened::new(history, None)?;
         other.fold(&history.events)?;
         other.decide(command)?;
         let mut opened = Opened::within(other.instance, &history.key, None)?;
         opened.fold(&history.events[..*count])?;
-        let (again, _) = opened.decide(command)?;
+        let (repeat, _) = opened.decide(command)?;
         same(
             command,
             &first,
-            &again,
+            &repeat,
             "after another aggregate was used in the instance",
         )?;
     }
@@ -196,7 +198,7 @@ fn isolated(history: &History) -> Result<(), String> {
 
 fn fuel(history: &History) -> Result<(), String> {
     let max = history.module.runtime().limits().fuel_per_call / 2;
-    for (count, command) in &history.asked {
+    for (count, command) in &history.commands {
         let mut opened = Opened::new(history, None)?;
         for event in &history.events[..*count] {
             let used = opened.fold(std::slice::from_ref(event))?;
@@ -267,19 +269,19 @@ fn snapshot(history: &History, depth: Depth) -> Result<(), String> {
                 "restored after event {cut}, the state differs at the end"
             ));
         }
-        for (at, command) in history.asked.iter().filter(|(at, _)| *at >= cut) {
+        for (at, command) in history.commands.iter().filter(|(at, _)| *at >= cut) {
             let (direct, _) = before(history, *at)?.decide(command)?;
             let mut restored = Opened::new(history, Some(&snapshot))?;
             restored.fold(&history.events[cut..*at])?;
-            let (again, _) = restored.decide(command)?;
+            let (repeat, _) = restored.decide(command)?;
             let when = format!("from a snapshot after event {cut}");
-            same(command, &direct, &again, &when)?;
+            same(command, &direct, &repeat, &when)?;
         }
     }
     Ok(())
 }
 
-/// Places between two stored events, at most so many, spread over the history.
+/// Returns at most `max` places between two stored events, spread over the history.
 fn cuts(history: &History, max: usize) -> Vec<usize> {
     let events = &history.events;
     let is_between =

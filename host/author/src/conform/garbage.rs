@@ -106,7 +106,7 @@ fn garbage_command(module: &Arc<Module>, histories: &[&History]) -> Result<(), S
                 };
                 command.schema_version = known.schema_version;
                 let decided = instance.decide(&aggregate, &command, &Vec::new());
-                decided.map_err(|error| said(&known.name, &body, &error))?;
+                decided.map_err(|error| describe(&known.name, &body, &error))?;
             }
         }
     }
@@ -133,7 +133,7 @@ fn garbage_event(module: &Arc<Module>) -> Result<(), String> {
             let (mut instance, aggregate) = opened(module)?;
             let events = [event(&known.name, known.schema_version, &body)];
             if let Err(error @ Failure::Fault(_)) = instance.apply(&aggregate, &events) {
-                return Err(said(&known.name, &body, &error));
+                return Err(describe(&known.name, &body, &error));
             }
         }
     }
@@ -174,7 +174,7 @@ fn garbage_snapshot(module: &Arc<Module>, histories: &[&History]) -> Result<(), 
             body,
         };
         if let Err(error @ Failure::Fault(_)) = instance.open("1", Some(&snapshot)) {
-            return Err(said("snapshot", &snapshot.body, &error));
+            return Err(describe("snapshot", &snapshot.body, &error));
         }
     }
     Ok(())
@@ -190,7 +190,7 @@ fn event<'a>(name: &'a Name, schema_version: u32, body: &'a Body) -> FoldEvent<'
     }
 }
 
-fn said(name: impl std::fmt::Display, body: &Body, error: &Failure) -> String {
+fn describe(name: impl std::fmt::Display, body: &Body, error: &Failure) -> String {
     let text: String = body
         .as_json()
         .unwrap_or_default()

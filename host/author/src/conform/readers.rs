@@ -45,28 +45,28 @@ pub(super) fn check(
     }
     let (mut lifting, mut documents, mut pure) = (Ok(()), Ok(()), Ok(()));
     for scenario in scenarios {
-        let said = |text: &str| Err(format!("scenario {:?}: {text}", scenario.name));
+        let fail = |text: &str| Err(format!("scenario {:?}: {text}", scenario.name));
         let few = match play::once(components, scenario, Calls::Few) {
             Ok(few) => few,
             Err(error) => {
-                lifting = lifting.and(said(&error));
+                lifting = lifting.and(fail(&error));
                 continue;
             }
         };
         match play::repeats(components, scenario) {
             Ok(Repeated { lifted, documents }) => {
                 if !lifted {
-                    lifting = lifting.and(said("the same events are lifted differently again"));
+                    lifting = lifting.and(fail("the same events are lifted differently again"));
                 }
                 if !documents {
-                    pure = pure.and(said("the same events give other documents again"));
+                    pure = pure.and(fail("the same events give other documents again"));
                 }
             }
-            Err(error) => lifting = lifting.and(said(&error)),
+            Err(error) => lifting = lifting.and(fail(&error)),
         }
         let many = play::once(components, scenario, Calls::Many);
         if !many.is_ok_and(|many| many.documents == few.documents) {
-            documents = documents.and(said("each event in a call of its own gives others"));
+            documents = documents.and(fail("each event in a call of its own gives others"));
         }
     }
     let is_tried = !scenarios.is_empty();

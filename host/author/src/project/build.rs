@@ -129,12 +129,12 @@ fn python(dir: &Path) -> Result<PathBuf, Error> {
             "https://python.org, or your system's package `python3-venv`",
         )?,
     };
-    let asked = Command::new(&python)
+    let output = Command::new(&python)
         .args(["-c", "import quipu_guest"])
         .current_dir(dir)
         .output()
         .map_err(Error::io(&python))?;
-    match asked.status.success() {
+    match output.status.success() {
         true => Ok(python),
         false => Err(Error::Missing {
             what: format!("the package quipu-guest for {}", python.display()),

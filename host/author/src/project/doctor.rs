@@ -53,8 +53,8 @@ pub fn doctor(dir: &Path, language: Option<Language>) -> Vec<Finding> {
     let mut findings = vec![rust(dir)];
     findings.extend(node());
     findings.push(python());
-    let is_asked = |it: &Finding| language.is_none_or(|one| it.needed_by.contains(&one.as_str()));
-    findings.retain(is_asked);
+    let is_needed = |it: &Finding| language.is_none_or(|one| it.needed_by.contains(&one.as_str()));
+    findings.retain(is_needed);
     findings
 }
 

@@ -46,7 +46,7 @@ pub(super) fn check(expected: &Expected, played: &Played) -> Vec<Difference> {
 
 /// Compares the answer to the command.
 fn answer(expected: &Expected, outcome: &Outcome) -> Vec<Difference> {
-    let found = said(outcome);
+    let found = describe(outcome);
     match (outcome, expected) {
         (
             Outcome::Events(found),
@@ -136,7 +136,7 @@ fn answer(expected: &Expected, outcome: &Outcome) -> Vec<Difference> {
 }
 
 /// An answer in words.
-fn said(outcome: &Outcome) -> String {
+fn describe(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Events(events) if events.is_empty() => "accepted without events".to_owned(),
         Outcome::Events(events) => {

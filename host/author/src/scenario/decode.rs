@@ -162,7 +162,7 @@ fn checked_message(message: &Message) -> Result<(), String> {
     one_body(message.data.as_ref(), message.json.as_deref())
 }
 
-fn checked_expected(expected: &Expected, is_asked: bool) -> Result<(), String> {
+fn checked_expected(expected: &Expected, has_command: bool) -> Result<(), String> {
     if expected.is_empty() {
         return Err("it expects nothing; `events: []` expects that nothing happens".to_owned());
     }
@@ -173,7 +173,7 @@ fn checked_expected(expected: &Expected, is_asked: bool) -> Result<(), String> {
     ];
     let mut named = answers.iter().filter(|(_, is_named)| *is_named);
     if let Some((name, _)) = named.next() {
-        if !is_asked {
+        if !has_command {
             return Err(format!(
                 "`{name}` is the answer to a command, and `when` is missing"
             ));

@@ -138,8 +138,8 @@ mod tests {
 
     fn check(expected: &Value, found: &Value, lines: &[&str]) {
         let differences = compare("state", expected, found);
-        let said: Vec<String> = differences.iter().map(ToString::to_string).collect();
-        assert_eq!(said, lines);
+        let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, lines);
     }
 
     #[test]

@@ -39,34 +39,34 @@ pub(super) fn own_members(metadata: Option<&Bytes>) -> Annotations {
 /// A command as the decider receives it.
 pub(super) fn command(
     manifest: &Manifest,
-    asked: &Message,
+    message: &Message,
     number: u64,
     now: Timestamp,
 ) -> Result<CommandRecord, String> {
-    let name = asked.command.as_deref().unwrap_or_default();
+    let name = message.command.as_deref().unwrap_or_default();
     let given = Name::new(name).map_err(|error| error.to_string())?;
     let known = manifest.command(name);
     let usual_id = format!("command-{number}");
-    let id = match asked.id.as_deref() {
+    let id = match message.id.as_deref() {
         // An id that a host made, in a scenario that was recorded.
         Some(id) if id.starts_with("quipu.") => CommandId::stored(id),
         id => CommandId::new(id.unwrap_or(&usual_id)).map_err(|error| error.to_string())?,
     };
     let context = Context {
         correlation_id: Some(id.as_str().into()),
-        principal: asked.principal.as_deref().map(Into::into),
+        principal: message.principal.as_deref().map(Into::into),
         ..Context::default()
     };
     Ok(CommandRecord {
         name: known.map_or(given, |known| known.name.clone()),
-        schema_version: asked
+        schema_version: message
             .schema_version
             .unwrap_or_else(|| known.map_or(1, |known| known.schema_version)),
-        body: body(asked)?,
-        metadata: metadata(&asked.metadata)?,
+        body: body(message)?,
+        metadata: metadata(&message.metadata)?,
         context,
         accepted_at: now,
-        seed: asked.seed.unwrap_or([number, 2, 3, 4]),
+        seed: message.seed.unwrap_or([number, 2, 3, 4]),
         id,
     })
 }

@@ -48,7 +48,7 @@ pub(crate) struct History {
     /// Its events, lifted.
     pub events: Vec<RecordedEvent>,
     /// Each command, with the number of events before it.
-    pub asked: Vec<(usize, CommandRecord)>,
+    pub commands: Vec<(usize, CommandRecord)>,
 }
 
 /// How the guests are called.
@@ -71,8 +71,8 @@ pub(crate) fn twice(components: &Components, scenario: &Scenario) -> Result<Play
     if many.as_ref() == Ok(&few) {
         return Ok(few);
     }
-    let again = Play::new(components, Calls::Few).play(scenario);
-    let text = match (again.as_ref() == Ok(&few), many) {
+    let repeat = Play::new(components, Calls::Few).play(scenario);
+    let text = match (repeat.as_ref() == Ok(&few), many) {
         (false, _) => {
             "two new instances give different answers to the same calls: the guest is not pure"
         }
@@ -143,7 +143,7 @@ pub(crate) fn histories(
             module: Arc::clone(stream.instance.module()),
             key: stream.key,
             events: stream.lifted,
-            asked: play.asked.remove(&id).unwrap_or_default(),
+            commands: play.recorded_commands.remove(&id).unwrap_or_default(),
         });
     }
     Ok(histories)
@@ -160,7 +160,7 @@ struct Play<'a> {
     places: BTreeMap<StreamId, Vec<usize>>,
     commands: u64,
     now: Timestamp,
-    asked: BTreeMap<StreamId, Vec<(usize, CommandRecord)>>,
+    recorded_commands: BTreeMap<StreamId, Vec<(usize, CommandRecord)>>,
     played: Played,
 }
 
@@ -175,7 +175,7 @@ impl<'a> Play<'a> {
             places: BTreeMap::new(),
             commands: 0,
             now: BEGIN,
-            asked: BTreeMap::new(),
+            recorded_commands: BTreeMap::new(),
             played: Played::default(),
         }
     }
@@ -198,15 +198,15 @@ impl<'a> Play<'a> {
             done.map_err(|text| format!("given {number}: {text}"))?;
         }
         let given = self.events.clone();
-        let mut asked_of = usual.clone();
+        let mut target = usual.clone();
         if let Some(when) = &scenario.when {
             let stream = chosen(when.stream.as_deref(), usual.as_ref())?;
             self.passes(when.at.as_deref())?;
             let outcome = self.decide(&stream, when);
             self.played.outcome = Some(outcome.map_err(|text| format!("when: {text}"))?);
-            asked_of = Some(stream);
+            target = Some(stream);
         }
-        if let Some(stream) = asked_of {
+        if let Some(stream) = target {
             self.fold(&stream)?;
             if let Some(stream) = self.streams.get_mut(&stream) {
                 self.played.state = stream.state()?;
@@ -311,7 +311,7 @@ impl<'a> Play<'a> {
     }
 
     /// Decides a command and adds its events.
-    fn decide(&mut self, id: &StreamId, asked: &Message) -> Result<Outcome, String> {
+    fn decide(&mut self, id: &StreamId, message: &Message) -> Result<Outcome, String> {
         let category = id.category().to_owned();
         self.fold(id)?;
         self.commands += 1;
@@ -321,13 +321,13 @@ impl<'a> Play<'a> {
             ));
         };
         let manifest = stream.instance.module().manifest();
-        let command = command(manifest, asked, self.commands, self.now)?;
+        let command = command(manifest, message, self.commands, self.now)?;
         let annotations: Annotations = annotations(command.metadata.as_ref(), &command.context);
         let Some(aggregate) = &stream.aggregate else {
             return Err(format!("stream {id} has no state"));
         };
-        let asked = self.asked.entry(id.clone()).or_default();
-        asked.push((stream.lifted.len(), command.clone()));
+        let commands = self.recorded_commands.entry(id.clone()).or_default();
+        commands.push((stream.lifted.len(), command.clone()));
         let decided = stream.instance.decide(aggregate, &command, &annotations);
         let outcome = decided.map_err(|error| error.to_string())?.outcome;
         let of = |name: &str| (category.clone(), name.to_owned());

@@ -11,7 +11,7 @@ use quipu_api::{AuditCheck, AuditList, AuditView};
 
 /// Records that one request asks for.
 const PAGE: usize = 1_000;
-/// Pause between two looks for new records.
+/// Pause between two checks for new records.
 const FOLLOW: Duration = Duration::from_secs(1);
 
 /// Show who did what to the store, and what was denied

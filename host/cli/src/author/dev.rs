@@ -77,7 +77,7 @@ impl Dev {
         writeln!(io::stdout(), "ready http://{}", listener.local_addr()?)?;
         let mut http = config.http();
         http.logs = Some(log::ring());
-        let until = serve::asked_to_end(signals);
+        let until = serve::until_signal(signals);
         let serving = quipu_server::serve(listener, host.clone(), http, until);
         let mut serving = std::pin::pin!(serving);
         loop {

@@ -75,7 +75,7 @@ struct Command {
 }
 
 impl Record {
-    pub(super) fn is_asked(&self) -> bool {
+    pub(super) fn is_requested(&self) -> bool {
         self.from.is_some()
     }
 

@@ -45,7 +45,7 @@ pub struct Test {
 
 impl Test {
     pub async fn run(self) -> Result<()> {
-        if self.record.is_asked() {
+        if self.record.is_requested() {
             return self.record.run().await;
         }
         match self.watch {

@@ -326,9 +326,9 @@ fn line(text: &str, place: usize) -> usize {
 fn shown(text: &str, error: &toml::de::Error) -> String {
     let number = line(text, error.span().map_or(0, |span| span.start));
     let message = error.message();
-    let said = text.lines().nth(number - 1).unwrap_or_default();
-    match said.contains("store") || said.contains(['@', '?']) {
+    let content = text.lines().nth(number - 1).unwrap_or_default();
+    match content.contains("store") || content.contains(['@', '?']) {
         true => format!("{number}: {message}"),
-        false => format!("{number}: {message}: {}", said.trim()),
+        false => format!("{number}: {message}: {}", content.trim()),
     }
 }

@@ -22,7 +22,7 @@ fn of(text: &str, variables: &[(&str, &str)], flags: &Flags) -> Result<Config, S
 
 #[test]
 fn an_unknown_key_is_refused_with_its_place_and_the_nearest_key() {
-    for (text, said) in [
+    for (text, expected) in [
         (
             "\nstor = \"memory:\"",
             "quipu.toml:2: there is no key stor; the nearest is store",
@@ -53,9 +53,9 @@ fn an_unknown_key_is_refused_with_its_place_and_the_nearest_key() {
         ),
     ] {
         let error = of_text(text).unwrap_err();
-        assert!(error.starts_with(said), "{error}");
+        assert!(error.starts_with(expected), "{error}");
     }
-    for (name, said) in [
+    for (name, expected) in [
         (
             "QUIPU_HTTP__BODY_BYTE_MAX",
             "QUIPU_HTTP__BODY_BYTE_MAX: there is no key http.body_byte_max; \
@@ -68,7 +68,7 @@ fn an_unknown_key_is_refused_with_its_place_and_the_nearest_key() {
         ),
     ] {
         let error = of("", &[(name, "1")], &Flags::default()).unwrap_err();
-        assert_eq!(error, said);
+        assert_eq!(error, expected);
     }
     // Variables for something else are nobody's mistake.
     for name in [
@@ -100,7 +100,7 @@ fn every_mistake_is_reported() {
 
 #[test]
 fn a_number_with_which_no_host_could_work_is_refused_with_what_is_allowed() {
-    for (text, said) in [
+    for (text, expected) in [
         (
             "[engine]\nin_flight_max = 0",
             "engine.in_flight_max is 0; it must be 1 to 1000000",
@@ -136,7 +136,7 @@ fn a_number_with_which_no_host_could_work_is_refused_with_what_is_allowed() {
         ),
     ] {
         let error = of_text(text).unwrap_err();
-        assert!(error.contains(said), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
     let wide = of_text("[guests]\ncomponent_bytes_max = 1000000000").unwrap();
     assert_eq!(wide.http().bodies_bytes_max, 4_000_000_000);
@@ -146,7 +146,7 @@ fn a_number_with_which_no_host_could_work_is_refused_with_what_is_allowed() {
 
 #[test]
 fn a_value_of_another_kind_is_refused() {
-    for (text, said) in [
+    for (text, expected) in [
         (
             "engine.workers = \"2\"",
             "expected a whole number, found a text",
@@ -176,7 +176,7 @@ fn a_value_of_another_kind_is_refused() {
         ("store = \"mysql:x\"", "quipu.toml:1: store \"mysql:…\""),
     ] {
         let error = of_text(text).unwrap_err();
-        assert!(error.contains(said), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
 }
 
@@ -283,7 +283,7 @@ fn a_variable_takes_precedence_over_the_file_and_a_flag_over_both() {
         let source = config.source(path);
         assert_eq!((source.name(), &*source.to_string()), (name, place));
     }
-    for (name, value, said) in [
+    for (name, value, expected) in [
         (
             "QUIPU_HTTP__IDLE_MAX_MS",
             "soon",
@@ -298,13 +298,13 @@ fn a_variable_takes_precedence_over_the_file_and_a_flag_over_both() {
     ] {
         let error = of("", &[(name, value)], &Flags::default()).unwrap_err();
         assert!(error.starts_with(&format!("{name}: http.")), "{error}");
-        assert!(error.contains(said), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
 }
 
 #[test]
 fn a_validation_that_does_not_exist_is_refused_with_those_that_do() {
-    for (given, said) in [
+    for (given, expected) in [
         (
             "loan = \"on\"",
             "expected \"off\", \"report\" or \"enforce\"",
@@ -314,7 +314,7 @@ fn a_validation_that_does_not_exist_is_refused_with_those_that_do() {
     ] {
         let text = format!("[engine]\nvalidate = {{ {given} }}");
         let error = of_text(&text).unwrap_err().to_string();
-        assert!(error.contains(said), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
 }
 

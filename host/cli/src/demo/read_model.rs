@@ -160,12 +160,12 @@ fn print_pipeline(pipeline: &Pipeline, out: &mut impl Write) -> io::Result<()> {
         each.join(", ")
     };
     writeln!(out, "\npipeline")?;
-    for (what, told) in [
+    for (what, text) in [
         ("reached", counts(&pipeline.reached)),
         ("offers", counts(&pipeline.offers)),
         ("work", counts(&pipeline.work)),
     ] {
-        writeln!(out, "  {what:<8}{told}")?;
+        writeln!(out, "  {what:<8}{text}")?;
     }
     writeln!(
         out,

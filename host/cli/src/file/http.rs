@@ -104,16 +104,16 @@ impl Connection {
             place => place.insert(Open::start(self.client.clone())),
         };
         open.sent += 1;
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let mut waiting = open.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // Without this, nobody would drop the sender after the end; now the caller is notified at
         // once.
         if waiting.ended.is_none() {
-            waiting.lines.insert(open.sent, tell);
+            waiting.lines.insert(open.sent, sender);
             _ = open.lines.send(text);
         }
         drop(waiting);
-        (told, Arc::clone(&open.waiting))
+        (receiver, Arc::clone(&open.waiting))
     }
 }
 
@@ -156,8 +156,8 @@ async fn carry(
             Ok(Some((_, text))) => {
                 let answer: LineAnswer = serde_json::from_slice(&text)?;
                 let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(tell) = waiting.lines.remove(&answer.line) {
-                    _ = tell.send(answer);
+                if let Some(sender) = waiting.lines.remove(&answer.line) {
+                    _ = sender.send(answer);
                 }
             }
             Ok(None) => return Ok(()),

@@ -15,7 +15,7 @@ const BETWEEN_WRITES: Duration = Duration::from_secs(2);
 /// The last answered line of each stream, stored in a file.
 pub struct Resume {
     path: PathBuf,
-    kept: ResumeFile,
+    content: ResumeFile,
     written_at: Instant,
 }
 
@@ -31,14 +31,14 @@ impl Resume {
     /// Reads the file if there is one.
     pub fn open(path: &Path, digest: &str) -> Result<Self> {
         let named = || format!("{}", path.display());
-        let kept = match fs::read(path) {
+        let content = match fs::read(path) {
             Ok(bytes) => {
-                let kept: ResumeFile = serde_json::from_slice(&bytes)
+                let content: ResumeFile = serde_json::from_slice(&bytes)
                     .with_context(|| format!("{} is not a --resume file", path.display()))?;
-                if kept.digest != digest {
+                if content.digest != digest {
                     bail!("{} belongs to a run of another file", path.display());
                 }
-                kept
+                content
             }
             Err(error) if error.kind() == ErrorKind::NotFound => ResumeFile {
                 digest: digest.to_owned(),
@@ -48,7 +48,7 @@ impl Resume {
         };
         let resume = Self {
             path: path.to_owned(),
-            kept,
+            content,
             written_at: Instant::now(),
         };
         // Write now, so that an unwritable file is reported before the first commands.
@@ -58,14 +58,14 @@ impl Resume {
 
     /// The last answered line of each stream.
     pub fn lines(&self) -> HashMap<StreamId, u64> {
-        self.kept.lines.clone()
+        self.content.lines.clone()
     }
 
     /// A line was answered; the lines of a stream are answered in order.
     pub fn answered(&mut self, stream: &StreamId, number: u64) -> Result<()> {
-        match self.kept.lines.get_mut(stream) {
+        match self.content.lines.get_mut(stream) {
             Some(last) => *last = number,
-            None => _ = self.kept.lines.insert(stream.clone(), number),
+            None => _ = self.content.lines.insert(stream.clone(), number),
         }
         match self.written_at.elapsed() > BETWEEN_WRITES {
             true => self.write(),
@@ -86,7 +86,7 @@ impl Resume {
             _ => Path::new("."),
         };
         let mut file = tempfile::NamedTempFile::new_in(dir).with_context(named)?;
-        file.write_all(&serde_json::to_vec(&self.kept)?)?;
+        file.write_all(&serde_json::to_vec(&self.content)?)?;
         file.as_file().sync_all()?;
         file.persist(&self.path).with_context(named)?;
         Ok(())

@@ -20,12 +20,12 @@ pub fn print(view: &ProjectionView, out: &mut impl Write) -> io::Result<()> {
         ("log", format!("up to position {}", grouped(view.log_head))),
     ];
     if view.paused {
-        let said = format!("yes; `quipu projection {} resume` resumes it", view.name);
-        facts.push(("paused", said));
+        let value = format!("yes; `quipu projection {} resume` resumes it", view.name);
+        facts.push(("paused", value));
     }
     if view.held {
-        let said = "a rebuild waits for `switch` when it has caught up";
-        facts.push(("held", said.to_owned()));
+        let value = "a rebuild waits for `switch` when it has caught up";
+        facts.push(("held", value.to_owned()));
     }
     for (name, value) in facts {
         table.row([name.to_owned(), value]);
@@ -144,14 +144,14 @@ fn of_trouble(
 }
 
 fn of_comparison(comparison: &ComparisonView, out: &mut impl Write) -> io::Result<()> {
-    let looked = match comparison.complete {
+    let note = match comparison.complete {
         true => "",
         false => "; the time limit was reached before all were compared",
     };
     writeln!(
         out,
         "compared at {}: {} documents are the same, {} differ, {} only before, {} only after the \
-         rebuild{looked}",
+         rebuild{note}",
         comparison.at,
         grouped(comparison.same),
         grouped(comparison.different),
@@ -246,7 +246,7 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         let words: Vec<&str> = text.split_whitespace().collect();
         let text = words.join(" ");
-        for said in [
+        for expected in [
             "notes is stopped deployed version 3 of note, d",
             "build active next version 2 3 module 0123456789ab fedcba987654 state",
             "position 1,200 1,234 lag 34 0",
@@ -259,7 +259,7 @@ mod tests {
             "`quipu projection notes switch` lets it take over",
             "`quipu projection notes parked` lists them",
         ] {
-            assert!(text.contains(said), "{said}\n{text}");
+            assert!(text.contains(expected), "{expected}\n{text}");
         }
     }
 }

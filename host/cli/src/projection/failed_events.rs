@@ -32,8 +32,8 @@ pub struct ListQuery {
 }
 
 /// Lists `parked` or `skipped` events, page by page.
-pub async fn list(client: &Client, name: &str, asked: &ListQuery) -> Result<()> {
-    let (which, json) = (asked.which, asked.json);
+pub async fn list(client: &Client, name: &str, options: &ListQuery) -> Result<()> {
+    let (which, json) = (options.which, options.json);
     let mut cursor: Option<String> = None;
     let mut table = Table::new(&[
         id("for"),
@@ -45,21 +45,29 @@ pub async fn list(client: &Client, name: &str, asked: &ListQuery) -> Result<()> 
     let mut is_first = true;
     loop {
         let mut query = vec![("limit", PAGE.to_string())];
-        query.extend(asked.build.map(|role| ("build", role.as_str().to_owned())));
-        query.extend(asked.filter.iter().cloned());
+        query.extend(
+            options
+                .build
+                .map(|role| ("build", role.as_str().to_owned())),
+        );
+        query.extend(options.filter.iter().cloned());
         query.extend(cursor.iter().map(|cursor| ("cursor", cursor.clone())));
         let path = ["v1", "projections", name, which];
         let request = client.request(Method::GET, &path).query(&query);
         let body = client.send(request).await?.bytes().await?;
         let page: Page<'_> = serde_json::from_slice(&body)?;
         if is_first && page.events.is_empty() && !json {
-            let such = if asked.filter.is_empty() { "" } else { "such " };
+            let such = if options.filter.is_empty() {
+                ""
+            } else {
+                "such "
+            };
             return Ok(writeln!(
                 io::stdout(),
                 "no {such}event of {name} is {which}"
             )?);
         }
-        if let (Some(position), [parked]) = (asked.position, &page.events[..]) {
+        if let (Some(position), [parked]) = (options.position, &page.events[..]) {
             return one(client, parked, (position, json), &mut table).await;
         }
         print(&page.events, &mut table, json)?;
@@ -164,8 +172,8 @@ mod tests {
         let first =
             json!({"document": "a", "position": 7, "at": "t", "error": "x\ny", "attempts": 3});
         assert_eq!(row(first), "document a|7|t|3|x y");
-        let behind = json!({"stream": "s-1", "position": 8, "at": "t", "attempts": 0});
-        assert_eq!(row(behind), "stream s-1|8|t|0|waits for the one before");
+        let follower = json!({"stream": "s-1", "position": 8, "at": "t", "attempts": 0});
+        assert_eq!(row(follower), "stream s-1|8|t|0|waits for the one before");
         let dropped = json!({
             "document": "a", "position": 7, "at": "t", "error": "x", "attempts": 3, "reason": "old",
         });

@@ -107,14 +107,14 @@ impl Projection {
                 self.print(&client.send(request).await?.text().await?)
             }
             Some(action @ (Action::Parked | Action::Skipped)) => {
-                let asked = failed_events::ListQuery {
+                let options = failed_events::ListQuery {
                     which: word(action),
                     build: self.build,
                     filter: self.filter(),
                     position: self.position,
                     json: self.json,
                 };
-                failed_events::list(&client, &self.name, &asked).await
+                failed_events::list(&client, &self.name, &options).await
             }
             Some(Action::Watch) => {
                 let request = client.request(Method::GET, &["v1", "projections", &self.name]);
@@ -203,11 +203,11 @@ impl Projection {
     }
 
     async fn watch(&self, client: &Client, first: String) -> Result<()> {
-        let (body, said) = watch::to_the_end(client, &self.name, first).await?;
+        let (body, text) = watch::to_the_end(client, &self.name, first).await?;
         if self.json {
             return self.print(&body);
         }
-        Ok(writeln!(io::stdout(), "{said}")?)
+        Ok(writeln!(io::stdout(), "{text}")?)
     }
 
     fn print(&self, body: &str) -> Result<()> {

@@ -35,12 +35,12 @@ pub async fn to_the_end(client: &Client, name: &str, first: String) -> Result<(S
     let watched = Watched::of(&serde_json::from_str(&body)?);
     loop {
         let view: ProjectionView = serde_json::from_str(&body)?;
-        let (seen, build) = watched.look(&view);
+        let (seen, build) = watched.check(&view);
         match seen {
             Check::UnderWay => {}
-            Check::Done(said) => {
+            Check::Done(text) => {
                 bar.finish_and_clear();
-                return Ok((body, said));
+                return Ok((body, text));
             }
             Check::Failed(why) => {
                 bar.finish_and_clear();
@@ -86,7 +86,7 @@ impl Watched {
         }
     }
 
-    fn look<'a>(&self, view: &'a ProjectionView) -> (Check, Option<&'a BuildView>) {
+    fn check<'a>(&self, view: &'a ProjectionView) -> (Check, Option<&'a BuildView>) {
         let name = &view.name;
         let mut builds = view.builds.iter();
         let build = builds.find(|build| Some(&build.started_at) == self.started_at.as_ref());
@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn seen(watched: &Watched, builds: &[(&str, &str, &str)]) -> Check {
-        watched.look(&view(builds)).0
+        watched.check(&view(builds)).0
     }
 
     #[test]

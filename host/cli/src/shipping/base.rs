@@ -140,8 +140,8 @@ impl Folding {
         })
     }
 
-    /// Looks at a segment. All are looked at before the first one is reduced.
-    pub fn look(&mut self, text: &Bytes) -> Result<()> {
+    /// Scans a segment. All segments are scanned before the first one is reduced.
+    pub fn scan(&mut self, text: &Bytes) -> Result<()> {
         for text in lines(text) {
             let line = Line::read(&text)?;
             let kind = line.kind()?;
@@ -255,7 +255,7 @@ mod tests {
         };
         let texts = segments.each_ref().map(|it| Bytes::from(it.concat()));
         for text in &texts {
-            folding.look(text).unwrap();
+            folding.scan(text).unwrap();
         }
         folding.rewind();
         let (first, tally) = folding.reduce(&texts[0], 0).unwrap();

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::super::serve::{asked_to_end, signals};
+use super::super::serve::{signals, until_signal};
 use super::super::table::{counted, grouped};
 use super::super::transfer::Bar;
 use super::super::{Client, Connection};
@@ -29,7 +29,7 @@ const FULL_EVERY: Duration = Duration::from_secs(60);
 pub struct Ship {
     /// The folder; created if missing. Its next start removes segments that are not in the manifest
     dir: PathBuf,
-    /// Pause between two looks at the host: milliseconds, seconds or minutes
+    /// Pause between two checks of the host: milliseconds, seconds or minutes
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = pause)]
     every: Duration,
     /// End when everything is shipped that the host has now
@@ -74,7 +74,7 @@ fn pause(text: &str) -> Result<Duration, String> {
 impl Ship {
     pub async fn run(self) -> Result<()> {
         let client = Client::of(&self.connection)?;
-        let ending = asked_to_end(signals()?);
+        let ending = until_signal(signals()?);
         let bar = Bar::new(None);
         let shipper = Shipper::open(&self.dir, self.segment_bytes, &mut |bytes| {
             bar.advance(bytes)

@@ -28,14 +28,14 @@ pub struct Shipper {
     dir: PathBuf,
     _lock: File,
     manifest: Manifest,
-    /// The digest of each line that is no commit and no event, by its id.
+    /// The digest of each line that is neither a commit nor an event, by its id.
     known: HashMap<String, Digest>,
     segment_bytes: u64,
     /// Files that the manifest does not list any more.
     unlisted: Vec<String>,
 }
 
-/// What a look at the host shipped.
+/// The events and bytes that one check of the host shipped.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Shipped {
     pub events: u64,
@@ -166,7 +166,7 @@ impl Shipper {
             from -= 1;
             bytes += before.bytes;
         }
-        let (kept, merged) = entries.split_at(from);
+        let (front, merged) = entries.split_at(from);
         let (mut text, mut tally) = (Vec::new(), Tally::default());
         for entry in merged {
             text.extend_from_slice(&segment::read(&self.dir, entry)?);
@@ -175,7 +175,7 @@ impl Shipper {
         text.extend_from_slice(&pending.text);
         tally.append(&pending.tally);
 
-        let mut manifest = Manifest::new(kept.to_vec())?;
+        let mut manifest = Manifest::new(front.to_vec())?;
         let after = manifest.last();
         let (first, last) = (tally.first.unwrap_or(after), tally.last.unwrap_or(after));
         let file = self.write(first, last, "", &text)?;
@@ -203,7 +203,7 @@ impl Shipper {
         let (before, rest) = entries.split_at(folding.from);
         let (folded, after) = rest.split_at(folding.to - folding.from);
         for entry in folded {
-            folding.look(&segment::read(&self.dir, entry)?)?;
+            folding.scan(&segment::read(&self.dir, entry)?)?;
         }
         folding.rewind();
         let mut manifest = Manifest::new(before.to_vec())?;

@@ -67,8 +67,9 @@ impl Layout {
         if self.total() <= width {
             return;
         }
-        let says_nothing =
-            |column: &usize| columns[*column].room == Room::IfNotEmpty && !table.is_said[*column];
+        let says_nothing = |column: &usize| {
+            columns[*column].room == Room::IfNotEmpty && !table.has_values[*column]
+        };
         self.shown.retain(|column| !says_nothing(column));
         while self.least(columns) > width
             && let Some(last) = self.last_to_go(columns)

@@ -121,7 +121,7 @@ pub struct Table {
     /// Widths of all rows so far, also of those that were written.
     widths: Vec<usize>,
     /// Whether any row has a value in it.
-    is_said: Vec<bool>,
+    has_values: Vec<bool>,
     /// The columns of the heading that was written last.
     written: Option<Vec<usize>>,
 }
@@ -148,7 +148,7 @@ impl Table {
             heading,
             rows: Vec::new(),
             widths: vec![0; columns.len()],
-            is_said: vec![false; columns.len()],
+            has_values: vec![false; columns.len()],
             written: None,
         }
     }
@@ -163,10 +163,10 @@ impl Table {
         let cells: Vec<String> = cells.into_iter().map(|cell| printable(&cell)).collect();
         let length = self.widths.len().max(cells.len());
         self.widths.resize(length, 0);
-        self.is_said.resize(length, false);
+        self.has_values.resize(length, false);
         for (column, cell) in cells.iter().enumerate() {
             self.widths[column] = self.widths[column].max(measure_text_width(cell));
-            self.is_said[column] |= !matches!(cell.trim(), "" | "-" | "0");
+            self.has_values[column] |= !matches!(cell.trim(), "" | "-" | "0");
         }
         self.rows.push(cells);
     }
@@ -348,9 +348,15 @@ mod tests {
             table.row(owned([row, "7", "open"]));
         }
         table.row(owned(["note-0123456789-0123456789", "8", "open"]));
-        let said = written(&mut table, Some(12));
-        assert!(said.starts_with("stream  ver…\nnote-1     …\n"), "{said}");
-        assert!(said.ends_with("\nnote-0123456789-0123456789\n"), "{said}");
+        let output = written(&mut table, Some(12));
+        assert!(
+            output.starts_with("stream  ver…\nnote-1     …\n"),
+            "{output}"
+        );
+        assert!(
+            output.ends_with("\nnote-0123456789-0123456789\n"),
+            "{output}"
+        );
     }
 
     #[test]
@@ -370,16 +376,17 @@ mod tests {
             "note-1  2026-11-30T18:17:11Z                 0  inline"
         );
         table.row(row());
-        let said =
+        let expected =
             "stream  last event            lifecycle\nnote-1  2026-11-30T18:17:11Z  inline\n";
-        assert_eq!(written(&mut table, Some(40)), said);
+        assert_eq!(written(&mut table, Some(40)), expected);
         table.row(row());
-        let said = "stream  last event\nnote-1  2026-11-30T18:17:11Z\n";
-        assert_eq!(written(&mut table, Some(30)), said);
+        let expected = "stream  last event\nnote-1  2026-11-30T18:17:11Z\n";
+        assert_eq!(written(&mut table, Some(30)), expected);
         // Now a row has a value in it: the column is shown, with a new heading.
         table.row(owned(["note-2", "2026-11-30T18:17:11Z", "", "3", "async"]));
-        let said = "stream  last event            parked\nnote-2  2026-11-30T18:17:11Z       3\n";
-        assert_eq!(written(&mut table, Some(36)), said);
+        let expected =
+            "stream  last event            parked\nnote-2  2026-11-30T18:17:11Z       3\n";
+        assert_eq!(written(&mut table, Some(36)), expected);
     }
 
     #[test]
@@ -404,17 +411,17 @@ mod tests {
         let mut table = Table::new(&[text("word"), number("n")]);
         table.row(owned(["日本語日本語日本語", "1"]));
         table.row(owned(["abc", "2"]));
-        let said = "word           n\n日本語日本語…  1\nabc            2\n";
-        assert_eq!(written(&mut table, Some(16)), said);
+        let expected = "word           n\n日本語日本語…  1\nabc            2\n";
+        assert_eq!(written(&mut table, Some(16)), expected);
     }
 
     #[test]
     fn nothing_in_a_cell_steers_the_terminal() {
         let mut table = Table::bare();
         table.row(["a\u{1b}[31m\n\u{7}\u{9b}\u{202e}é".to_owned()]);
-        let said = written(&mut table, None);
-        assert_eq!(said.matches('\u{fffd}').count(), 5);
-        assert!(said.ends_with("é\n") && !said.contains('\u{1b}'));
+        let output = written(&mut table, None);
+        assert_eq!(output.matches('\u{fffd}').count(), 5);
+        assert!(output.ends_with("é\n") && !output.contains('\u{1b}'));
     }
 
     #[test]

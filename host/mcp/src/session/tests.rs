@@ -9,25 +9,25 @@ use crate::{Answer, Method, Request};
 /// A host that answers everything with the same, and records what it was asked.
 struct Recorder {
     answer: Result<(u16, String), String>,
-    asked: Mutex<Vec<Request>>,
+    requests: Mutex<Vec<Request>>,
 }
 
 impl Recorder {
     fn new(status: u16, body: &str) -> Self {
         Self {
             answer: Ok((status, body.to_owned())),
-            asked: Mutex::default(),
+            requests: Mutex::default(),
         }
     }
 
-    fn asked(&self) -> Vec<Request> {
-        std::mem::take(&mut self.asked.lock().unwrap())
+    fn requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.requests.lock().unwrap())
     }
 }
 
 impl Host for Recorder {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, String>> {
-        self.asked.lock().unwrap().push(request);
+        self.requests.lock().unwrap().push(request);
         let answer = self.answer.clone().map(|(status, body)| Answer {
             status,
             body: body.into_bytes(),
@@ -36,7 +36,7 @@ impl Host for Recorder {
     }
 }
 
-async fn said(session: &mut Session, message: &str, host: &Recorder) -> Value {
+async fn answer(session: &mut Session, message: &str, host: &Recorder) -> Value {
     let answer = session.answer(message.as_bytes(), host).await;
     answer.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
 }
@@ -47,7 +47,7 @@ async fn call(mode: Mode, name: &str, arguments: Value, host: &Recorder) -> Valu
         "params": {"name": name, "arguments": arguments},
     });
     let mut session = Session::of_request(mode, "1");
-    said(&mut session, &message.to_string(), host).await
+    answer(&mut session, &message.to_string(), host).await
 }
 
 #[tokio::test]
@@ -55,31 +55,31 @@ async fn a_session_is_initialized_first() {
     let host = Recorder::new(200, "{}");
     let mut session = Session::new(Mode::Read, "1.2.3");
     let list = r#"{"jsonrpc":"2.0","id":"a","method":"tools/list"}"#;
-    let refused = said(&mut session, list, &host).await;
+    let refused = answer(&mut session, list, &host).await;
     assert_eq!(refused["error"]["code"], -32600);
     assert_eq!(refused["id"], "a");
     let ping = r#"{"jsonrpc":"2.0","id":-7,"method":"ping"}"#;
-    let pong = said(&mut session, ping, &host).await;
+    let pong = answer(&mut session, ping, &host).await;
     assert_eq!(pong, json!({"jsonrpc": "2.0", "id": -7, "result": {}}));
-    for (asked, spoken) in [("2025-06-18", "2025-06-18"), ("1999-01-01", VERSIONS[0])] {
+    for (version, spoken) in [("2025-06-18", "2025-06-18"), ("1999-01-01", VERSIONS[0])] {
         let message = json!({
             "jsonrpc": "2.0", "id": 1, "method": "initialize",
-            "params": {"protocolVersion": asked, "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}},
+            "params": {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}},
         });
-        let said = said(&mut session, &message.to_string(), &host).await;
-        assert_eq!(said["result"]["protocolVersion"], spoken);
-        assert_eq!(said["result"]["serverInfo"]["version"], "1.2.3");
+        let answer = answer(&mut session, &message.to_string(), &host).await;
+        assert_eq!(answer["result"]["protocolVersion"], spoken);
+        assert_eq!(answer["result"]["serverInfo"]["version"], "1.2.3");
     }
     let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-    assert_eq!(said(&mut session, initialized, &host).await, Value::Null);
-    let listed = said(&mut session, list, &host).await;
+    assert_eq!(answer(&mut session, initialized, &host).await, Value::Null);
+    let listed = answer(&mut session, list, &host).await;
     let tools = listed["result"]["tools"].as_array().unwrap();
     assert_eq!(tools.len(), catalog::TOOLS.len());
     for tool in tools {
         assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
         assert_eq!(tool["inputSchema"]["additionalProperties"], false);
     }
-    assert!(host.asked().is_empty());
+    assert!(host.requests().is_empty());
 }
 
 #[tokio::test]
@@ -159,9 +159,13 @@ async fn what_is_not_a_message_is_refused() {
         r#"{"jsonrpc":"2.0","id":1,"result":null}"#,
         r#"{"jsonrpc":"2.0","id":1,"error":{}}"#,
     ] {
-        assert_eq!(said(&mut session, text, &host).await, Value::Null, "{text}");
+        assert_eq!(
+            answer(&mut session, text, &host).await,
+            Value::Null,
+            "{text}"
+        );
     }
-    assert!(host.asked().is_empty());
+    assert!(host.requests().is_empty());
     let invalid = session.answer(b"\xff\xfe", &host).await.unwrap();
     assert!(invalid.contains("-32700"), "{invalid}");
 }
@@ -182,10 +186,10 @@ async fn arguments_are_checked_by_name_and_kind() {
         ("read_log", json!({"category": "account"})),
         ("read_log", json!({"category": vec!["a"; 200]})),
     ] {
-        let said = call(Mode::Read, tool, arguments.clone(), &host).await;
-        assert_eq!(said["error"]["code"], -32602, "{arguments}");
+        let answer = call(Mode::Read, tool, arguments.clone(), &host).await;
+        assert_eq!(answer["error"]["code"], -32602, "{arguments}");
     }
-    assert!(host.asked().is_empty());
+    assert!(host.requests().is_empty());
 }
 
 #[tokio::test]
@@ -208,9 +212,9 @@ async fn a_result_is_the_answer_byte_for_byte() {
         "{answer}"
     );
     assert!(answer.contains("\"isError\":false"), "{answer}");
-    let asked = host.asked();
-    assert_eq!(asked[0].path, ["v1", "events"]);
-    let query: Vec<_> = asked[0]
+    let requests = host.requests();
+    assert_eq!(requests[0].path, ["v1", "events"]);
+    let query: Vec<_> = requests[0]
         .query
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
@@ -231,19 +235,19 @@ async fn a_result_is_the_answer_byte_for_byte() {
 async fn a_problem_is_an_error_of_the_tool() {
     let problem = r#"{"code":"forbidden","detail":"the role client does not allow observe"}"#;
     let host = Recorder::new(403, problem);
-    let said = call(Mode::Read, "status", json!({}), &host).await;
-    let result = &said["result"];
+    let answer = call(Mode::Read, "status", json!({}), &host).await;
+    let result = &answer["result"];
     assert_eq!(result["isError"], true);
     assert_eq!(result["structuredContent"]["code"], "forbidden");
     let text = result["content"][0]["text"].as_str().unwrap();
     assert_eq!(text, "the role client does not allow observe (forbidden)");
     let host = Recorder {
         answer: Err("no host answers".to_owned()),
-        asked: Mutex::default(),
+        requests: Mutex::default(),
     };
-    let said = call(Mode::Read, "status", json!({}), &host).await;
-    assert_eq!(said["result"]["isError"], true);
-    assert_eq!(said["result"]["content"][0]["text"], "no host answers");
+    let answer = call(Mode::Read, "status", json!({}), &host).await;
+    assert_eq!(answer["result"]["isError"], true);
+    assert_eq!(answer["result"]["content"][0]["text"], "no host answers");
 }
 
 #[tokio::test]
@@ -251,13 +255,13 @@ async fn only_the_mode_act_has_tools_that_write() {
     let domain = r#"{"paths":{"/v1/domain/account/{key}/open":{"post":{}}}}"#;
     let host = Recorder::new(200, domain);
     let arguments = json!({"key": "1", "data": {"n": 1}, "command_id": "k", "expected_version": 2});
-    let said = call(Mode::Read, "command_account_open", arguments.clone(), &host).await;
-    assert_eq!(said["error"]["code"], -32602);
-    assert!(host.asked().is_empty());
-    let said = call(Mode::Act, "command_account_open", arguments, &host).await;
-    assert_eq!(said["result"]["isError"], false);
-    let asked = host.asked();
-    let executed = asked.last().unwrap();
+    let answer = call(Mode::Read, "command_account_open", arguments.clone(), &host).await;
+    assert_eq!(answer["error"]["code"], -32602);
+    assert!(host.requests().is_empty());
+    let answer = call(Mode::Act, "command_account_open", arguments, &host).await;
+    assert_eq!(answer["result"]["isError"], false);
+    let requests = host.requests();
+    let executed = requests.last().unwrap();
     assert_eq!(executed.method, Method::Post);
     assert_eq!(executed.path, ["v1", "domain", "account", "1", "open"]);
     assert_eq!(executed.body.as_deref(), Some(r#"{"n":1}"#));
@@ -271,7 +275,7 @@ async fn only_the_mode_act_has_tools_that_write() {
         json!({"data": {}}),
         json!({"key": "1", "data": {}, "command_id": "a\r\nx: y"}),
     ] {
-        let said = call(Mode::Act, "command_account_open", wrong, &host).await;
-        assert_eq!(said["error"]["code"], -32602);
+        let answer = call(Mode::Act, "command_account_open", wrong, &host).await;
+        assert_eq!(answer["error"]["code"], -32602);
     }
 }

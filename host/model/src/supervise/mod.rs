@@ -44,7 +44,7 @@ struct PartEntry {
 #[derive(Default)]
 struct Trip {
     is_set: AtomicBool,
-    told: Notify,
+    notify: Notify,
 }
 
 impl Trip {
@@ -56,7 +56,7 @@ impl Trip {
 
     async fn wait(&self) -> Infallible {
         loop {
-            self.told.notified().await;
+            self.notify.notified().await;
             self.check();
         }
     }
@@ -172,7 +172,7 @@ impl Supervisor {
         let mut named = parts.values().filter(|it| it.part.name == name);
         named.next().is_some_and(|it| {
             it.trip.is_set.store(true, Ordering::Relaxed);
-            it.trip.told.notify_one();
+            it.trip.notify.notify_one();
             true
         })
     }

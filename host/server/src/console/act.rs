@@ -141,16 +141,16 @@ fn path(what: &str, name: &str, action: &str) -> String {
 
 /// The page before an action.
 pub async fn confirm(visitor: Visitor) -> Response {
-    let asked = async {
+    let confirmation = async {
         let given = |name| visitor.text(name).unwrap_or_default();
         let (what, name, action) = (given("what"), given("name"), given("action"));
-        let asked = ActionRequest::of(&visitor, what, name, action).await?;
+        let action_request = ActionRequest::of(&visitor, what, name, action).await?;
         Ok((
-            asked.title.clone(),
-            asked.shown(&visitor, what, name, action),
+            action_request.title.clone(),
+            action_request.shown(&visitor, what, name, action),
         ))
     };
-    match asked.await {
+    match confirmation.await {
         Ok((title, body)) => visitor.page(Tab::None, &title, Ok(body)),
         Err(failure) => visitor.page(Tab::None, "Action", Err(failure)),
     }
@@ -162,12 +162,13 @@ pub async fn perform(visitor: Visitor, request: Request) -> Response {
     let done = async {
         visitor.check_origin(&parts)?;
         let form: Form = form(&parts, body).await?;
-        let asked = ActionRequest::of(&visitor, &form.what, &form.name, &form.action).await?;
+        let action_request =
+            ActionRequest::of(&visitor, &form.what, &form.name, &form.action).await?;
         let reason = Some(form.reason.trim()).filter(|reason| !reason.is_empty());
         visitor
-            .post::<Value>(&asked.path, String::new(), reason)
+            .post::<Value>(&action_request.path, String::new(), reason)
             .await?;
-        Ok::<_, Failure>(Redirect::to(&asked.back).into_response())
+        Ok::<_, Failure>(Redirect::to(&action_request.back).into_response())
     };
     match done.await {
         Ok(response) => response,

@@ -25,8 +25,8 @@ const SAMPLES_MAX: usize = 180;
 const WIDTH: f64 = 300.0;
 const HEIGHT: f64 = 60.0;
 
-/// The samples of the last minutes. They are taken from the first view on, until nobody has looked
-/// for as long as a picture reaches.
+/// The samples of the last minutes. They are taken from the first view on, until nobody has viewed
+/// the page for as long as a picture reaches.
 #[derive(Default)]
 pub struct History(Mutex<Samples>);
 
@@ -58,14 +58,14 @@ impl History {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that somebody looks. Returns whether samples must be taken from now on.
+    /// Records that somebody views the page. Returns whether samples must be taken from now on.
     fn view(&self, now: Instant) -> bool {
         let mut samples = self.samples();
         samples.viewed_at = Some(now);
         !std::mem::replace(&mut samples.is_taking, true)
     }
 
-    /// Adds a sample. Returns false, and takes no further ones, when nobody looks any more.
+    /// Adds a sample. Returns false, and takes no further ones, when nobody views the page any more.
     fn add(&self, now: Instant, sample: Sample) -> bool {
         let mut samples = self.samples();
         let is_viewed = samples
@@ -183,11 +183,11 @@ fn chart(name: &str, line: &[(f64, f64)], words: impl Fn(f64) -> String) -> Mark
         return html! { figure.chart { figcaption { (name) ": measured from now on" } } };
     };
     let greatest = line.iter().map(|(_, value)| *value).fold(0.0, f64::max);
-    let said = format!("{} now, {} at most", words(*last), words(greatest));
+    let range = format!("{} now, {} at most", words(*last), words(greatest));
     html! {
         figure.chart {
-            figcaption { (name) ": " strong { (said) } }
-            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label={ (name) ", 15 minutes: " (said) } {
+            figcaption { (name) ": " strong { (range) } }
+            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label={ (name) ", 15 minutes: " (range) } {
                 polyline points=(points(line, greatest)) {}
             }
         }

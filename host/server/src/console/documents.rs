@@ -71,24 +71,26 @@ async fn one(visitor: &Visitor, name: &str, key: &str) -> Result<Markup> {
 
 async fn list(visitor: &Visitor, name: &str) -> Result<Markup> {
     let (mut query, mut flags) = (format!("limit={DOCUMENTS}"), String::new());
-    let mut kept = String::new();
+    let mut filters = String::new();
     for parameter in ["where", "order"] {
         if let Some(value) = visitor.text(parameter) {
-            kept += &format!("&{parameter}={}", encoded(value));
+            filters += &format!("&{parameter}={}", encoded(value));
             flags += &format!(" --{parameter} {}", quoted(value));
         }
     }
-    query += &kept;
+    query += &filters;
     if let Some(cursor) = visitor.text("cursor") {
         query += &format!("&cursor={}", encoded(cursor));
     }
     let path = format!("/v1/views/{}?{query}", encoded(name));
     let page = visitor.get::<Documents>(&path).await?;
     let here = format!("{}/documents", layout::projection_path(name));
-    let next = page
-        .next
-        .as_ref()
-        .map(|it| (format!("{here}?cursor={}{kept}", encoded(it)), "Next page"));
+    let next = page.next.as_ref().map(|it| {
+        (
+            format!("{here}?cursor={}{filters}", encoded(it)),
+            "Next page",
+        )
+    });
     let rows = html! {
         @for it in &page.documents {
             tr {

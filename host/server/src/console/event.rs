@@ -10,7 +10,7 @@ use super::visitor::Visitor;
 use crate::failure::Result;
 use crate::params::Segments;
 
-/// Versions around an event in which the others of its commit are looked for.
+/// Versions around an event that are searched for the other events of its commit.
 const AROUND: u64 = 50;
 
 pub async fn show(visitor: Visitor, Segments(position): Segments<String>) -> Response {

@@ -27,13 +27,13 @@ use quipu_api::Code;
 const LIVE_MAX: usize = 32;
 /// Live pages of one reader, so that nobody takes the places of all others.
 const OF_READER_MAX: u32 = 8;
-/// Pause between two looks at the log.
+/// Pause between two checks of the log.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Rows that are sent after each look. Further events are counted.
+/// Rows that are sent after each check. Further events are counted.
 const ROWS_MAX: usize = 10;
 /// A page whose filters let few events pass continues at the end of the log when its lag is larger.
 const LAG_MAX: u64 = 10_000;
-/// Looks without a new event after which something is sent, so that the connection stays open.
+/// Checks without a new event after which something is sent, so that the connection stays open.
 const QUIET_MAX: u32 = 15;
 
 /// The places of live pages.
@@ -93,14 +93,14 @@ async fn follow(visitor: Visitor, headers: &HeaderMap) -> Result<Response> {
         visitor.app.options.slow_reader_max,
         visitor.app.ending.clone(),
     );
-    let mut looks = interval(PAUSE);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = interval(PAUSE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let following = Following {
         session: visitor.watched(headers),
         visitor,
         query,
         after: newest.head,
-        looks,
+        ticks,
         quiet: 0,
         is_over: false,
         _place: place,
@@ -137,8 +137,8 @@ struct Following {
     query: String,
     /// The position up to which events were read or counted.
     after: u64,
-    looks: Interval,
-    /// Looks without a new event.
+    ticks: Interval,
+    /// Checks without a new event.
     quiet: u32,
     is_over: bool,
     _place: Place,
@@ -151,19 +151,19 @@ async fn next(mut following: Following) -> Option<(Vec<u8>, Following)> {
         if following.is_over {
             return None;
         }
-        following.looks.tick().await;
-        following.look(&mut chunk).await;
+        following.ticks.tick().await;
+        following.check(&mut chunk).await;
     }
     Some((chunk, following))
 }
 
 impl Following {
     /// Reads what is new.
-    async fn look(&mut self, chunk: &mut Vec<u8>) {
+    async fn check(&mut self, chunk: &mut Vec<u8>) {
         if self.session.as_ref().is_some_and(|it| !it.is_open()) {
             return self.end("you signed out, or your session has ended", chunk);
         }
-        // Each look has the time of a request.
+        // Each check has the time of a request.
         self.visitor.renew();
         let path = format!(
             "/v1/events?after={}&limit={ROWS_MAX}{}",

@@ -116,8 +116,8 @@ async fn listed(visitor: &Visitor, state: &str) -> Result<Markup> {
     let before = before.map_or_else(String::new, |it| format!("&before={it}"));
     // The interface lists open ones or all; one of another state is picked here.
     let is_open = state == "open";
-    let asked = if is_open { "" } else { "&state=all" };
-    let path = format!("/v1/proposals?limit={PROPOSALS}{asked}{of_category}{before}");
+    let of_state = if is_open { "" } else { "&state=all" };
+    let path = format!("/v1/proposals?limit={PROPOSALS}{of_state}{of_category}{before}");
     let page = visitor.get::<Proposals>(&path).await?;
     let is_one_of = |it: &&Proposal| is_open || state == "all" || it.state == state;
     let shown: Vec<&Proposal> = page.proposals.iter().filter(is_one_of).collect();

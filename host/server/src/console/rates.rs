@@ -11,14 +11,14 @@ pub struct Counts {
     pub events: f64,
 }
 
-/// Earlier measurements, made when somebody looked.
+/// Earlier measurements, made when somebody viewed the page.
 #[derive(Default)]
 pub struct Rates(Mutex<VecDeque<(Instant, Counts)>>);
 
 /// How far back a rate reaches.
 const REACH: Duration = Duration::from_secs(60);
-/// Two measurements are further apart.
-const APART: Duration = Duration::from_secs(1);
+/// Shortest time between two measurements.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
 
 impl Rates {
     /// Adds a measurement. Returns how much each has risen in a second, and over which time; none
@@ -33,16 +33,16 @@ impl Rates {
             earlier.pop_front();
         }
         let first = earlier.front().copied();
-        let is_apart = earlier
+        let is_due = earlier
             .back()
-            .is_none_or(|(at, _)| now.duration_since(*at) >= APART);
-        if is_apart {
+            .is_none_or(|(at, _)| now.duration_since(*at) >= PAUSE_MIN);
+        if is_due {
             earlier.push_back((now, counts));
         }
         let (at, before) = first?;
         let time = now.duration_since(at);
         let seconds = time.as_secs_f64();
-        (time >= APART).then(|| {
+        (time >= PAUSE_MIN).then(|| {
             let rate = |now: f64, before: f64| (now - before).max(0.0) / seconds;
             let rates = Counts {
                 commands: rate(counts.commands, before.commands),

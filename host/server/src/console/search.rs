@@ -16,9 +16,9 @@ use quipu_api::{ModuleList, ProjectionList, TypeList};
 
 /// Streams that are listed.
 const STREAMS: usize = 20;
-/// Fewer digits of a digest are not looked for.
+/// Fewest digits of a digest that are searched for.
 const DIGITS_MIN: usize = 4;
-/// Shorter texts are not looked for as ids.
+/// Length of the shortest text that is searched for as an id.
 const ID_BYTES_MIN: usize = 4;
 
 /// Names that match, with their addresses.

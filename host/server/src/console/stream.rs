@@ -92,7 +92,9 @@ impl<'a> Chosen<'a> {
             (None, None) => last,
             (None, Some(time)) => {
                 let at = format!("at_time={}", encoded(time));
-                asked(visitor, stream, &at, chosen.module).await?.version
+                read_state(visitor, stream, &at, chosen.module)
+                    .await?
+                    .version
             }
         };
         Ok((chosen, at))
@@ -173,11 +175,11 @@ async fn state_at(
     at: u64,
     module: Option<&str>,
 ) -> Result<Answer<State>> {
-    asked(visitor, stream, &format!("at_version={at}"), module).await
+    read_state(visitor, stream, &format!("at_version={at}"), module).await
 }
 
 /// The state at a version or a time.
-async fn asked(
+async fn read_state(
     visitor: &Visitor,
     stream: &str,
     at: &str,

@@ -53,12 +53,12 @@ async fn list(visitor: &Visitor) -> Result<Markup> {
         .get::<Streams>(&format!("/v1/streams?{query}"))
         .await?;
     let next = page.next.as_ref().map(|after| {
-        let kept = ["category", "archived"]
+        let filters = ["category", "archived"]
             .iter()
             .filter_map(|name| Some(format!("&{name}={}", encoded(visitor.text(name)?))));
-        let kept: String = kept.collect();
+        let filters: String = filters.collect();
         (
-            format!("/console/streams?after={}{kept}", encoded(after)),
+            format!("/console/streams?after={}{filters}", encoded(after)),
             "Next page",
         )
     });

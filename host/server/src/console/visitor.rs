@@ -1,4 +1,4 @@
-//! Who looks at a page, and how the page asks the host.
+//! The reader of a page, and how the page sends requests to the host.
 //!
 //! A page has no access of its own. It sends requests to the host's own router in the name of its
 //! reader, so every permission, limit and record of the audit is that of the HTTP interface.
@@ -210,7 +210,7 @@ impl Visitor {
         self.ask(request).await
     }
 
-    /// Asks the host for an answer that is no JSON.
+    /// Asks the host for an answer that is not JSON.
     ///
     /// # Errors
     /// The problem with which the host answers.

@@ -28,7 +28,7 @@ pub struct Sample {
     pub since: Instant,
     /// Whether the host can work; none before the first check.
     pub readiness: Option<Arc<Readiness>>,
-    asked_at: Option<Instant>,
+    requested_at: Option<Instant>,
     /// Reads that have ended.
     ended: u64,
 }
@@ -49,7 +49,7 @@ impl Default for Sampler {
                 figures: None,
                 since: Instant::now(),
                 readiness: None,
-                asked_at: None,
+                requested_at: None,
                 ended: 0,
             }),
             is_reading: AtomicBool::new(false),
@@ -62,7 +62,7 @@ impl Sampler {
     pub async fn sample(&self, host: &Host) -> Sample {
         let mut changes = self.0.sample.subscribe();
         let known = self.0.sample.borrow().clone();
-        let is_fresh = known.asked_at.is_some_and(|at| at.elapsed() < FRESH);
+        let is_fresh = known.requested_at.is_some_and(|at| at.elapsed() < FRESH);
         if is_fresh && !self.0.is_reading.load(Ordering::SeqCst) {
             return known;
         }
@@ -82,7 +82,7 @@ struct Reading(Arc<Inner>);
 impl Reading {
     async fn read(self, host: Host) {
         let sample = &self.0.sample;
-        sample.send_modify(|now| now.asked_at = Some(Instant::now()));
+        sample.send_modify(|now| now.requested_at = Some(Instant::now()));
         let checking = async {
             let readiness = Arc::new(host.readiness(READY_WAIT).await);
             sample.send_modify(|now| now.readiness = Some(readiness));

@@ -51,7 +51,7 @@ pub fn number(text: &str) -> Result<u64, String> {
         // The highest number of the databases.
         Ok(number) if i64::try_from(number).is_ok() => Ok(number),
         _ => Err(format!(
-            "{text:?} is no whole number from 0 to {}",
+            "{text:?} is not a whole number from 0 to {}",
             i64::MAX
         )),
     }
@@ -357,7 +357,7 @@ mod tests {
             let read = read::<(Range, Filters)>(pairs(given));
             read.unwrap_err().to_string()
         };
-        for (given, said) in [
+        for (given, expected) in [
             (
                 &[("Type", "a")][..],
                 "query: there is no parameter \"Type\" here",
@@ -372,14 +372,14 @@ mod tests {
             ),
             (
                 &[("after", "-1")],
-                "after \"-1\" is no whole number from 0 to 9223372036854775807",
+                "after \"-1\" is not a whole number from 0 to 9223372036854775807",
             ),
             (
                 &[("skip", "9223372036854775808")],
-                "skip \"9223372036854775808\" is no whole number from 0 to 9223372036854775807",
+                "skip \"9223372036854775808\" is not a whole number from 0 to 9223372036854775807",
             ),
         ] {
-            assert_eq!(of(given), said);
+            assert_eq!(of(given), expected);
         }
         let missing = read::<Owner>(pairs(&[])).unwrap_err().to_string();
         assert_eq!(missing, "query: token is missing");

@@ -58,7 +58,7 @@ impl<'de> Deserialize<'de> for Time {
         let text = String::deserialize(deserializer)?;
         let time = text.parse::<jiff::Timestamp>().map_err(|_| {
             D::Error::custom(format!(
-                "{text:?} is no time as 2026-01-31T12:00:00Z or \
+                "{text:?} is not a time as 2026-01-31T12:00:00Z or \
                  2026-01-31T14:00:00+02:00 (+ is written %2B in an address)"
             ))
         })?;
@@ -211,8 +211,8 @@ mod tests {
             "99999-01-01T00:00:00Z",
         ] {
             let error = at::<Time>(text).unwrap_err();
-            let said = format!("query: at {text:?} is no time as 2026-01-31T12:00:00Z");
-            assert!(error.starts_with(&said), "{error}");
+            let expected = format!("query: at {text:?} is not a time as 2026-01-31T12:00:00Z");
+            assert!(error.starts_with(&expected), "{error}");
         }
     }
 

@@ -59,7 +59,7 @@ async fn dispatch(State(front): State<Arc<Front>>, mut request: Request) -> Resp
         }
     };
     let entered = match RequestParts::of(&request) {
-        Ok(asked) => front.enter(asked).await,
+        Ok(parts) => front.enter(parts).await,
         Err(failure) => Err(failure),
     };
     let version = request.version();
@@ -111,12 +111,12 @@ impl RequestParts {
 impl Front {
     /// Lets a request with a token of its tenant into the tenant; none for a request that is not
     /// about a store. All others get the same answer, whether or not there is such a tenant.
-    async fn enter(&self, asked: RequestParts) -> Result<Option<Lease>> {
-        if OPEN.contains(&asked.path.as_str()) {
+    async fn enter(&self, parts: RequestParts) -> Result<Option<Lease>> {
+        if OPEN.contains(&parts.path.as_str()) {
             return Ok(None);
         }
-        let due = asked.visit.arrived + self.app.options.request_time_max;
-        let entered = timeout_at(due, self.admit(&asked)).await;
+        let due = parts.visit.arrived + self.app.options.request_time_max;
+        let entered = timeout_at(due, self.admit(&parts)).await;
         let entered = entered.unwrap_or_else(|_| {
             let detail = "the tenant was not opened in time; try again";
             Err(Failure::new(Code::Timeout, detail))
@@ -124,21 +124,21 @@ impl Front {
         if let Err(failure) = &entered
             && ["forbidden", "unauthorized"].contains(&failure.0.code.as_str())
         {
-            let object = format!("{}{}", asked.name, asked.path);
-            let (asked, peer) = ((OPERATION, &*object), asked.visit.peer());
-            let deed = Deed::new(&self.app, asked, peer, &Caller::default(), None);
+            let object = format!("{}{}", parts.name, parts.path);
+            let (operation, peer) = ((OPERATION, &*object), parts.visit.peer());
+            let deed = Deed::new(&self.app, operation, peer, &Caller::default(), None);
             deed.denied(&self.app, &failure.0.code).await;
             self.app.options.limits.failed_login(peer)?;
         }
         entered.map(Some)
     }
 
-    async fn admit(&self, asked: &RequestParts) -> Result<Lease> {
-        let name = &*asked.name;
-        let token = asked.token.as_deref();
+    async fn admit(&self, parts: &RequestParts) -> Result<Lease> {
+        let name = &*parts.name;
+        let token = parts.token.as_deref();
         let identities = self.tenants.take_identities();
         let has_form = |token: &str| is_token(token) || (identities && Identities::is_token(token));
-        let is_certified = identities && asked.visit.names().is_some();
+        let is_certified = identities && parts.visit.names().is_some();
         match token {
             None if !is_certified => return Err(Unknown::from(Refused::Missing).into()),
             Some(token) if !has_form(token) => return Err(forbidden(name)),
@@ -149,7 +149,7 @@ impl Front {
         if tenant.suspended_at.is_some() {
             // Its rules are not read, so that only callers with a token of its store are known.
             let tokens = self.tenants.tokens_of(&tenant).await?;
-            let known = known_by(&InForce::default(), &tokens, token, &asked.visit).await;
+            let known = known_by(&InForce::default(), &tokens, token, &parts.visit).await;
             return Err(match known {
                 Ok(Some(_)) => Failure::new(
                     Code::TenantSuspended,
@@ -161,7 +161,7 @@ impl Front {
         }
         let lease = self.tenants.enter(&tenant).await?;
         let Served { host, rules, .. } = &lease.opened().served;
-        let known = known_by(&rules.current(), host.tokens(), token, &asked.visit).await;
+        let known = known_by(&rules.current(), host.tokens(), token, &parts.visit).await;
         match known {
             Ok(Some(_)) => Ok(lease),
             Ok(None) => Err(forbidden(name)),

@@ -80,7 +80,7 @@ impl fmt::Debug for TenantOptions {
     }
 }
 
-/// Makes the folder of tenants, into which only the host may look.
+/// Makes the folder of tenants, which only the host may read.
 pub(super) fn make_folder(folder: &Path) -> std::io::Result<()> {
     if folder.is_dir() {
         return Ok(());

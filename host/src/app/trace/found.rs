@@ -11,7 +11,7 @@ use crate::store::Rejected;
 /// Ids are made before the commit, and clocks of hosts differ.
 const EARLIER_MS: u64 = 60_000;
 
-/// An id that is looked for.
+/// An id that is searched for.
 pub struct Wanted<'a> {
     text: &'a str,
     uuid: Option<Uuid>,

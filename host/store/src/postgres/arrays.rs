@@ -34,14 +34,19 @@ pub struct Ground<'a> {
 
 impl<'a> Ground<'a> {
     /// A stream that is locked or read, and its believed head.
-    pub fn stand(&mut self, locked: Vec<&'a StreamId>, seen: Vec<&'a StreamId>, heads: &'a Heads) {
-        let stands = |stream: &StreamId| {
+    pub fn add_heads(
+        &mut self,
+        locked: Vec<&'a StreamId>,
+        seen: Vec<&'a StreamId>,
+        heads: &'a Heads,
+    ) {
+        let head_of = |stream: &StreamId| {
             let head = heads.get(stream);
             let version = head.map_or(0, |head| signed(head.version.0));
             (version, head.is_some_and(|head| head.archived))
         };
         for stream in locked {
-            let (version, archived) = stands(stream);
+            let (version, archived) = head_of(stream);
             self.locked.push(stream.as_str());
             self.locked_versions.push(version);
             self.locked_archived.push(archived);
@@ -49,7 +54,7 @@ impl<'a> Ground<'a> {
             self.locked_digests.push(digest.map(|digest| &digest.0[..]));
         }
         for stream in seen {
-            let (version, archived) = stands(stream);
+            let (version, archived) = head_of(stream);
             self.seen.push(stream.as_str());
             self.seen_versions.push(version);
             self.seen_archived.push(archived);

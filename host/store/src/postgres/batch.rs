@@ -139,7 +139,7 @@ impl Attempt<'_> {
         }
         if outcome != WRITTEN {
             return Err(Failure::Again(Error::Unavailable(
-                "streams that are only looked at change all the time".to_owned(),
+                "streams that are only read change all the time".to_owned(),
             )));
         }
         for deployment in deployments(items, &classified.outcomes) {
@@ -190,7 +190,7 @@ impl Attempt<'_> {
     ) -> WriteResult<(i32, WrittenBatch)> {
         let mut ground = Ground::default();
         let (locked, seen) = streams(items);
-        ground.stand(locked, seen, heads);
+        ground.add_heads(locked, seen, heads);
         ground.unknown(items, known);
         ground.plan = items
             .iter()

@@ -76,9 +76,9 @@ pub async fn write(connection: &mut Connection, writes: &[DocumentWrite]) -> sql
                 fits
             })
             .count();
-        let (part, behind) = rest.split_at(count);
+        let (part, tail) = rest.split_at(count);
         write_part(connection, part).await?;
-        rest = behind;
+        rest = tail;
     }
     Ok(())
 }

@@ -110,7 +110,7 @@ async fn events(
         continued.check(commit_size(connection, &continued).await?)?;
     }
     let mut ground = Ground::default();
-    ground.stand(streams.into_iter().collect(), Vec::new(), &heads);
+    ground.add_heads(streams.into_iter().collect(), Vec::new(), &heads);
     let owners: HashMap<_, _> = owners(&ground.locked);
     let mut rows = Rows::new(&ground);
     for stored in given {

@@ -163,8 +163,8 @@ fn same<'r, I>(one: &'r PgRow, other: &'r PgRow) -> bool
 where
     I: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + PartialEq,
 {
-    let asked = |row: &'r PgRow| Some((row.cell::<&str>(0).ok()?, row.cell::<I>(1).ok()?));
-    asked(one) == asked(other)
+    let question = |row: &'r PgRow| Some((row.cell::<&str>(0).ok()?, row.cell::<I>(1).ok()?));
+    question(one) == question(other)
 }
 
 /// A commit from the rows of its events.

@@ -2,7 +2,7 @@
 //!
 //! That happens when a standby is promoted that had not received everything. Each host remembers the
 //! newest event that it or another host has committed. Before it writes on another connection, it
-//! looks for that event. When the event is missing, the host stops writing, moves the sequence of
+//! searches for that event. When the event is missing, the host stops writing, moves the sequence of
 //! positions after it, and leaves a mark in the store. With the mark no host writes, also after a
 //! restart, until an operator accepts the loss. A host that ran before the mark does not write until
 //! it is restarted, because its states may contain lost events.
@@ -23,13 +23,13 @@ use super::tables::signed;
 use crate::{Error, Loss, Result};
 use quipu_model::EventId;
 
-/// How long a mark that was found counts without another look.
+/// How long a mark that was found is valid without another check.
 const MARK_KEPT: Duration = Duration::from_millis(500);
 
 pub const LOCK_PLAN: &str = "SELECT pg_advisory_xact_lock($1::int, 1)";
 /// Waits while another host marks the store.
 const SHARE_PLAN: &str = "SELECT pg_advisory_xact_lock_shared($1::int, 1)";
-const LOOK: &str = "SELECT $1::bigint IS NULL OR EXISTS (SELECT FROM events \
+const FIND_EVENT: &str = "SELECT $1::bigint IS NULL OR EXISTS (SELECT FROM events \
          WHERE position = $1 AND event_id = $2) AS is_there, \
      (SELECT coalesce(max(position), 0) FROM events WHERE position < $1) AS last, \
      (SELECT value FROM meta WHERE name = 'lost') AS lost, \
@@ -113,7 +113,7 @@ impl Newest {
         }
     }
 
-    /// The event that is looked for.
+    /// The event that is searched for.
     pub fn event(&self) -> Option<(i64, EventId)> {
         *self.0.event.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,7 +140,7 @@ impl Newest {
         let share = sqlx::query(SHARE_PLAN).bind(namespace);
         share.execute(&mut *connection).await?;
         let (position, id) = self.event().unzip();
-        let row = sqlx::query(LOOK).bind(position).bind(id);
+        let row = sqlx::query(FIND_EVENT).bind(position).bind(id);
         let row = row.fetch_one(&mut *connection).await?;
         let (marked, accepted) = (mark(row.cell(2)?)?, Accepted::from_bytes(row.cell(3)?)?);
         if let (Some(position), false) = (position, row.cell::<bool>(0)?) {

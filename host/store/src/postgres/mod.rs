@@ -259,10 +259,11 @@ async fn secret(connection: &mut Connection) -> Result<[u8; 32]> {
         .bind(&fresh[..])
         .execute(&mut *connection)
         .await?;
-    let kept: Vec<u8> = sqlx::query("SELECT value FROM meta WHERE name = 'secret'")
+    let secret: Vec<u8> = sqlx::query("SELECT value FROM meta WHERE name = 'secret'")
         .fetch_one(connection)
         .await?
         .cell(0)?;
-    kept.try_into()
+    secret
+        .try_into()
         .map_err(|_| Error::Damaged("the secret does not have 32 bytes".to_owned()))
 }

@@ -49,15 +49,15 @@ const TAKES_NO_WRITES: &str = "the server takes no writes now: it is a standby t
     promoted, or read-only";
 
 /// Pauses between two checks of a back-end that should have ended.
-const GONE_LOOK: Duration = Duration::from_millis(20);
+const GONE_CHECK_PAUSE: Duration = Duration::from_millis(20);
 /// The writer bounds what it does as a whole.
 const NO_BOUND: Duration = Duration::MAX;
 
 /// Checks that a server, and any proxy in between, applies the requested settings.
 pub async fn check(connection: &mut Connection, schema: &str) -> Result<()> {
-    const ASKED: &str = "SELECT current_setting('server_encoding'), current_setting('search_path'), \
+    const SETTINGS: &str = "SELECT current_setting('server_encoding'), current_setting('search_path'), \
         current_setting('synchronous_commit'), current_setting('default_transaction_isolation')";
-    let row = sqlx::query(ASKED).fetch_one(connection).await;
+    let row = sqlx::query(SETTINGS).fetch_one(connection).await;
     let row = row?;
     let encoding: String = row.cell(0)?;
     if encoding != "UTF8" {
@@ -66,16 +66,16 @@ pub async fn check(connection: &mut Connection, schema: &str) -> Result<()> {
              one with `CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0`"
         )));
     }
-    let asked = [
+    let settings = [
         ("search_path", schema),
         ("synchronous_commit", "on"),
         ("default_transaction_isolation", "read committed"),
     ];
-    for (column, (name, asked)) in (1..).zip(asked) {
+    for (column, (name, expected)) in (1..).zip(settings) {
         let found: String = row.cell(column)?;
-        if found != asked {
+        if found != expected {
             return Err(Error::Url(format!(
-                "the connection has {name} {found:?} although {asked:?} was asked for: what is \
+                "the connection has {name} {found:?} although {expected:?} was asked for: what is \
                  between leaves out the `options` of a connection. Connect to PostgreSQL \
                  directly, or remove `options` from the pooler's ignore_startup_parameters"
             )));
@@ -162,7 +162,7 @@ impl Session {
             if Instant::now() >= until {
                 return Ok(false);
             }
-            tokio::time::sleep(GONE_LOOK).await;
+            tokio::time::sleep(GONE_CHECK_PAUSE).await;
         }
     }
 

@@ -82,9 +82,9 @@ pub fn start(
     let channel = format!("quipu_{}", settings.namespace);
     let (waker, poll) = (Arc::new(waker), settings.options.poll);
     let (log, plan) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let telling = |what: &'static str, news: &Arc<Notify>| {
+    let notifier = |what: &'static str, news: &Arc<Notify>| {
         let (pool, channel, news) = (pool.clone(), channel.clone(), Arc::clone(news));
-        let begin = move || tell(pool.clone(), channel.clone(), what, Arc::clone(&news));
+        let begin = move || notify(pool.clone(), channel.clone(), what, Arc::clone(&news));
         tokio::spawn(supervisor.restarting(format!("notifier of the {what}"), begin))
     };
     let hearing = {
@@ -106,8 +106,8 @@ pub fn start(
         }
     };
     let tasks = vec![
-        telling(LOG, &log),
-        telling(PLAN, &plan),
+        notifier(LOG, &log),
+        notifier(PLAN, &plan),
         tokio::spawn(supervisor.restarting("listener", hearing)),
     ];
     CommitSignals {
@@ -118,15 +118,15 @@ pub fn start(
     }
 }
 
-async fn tell(pool: Pool, channel: String, what: &'static str, news: Arc<Notify>) {
+async fn notify(pool: Pool, channel: String, what: &'static str, news: Arc<Notify>) {
     loop {
         news.notified().await;
-        let told = sqlx::query("SELECT pg_notify($1, $2)")
+        let result = sqlx::query("SELECT pg_notify($1, $2)")
             .bind(&channel)
             .bind(what)
             .execute(&pool)
             .await;
-        if let Err(error) = told {
+        if let Err(error) = result {
             // The other hosts find the commits by themselves, but later.
             tracing::debug!(%error, "other hosts were not notified of a commit");
         }
@@ -155,18 +155,18 @@ struct Remembering {
 }
 
 impl Remembering {
-    /// Looks when there is news, and then not for a while.
+    /// Reads the newest event after each notification, then pauses.
     async fn run(&self, pause: Duration) {
         loop {
             self.news.notified().await;
-            if let Err(error) = self.look().await {
+            if let Err(error) = self.update().await {
                 tracing::debug!(%error, "the newest event was not read");
             }
             tokio::time::sleep(pause).await;
         }
     }
 
-    async fn look(&self) -> Result<()> {
+    async fn update(&self) -> Result<()> {
         let known = self.newest.event();
         let (position, id) = known.unzip();
         let query = sqlx::query(NEWEST).bind(position).bind(id);

@@ -12,14 +12,14 @@ use super::{connect_reading, file};
 use crate::{Backup, Error, Result};
 
 /// The pause between two checks of the size of the copy.
-const LOOK: Duration = Duration::from_millis(100);
+const CHECK_PAUSE: Duration = Duration::from_millis(100);
 
 /// Copies the store at one moment. An incomplete copy has a temporary name, and is removed when the
 /// copy fails.
 pub async fn backup(
     path: &Path,
     folder: &Path,
-    told: &mut (dyn FnMut(u64) + Send),
+    report: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Backup> {
     let mut connection = connect_reading(path).await?;
     let name = path.file_name().unwrap_or_default();
@@ -30,7 +30,7 @@ pub async fn backup(
     fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
     let half = Half(copy.with_added_extension(format!("{:08x}.partial", rand::random::<u32>())));
     reserve(&half.0, path).map_err(|error| failed(&half.0, &error))?;
-    vacuum(&mut connection, &half.0, told).await?;
+    vacuum(&mut connection, &half.0, report).await?;
     let closing = connection.close().await;
     closing?;
     if file::is_new(&half.0)? {
@@ -40,7 +40,7 @@ pub async fn backup(
         ErrorKind::AlreadyExists => is_there(&copy),
         _ => failed(&copy, &error),
     })?;
-    told(bytes);
+    report(bytes);
     Ok(Backup { path: copy, bytes })
 }
 
@@ -48,23 +48,23 @@ pub async fn backup(
 async fn vacuum(
     connection: &mut SqliteConnection,
     half: &Path,
-    told: &mut (dyn FnMut(u64) + Send),
+    report: &mut (dyn FnMut(u64) + Send),
 ) -> Result<()> {
     let target = half.to_str().ok_or_else(|| {
-        let reason = format!("{} is no UTF-8, as SQLite wants it", half.display());
+        let reason = format!("{} is not UTF-8, which SQLite requires", half.display());
         Error::Url(reason)
     })?;
     let copying = sqlx::query("VACUUM INTO ?1")
         .bind(target)
         .execute(connection);
     let mut copying = std::pin::pin!(copying);
-    let mut looks = tokio::time::interval(LOOK);
+    let mut checks = tokio::time::interval(CHECK_PAUSE);
     loop {
         tokio::select! {
             copied = &mut copying => {
                 return copied.map(|_| ()).map_err(Error::from);
             }
-            _ = looks.tick() => told(fs::metadata(half).map_or(0, |half| half.len())),
+            _ = checks.tick() => report(fs::metadata(half).map_or(0, |half| half.len())),
         }
     }
 }

@@ -118,7 +118,7 @@ impl Lock {
                 Ok(found) if found == *known => continue,
                 Ok(_) => "was replaced".to_owned(),
                 Err(error) if error.kind() == ErrorKind::NotFound => "was deleted".to_owned(),
-                Err(error) => format!("can't be looked at: {error}"),
+                Err(error) => format!("can't be checked: {error}"),
             };
             return Err(Error::Unavailable(format!(
                 "{} {why} while the host has it open, so that nothing more is stored; stop the \
@@ -154,13 +154,13 @@ pub fn check_free(path: &Path) -> Result<()> {
 
 /// Takes the lock file next to the store.
 pub fn lock(path: &Path) -> Result<Lock> {
-    let beside = lock_file(path);
+    let lock_path = lock_file(path);
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
-        .open(&beside)
-        .map_err(|error| unavailable(&beside, &error))?;
+        .open(&lock_path)
+        .map_err(|error| unavailable(&lock_path, &error))?;
     try_lock(file, path)
 }
 

@@ -55,15 +55,15 @@ async fn by_events(
     items: &[Item],
     known: &mut RecordedIds,
 ) -> Result<()> {
-    let asked: HashSet<(&StreamId, EventId)> = classify::event_ids(items).collect();
-    if asked.is_empty() {
+    let wanted: HashSet<(&StreamId, EventId)> = classify::event_ids(items).collect();
+    if wanted.is_empty() {
         return Ok(());
     }
-    let streams: HashMap<&str, &StreamId> = asked
+    let streams: HashMap<&str, &StreamId> = wanted
         .iter()
         .map(|(stream, _)| (stream.as_str(), *stream))
         .collect();
-    let ids: Vec<_> = asked
+    let ids: Vec<_> = wanted
         .iter()
         .map(|(stream, id)| (stream.as_str(), id.simple().to_string()))
         .collect();
@@ -78,7 +78,7 @@ async fn by_events(
         let commit = Arc::new(known_commit(rows)?);
         for (row, event) in rows.iter().zip(&commit.events) {
             let is_given = row.cell::<Option<i64>>(13)? == Some(1);
-            if is_given && asked.contains(&(*stream, event.id)) {
+            if is_given && wanted.contains(&(*stream, event.id)) {
                 let key = ((*stream).clone(), event.id);
                 known.events.insert(key, Arc::clone(&commit));
             }

@@ -208,7 +208,9 @@ impl Reader {
                     Direction::Forward => LOG_FORWARD,
                     Direction::Backward => LOG_BACKWARD,
                 };
-                let (rows, is_cut) = self.page(asked(sql, bounds, limit, filter), &SIZED).await?;
+                let (rows, is_cut) = self
+                    .page(log_query(sql, bounds, limit, filter), &SIZED)
+                    .await?;
                 (recorded(&rows)?, is_cut)
             }
         };
@@ -233,7 +235,7 @@ impl Reader {
         if direction == Direction::Backward || at_most < PACKED_MIN {
             return None;
         }
-        let statement = |sql| asked(sql, bounds, limit, filter).fetch_one(&self.pool);
+        let statement = |sql| log_query(sql, bounds, limit, filter).fetch_one(&self.pool);
         let bytes = statement(LOG_BYTES).await.ok()?;
         let bytes = bytes.cell::<Option<i64>>(0).ok()?.unwrap_or(0);
         if bytes.unsigned_abs() >= PAGE_BYTES_MAX as u64 {
@@ -274,7 +276,7 @@ impl Reader {
 }
 
 /// A statement of `log!` for events between two positions.
-fn asked<'q>(
+fn log_query<'q>(
     sql: &'static str,
     bounds: (u64, u64),
     limit: usize,

@@ -7,7 +7,7 @@ use super::tables::signed;
 use crate::{ArchivedStreams, Result, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage};
 use quipu_model::{StreamId, Timestamp};
 
-/// Streams that one statement looks through for ones that are not archived.
+/// Streams that one statement searches for ones that are not archived.
 const WINDOW: u64 = 10_000;
 
 /// Streams of a range of names, from ?1 on and before ?2, at most ?3.
@@ -100,7 +100,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The name at which a statement stops that looks through a window of a range.
+    /// The name at which a statement that searches a window of a range stops.
     async fn window_end(&self, begin: &str, end: &str) -> Result<Option<String>> {
         let row = sqlx::query(WINDOW_END)
             .bind(begin)

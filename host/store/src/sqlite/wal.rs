@@ -25,7 +25,7 @@ pub struct Wal {
     pool: SqlitePool,
     gate: Gate,
     pages_max: u32,
-    look: Duration,
+    check_pause: Duration,
 }
 
 impl Wal {
@@ -33,7 +33,7 @@ impl Wal {
     pub fn new(
         (path, writing): (&Path, &SqliteConnectOptions),
         gate: Gate,
-        (pages_max, look): (u32, Duration),
+        (pages_max, check_pause): (u32, Duration),
     ) -> Self {
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
@@ -43,7 +43,7 @@ impl Wal {
             pool,
             gate,
             pages_max,
-            look,
+            check_pause,
         }
     }
 
@@ -54,18 +54,18 @@ impl Wal {
 
     /// Keeps the WAL short until the store is closed.
     pub async fn keep_short(self) {
-        let mut pause = self.look;
+        let mut pause = self.check_pause;
         loop {
             tokio::select! {
                 () = self.pool.close_event() => return,
                 () = tokio::time::sleep(pause) => {}
             }
             pause = match self.shorten().await {
-                Ok(true) => self.look,
+                Ok(true) => self.check_pause,
                 Ok(false) => (pause * 2).min(PAUSE_MAX),
                 Err(error) => {
-                    tracing::debug!(%error, "the WAL was not looked at");
-                    self.look
+                    tracing::debug!(%error, "the WAL was not checked");
+                    self.check_pause
                 }
             };
         }

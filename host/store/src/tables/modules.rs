@@ -16,7 +16,7 @@ use quipu_model::{Digest, PublicKey, Signature, Timestamp};
 
 const PUT: &str = "INSERT INTO modules (digest, bytes, uploaded_at) VALUES ($1, $2, $3) \
      ON CONFLICT (digest) DO NOTHING";
-const AGAIN: &str = "UPDATE modules SET uploaded_at = $2 \
+const RENEW: &str = "UPDATE modules SET uploaded_at = $2 \
      WHERE digest = $1 AND module_id NOT IN (SELECT module_id FROM activated_modules)";
 const GET: &str = "SELECT bytes FROM modules WHERE digest = $1";
 const LIST: &str = "SELECT digest, CAST(length(bytes) AS bigint) AS bytes, uploaded_at \
@@ -125,8 +125,8 @@ impl ModuleStore for Modules {
             .bind(signed(at.0));
         let is_new = put.execute(&mut *writing).await?.rows_affected() == 1;
         if !is_new {
-            let again = sqlx::query(AGAIN).bind(&digest.0[..]).bind(signed(at.0));
-            again.execute(&mut *writing).await?;
+            let renewal = sqlx::query(RENEW).bind(&digest.0[..]).bind(signed(at.0));
+            renewal.execute(&mut *writing).await?;
         }
         writing.commit().await?;
         Ok(is_new)

@@ -159,14 +159,14 @@ impl DocumentStore for Projections {
         lease: Duration,
     ) -> Result<BatchOutcome> {
         let mut writing = self.0.begin().await?;
-        let kept = builds::advance(&mut writing, build, token, batch, lease).await?;
-        if kept != BatchOutcome::Lost {
+        let outcome = builds::advance(&mut writing, build, token, batch, lease).await?;
+        if outcome != BatchOutcome::Lost {
             documents::write(&mut writing, &batch.writes).await?;
             parked::write(&mut writing, build, batch).await?;
             retries::done(&mut writing, build, &batch.retried).await?;
             writing.commit().await?;
         }
-        Ok(kept)
+        Ok(outcome)
     }
 
     async fn release(&self, build: BuildId, token: u64) -> Result<()> {

@@ -26,7 +26,7 @@ pub fn check_decides_again<G: Guest>(
 type Decision = Result<Vec<NewEvent>, DecideError>;
 
 #[track_caller]
-pub(super) fn check_again<G: Guest>(
+pub(super) fn check_determinism<G: Guest>(
     driver: &Driver<G>,
     copy: &Driver<G>,
     decide: &dyn Fn(&Driver<G>) -> Decision,
