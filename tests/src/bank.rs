@@ -126,13 +126,13 @@ impl Bank {
             .unwrap();
         let (output, mut said) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let (answers, errors) = (Arc::clone(&self.answers), Arc::<Mutex<String>>::default());
-        let told = Arc::clone(&errors);
+        let sink = Arc::clone(&errors);
         let readers = vec![
             std::thread::spawn(move || read(output, &answers)),
             std::thread::spawn(move || {
                 let mut text = Vec::new();
                 _ = said.read_to_end(&mut text);
-                told.lock()
+                sink.lock()
                     .unwrap()
                     .push_str(&String::from_utf8_lossy(&text));
             }),
@@ -220,10 +220,10 @@ fn read(output: impl Read, answers: &Mutex<Answers>) {
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
         // A line that was cut off by the end was not acknowledged.
-        let Some(told) = line.strip_suffix('\n') else {
+        let Some(answer) = line.strip_suffix('\n') else {
             return;
         };
-        let numbers = told.split(' ').take(3).map(|it| it.parse().unwrap());
+        let numbers = answer.split(' ').take(3).map(|it| it.parse().unwrap());
         let numbers: Vec<u64> = numbers.collect();
         let place = (numbers[1], numbers[2]);
         let before = answers.lock().unwrap().insert(numbers[0] as usize, place);

@@ -189,11 +189,11 @@ pub fn whole(of: &str) -> Item {
 }
 
 fn change(of: &str, name: &str, change: Change) -> Item {
-    let told = event(name, &serde_json::json!({ "stream": of }).to_string());
+    let record = event(name, &serde_json::json!({ "stream": of }).to_string());
     Item::Mark(Mark {
         stream: stream(of),
         change,
-        write: write("$streams", ExpectedVersion::Any, commit(None, vec![told])),
+        write: write("$streams", ExpectedVersion::Any, commit(None, vec![record])),
     })
 }
 

@@ -13,13 +13,13 @@ pub struct CountingClock(AtomicU64);
 
 impl CountingClock {
     /// How often the clock was read.
-    pub fn asked(&self) -> u64 {
+    pub fn reads(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }
 
     /// Waits until the clock has been read this often.
-    pub async fn wait_until_asked(&self, times: u64) {
-        until(|| self.asked() >= times).await;
+    pub async fn wait_for_reads(&self, times: u64) {
+        until(|| self.reads() >= times).await;
     }
 }
 

@@ -22,10 +22,10 @@ pub async fn forget(place: &Place) {
 /// An export without the digests of its commits.
 pub fn without(export: &str) -> String {
     let (mut rest, mut out) = (export, String::new());
-    while let Some((before, behind)) = rest.split_once(",\"digest\":\"") {
+    while let Some((before, after)) = rest.split_once(",\"digest\":\"") {
         out += before;
         // The digits, and the quotation mark.
-        rest = &behind[65..];
+        rest = &after[65..];
     }
     out + rest
 }

@@ -60,8 +60,8 @@ pub fn entry(index: u16, value: &[u8]) -> IndexEntry {
 
 /// Stores a batch, which must succeed.
 pub async fn keep(store: &dyn DocumentStore, build: BuildId, token: u64, batch: &BuildBatch) {
-    let kept = store.keep(build, token, batch, LONG).await.unwrap();
-    assert!(matches!(kept, BatchOutcome::Done { .. }), "{kept:?}");
+    let outcome = store.keep(build, token, batch, LONG).await.unwrap();
+    assert!(matches!(outcome, BatchOutcome::Done { .. }), "{outcome:?}");
 }
 
 /// A build of a projection that holds these documents.

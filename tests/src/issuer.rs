@@ -119,7 +119,7 @@ pub struct Issuer {
     /// Its address, which is the claim `iss`.
     pub url: String,
     keys: Arc<Mutex<Value>>,
-    asked: Arc<Mutex<u64>>,
+    requests: Arc<Mutex<u64>>,
     serving: JoinHandle<()>,
 }
 
@@ -129,8 +129,8 @@ impl Issuer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let keys = Arc::new(Mutex::new(keys));
-        let asked = Arc::new(Mutex::new(0));
-        let (own, set, count) = (url.clone(), Arc::clone(&keys), Arc::clone(&asked));
+        let requests = Arc::new(Mutex::new(0));
+        let (own, set, count) = (url.clone(), Arc::clone(&keys), Arc::clone(&requests));
         let serving = tokio::spawn(async move {
             loop {
                 let (mut socket, _) = listener.accept().await.unwrap();
@@ -157,7 +157,7 @@ impl Issuer {
         Self {
             url,
             keys,
-            asked,
+            requests,
             serving,
         }
     }
@@ -167,9 +167,9 @@ impl Issuer {
         *self.keys.lock().unwrap() = keys;
     }
 
-    /// How often it was asked for its keys.
-    pub fn asked(&self) -> u64 {
-        *self.asked.lock().unwrap()
+    /// How often its keys were requested.
+    pub fn requests(&self) -> u64 {
+        *self.requests.lock().unwrap()
     }
 
     /// The claims of a token that is valid for an hour.

@@ -253,7 +253,7 @@ impl Drop for Place {
     }
 }
 
-/// Compiled components, kept between test runs next to the tests' binaries.
+/// Compiled components, stored between test runs next to the tests' binaries.
 pub fn compiled() -> std::path::PathBuf {
     let binary = std::env::current_exe().unwrap();
     binary.parent().unwrap().join("compiled-guests")

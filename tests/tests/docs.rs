@@ -98,8 +98,8 @@ fn anchors(text: &str) -> BTreeSet<String> {
             continue;
         }
         let title = title.trim().to_lowercase().replace(' ', "-");
-        let is_kept = |c: &char| c.is_alphanumeric() || "-_".contains(*c);
-        let title: String = title.chars().filter(is_kept).collect();
+        let is_allowed = |c: &char| c.is_alphanumeric() || "-_".contains(*c);
+        let title: String = title.chars().filter(is_allowed).collect();
         let times = found.entry(title.clone()).or_default();
         all.insert(match *times {
             0 => title,

@@ -81,9 +81,9 @@ impl Work {
                 }
             };
             let position = it.position.unwrap();
-            let told = format!("{n} {} {position} {}\n", it.version, it.replayed);
+            let report = format!("{n} {} {position} {}\n", it.version, it.replayed);
             let mut output = std::io::stdout().lock();
-            output.write_all(told.as_bytes()).unwrap();
+            output.write_all(report.as_bytes()).unwrap();
             output.flush().unwrap();
         }
     }

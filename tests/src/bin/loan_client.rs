@@ -59,7 +59,7 @@ async fn main() {
 
 async fn follow(host: Host, lane: Vec<(usize, Line)>, output: Arc<std::io::Stdout>) {
     for (number, line) in lane {
-        let told = match lines::start(&host, &line, number).await {
+        let report = match lines::start(&host, &line, number).await {
             Ok(it) => {
                 let position = it.position.expect("every command has an event");
                 format!("{number} {} {position} {}\n", it.version, it.replayed)
@@ -70,7 +70,7 @@ async fn follow(host: Host, lane: Vec<(usize, Line)>, output: Arc<std::io::Stdou
             Err(error) => panic!("line {number}: {error}"),
         };
         let mut output = output.lock();
-        output.write_all(told.as_bytes()).unwrap();
+        output.write_all(report.as_bytes()).unwrap();
         output.flush().unwrap();
     }
 }

@@ -52,15 +52,15 @@ async fn main() {
         _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
-    tell("started");
+    report("started");
     for order in orders {
         obey(&host, order).await;
-        tell(order);
+        report(order);
     }
     std::future::pending().await
 }
 
-fn tell(what: &str) {
+fn report(what: &str) {
     let mut output = std::io::stdout().lock();
     writeln!(output, "{what}").unwrap();
     output.flush().unwrap();

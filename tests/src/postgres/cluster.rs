@@ -65,15 +65,15 @@ impl Cluster {
     }
 
     fn started(mut self) -> Self {
-        let mut told = String::new();
+        let mut last_log = String::new();
         for _ in 0..PORTS_MAX {
             self.port = free_port();
             match self.try_start() {
                 Ok(()) => return self,
-                Err(log) => told = log,
+                Err(log) => last_log = log,
             }
         }
-        panic!("PostgreSQL did not start:\n{told}");
+        panic!("PostgreSQL did not start:\n{last_log}");
     }
 
     /// Copies this cluster to a standby that receives its log, and starts the standby's server.

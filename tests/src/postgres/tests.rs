@@ -28,17 +28,17 @@ async fn the_shared_server_is_durable_by_default() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn committed_rows_survive_a_crash_and_a_restart() {
     let server = Server::start();
-    run(&server, "CREATE TABLE kept (word TEXT)").await;
-    run(&server, "INSERT INTO kept VALUES ('one')").await;
+    run(&server, "CREATE TABLE notes (word TEXT)").await;
+    run(&server, "INSERT INTO notes VALUES ('one')").await;
 
     server.stop_immediately();
     assert!(PgConnection::connect(&server.url).await.is_err());
     server.start_again();
-    run(&server, "INSERT INTO kept VALUES ('two')").await;
+    run(&server, "INSERT INTO notes VALUES ('two')").await;
     server.restart();
 
     let mut connection = server.connect().await;
-    let words = "SELECT string_agg(word, ' ' ORDER BY word) FROM kept";
+    let words = "SELECT string_agg(word, ' ' ORDER BY word) FROM notes";
     assert_eq!(text(&mut connection, words).await, "one two");
 }
 

@@ -137,7 +137,7 @@ fn a_command_is_proposed_previewed_and_approved() {
         &["--propose", "--expires", "2020-01-01T00:00:00Z"],
     ]
     .concat();
-    host.run(&past).fails(1, "expires");
+    host.run(&past).fails(2, "expires");
     let output = host.run(&["proposal", "approve", &number]).ok();
     assert!(output.contains("executed; version 2"), "{output}");
 }
@@ -211,7 +211,7 @@ fn agents_read_over_stdin_and_write_only_in_the_mode_act() {
     used(&host);
     let [initialize, initialized] = begin();
     let deposit = json!({"key": "1", "data": {"amount": 5}});
-    let asked = [
+    let requests = [
         initialize,
         initialized,
         json!({"method": "tools/list"}),
@@ -219,7 +219,7 @@ fn agents_read_over_stdin_and_write_only_in_the_mode_act() {
         call("explain_rejection", &json!({"command_id": "w-1"})),
         call("command_account_deposit", &deposit),
     ];
-    let text = messages(&asked);
+    let text = messages(&requests);
     let said = answers(&host.run_with(&["mcp"], &text).ok());
     assert_eq!(said.len(), 5);
     assert_eq!(said[0]["result"]["serverInfo"]["name"], "quipu");

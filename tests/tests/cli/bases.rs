@@ -1,4 +1,4 @@
-//! A base in place of segments that are not kept.
+//! A base replaces segments that were deleted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -85,11 +85,11 @@ fn every_position_after_the_base_is_recovered_as_before() {
     let (host, dir) = marked();
     let whole = host.path("whole");
     copy(&dir, &whole);
-    let told = ship(&host, &dir, &["--keep", "2", "--json"]).ok();
-    let told: Value = serde_json::from_str(&told).unwrap();
+    let report = ship(&host, &dir, &["--keep", "2", "--json"]).ok();
+    let report: Value = serde_json::from_str(&report).unwrap();
     let base = base(&dir);
     assert!(base > 0);
-    assert_eq!(told["base"], base);
+    assert_eq!(report["base"], base);
     assert_eq!(names(&dir), listed(&dir));
     let plain = listed(&dir)
         .iter()
@@ -171,7 +171,7 @@ fn a_kill_at_any_time_loses_nothing_that_was_shipped() {
     let mut random = seed::random(seed::seeds(1)[0]);
     let mut shipped = 0;
     for _ in 0..if seed::is_long() { 60 } else { 6 } {
-        // Each start writes a base at its first look.
+        // Each start writes a base at its first check.
         let mut shipping = Shipping::start_with(&host, &dir, &["--keep", "1"]);
         for _ in 0..random.random_range(0..4) {
             pay(&host, "account-1");
@@ -181,9 +181,9 @@ fn a_kill_at_any_time_loses_nothing_that_was_shipped() {
         let file = host.path(&format!("{:x}.db", rand::random::<u64>()));
         let store = format!("sqlite:{}", text(&file));
         if dir.join("manifest.json").exists() {
-            let told = recover(&dir, &store, &["--json"]).ok();
-            let told: Value = serde_json::from_str(&told).unwrap();
-            assert!(told["position"].as_u64().unwrap() >= shipped, "{told}");
+            let report = recover(&dir, &store, &["--json"]).ok();
+            let report: Value = serde_json::from_str(&report).unwrap();
+            assert!(report["position"].as_u64().unwrap() >= shipped, "{report}");
         }
     }
     load.kill().unwrap();

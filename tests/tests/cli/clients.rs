@@ -77,11 +77,11 @@ fn a_closed_or_full_output_never_causes_a_panic() {
     let host = Served::start();
     let file = text(&host.path("modules/account.wasm"));
     let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let told = crate::program::quipu(&["inspect", &file])
+    let output = crate::program::quipu(&["inspect", &file])
         .stdout(Stdio::from(full()))
         .output()
         .unwrap();
-    assert_eq!(told.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(1));
     let mute = crate::program::quipu(&["inspect", "no-such.wasm"])
         .stderr(Stdio::from(full()))
         .output()

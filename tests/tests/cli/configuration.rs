@@ -303,7 +303,7 @@ fn the_log_of_a_file_is_a_setting_too() {
         host.ended().0.err
     };
     assert_eq!(shut_down(&[]), "");
-    let told = shut_down(&[("QUIPU_LOG", "info")]);
-    assert!(told.contains("shutting down"), "{told}");
+    let output = shut_down(&[("QUIPU_LOG", "info")]);
+    assert!(output.contains("shutting down"), "{output}");
     run_in(&[("QUIPU_LOG", "quipu=x=y")], &["config"]).fails(2, "QUIPU_LOG: log is \"quipu=x=y\"");
 }

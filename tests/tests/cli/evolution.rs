@@ -51,7 +51,7 @@ fn rows(table: &str) -> Vec<String> {
 }
 
 #[test]
-fn events_are_lifted_unless_asked_for_as_stored() {
+fn events_are_lifted_unless_requested_as_stored() {
     let host = loan();
     for args in [&["stream", "loan-1", "--json"][..], &["events", "--json"]] {
         let lifted = json_lines(&host.run(args).ok());
@@ -118,10 +118,10 @@ fn one_event_is_shown_as_stored_and_as_lifted() {
     for name in ["kept", "noted", "broken"] {
         host.run(&["append", "note-1", name]).ok();
     }
-    let kept = host.run(&["event", "5"]).ok();
+    let event = host.run(&["event", "5"]).ok();
     assert!(
-        kept.ends_with("\n{}\n") && !kept.contains("lifted"),
-        "{kept}"
+        event.ends_with("\n{}\n") && !event.contains("lifted"),
+        "{event}"
     );
     let dropped = host.run(&["event", "6"]).ok();
     assert!(
@@ -214,8 +214,8 @@ fn a_stream_is_truncated_and_restored() {
         read.err
     );
     assert_eq!(read.ok().lines().count(), 2);
-    let behind = host.run(&["stream", "account-1", "--from", "3"]);
-    assert_eq!(behind.err, "");
+    let rest = host.run(&["stream", "account-1", "--from", "3"]);
+    assert_eq!(rest.err, "");
     let streams = host.run(&["streams", "--category", "account"]).ok();
     let listed = rows(&streams);
     assert!(

@@ -142,7 +142,7 @@ fn a_resumed_run_continues_after_the_last_answered_line() {
     let host = Served::start();
     let file = text(&host.path("commands.ndjson"));
     std::fs::write(&file, lines(3, 2)).unwrap();
-    let kept = text(&host.path("resume.json"));
+    let state_file = text(&host.path("resume.json"));
     let args = [
         "execute",
         "--file",
@@ -150,19 +150,19 @@ fn a_resumed_run_continues_after_the_last_answered_line() {
         "--category",
         "account",
         "--resume",
-        &kept,
+        &state_file,
         "--json",
     ];
     assert_eq!(summary(&host.run(&args).ok())["commands"], 10);
     assert_eq!(summary(&host.run(&args).ok())["commands"], 0);
 
-    let mut state: Value = serde_json::from_slice(&std::fs::read(&kept).unwrap()).unwrap();
+    let mut state: Value = serde_json::from_slice(&std::fs::read(&state_file).unwrap()).unwrap();
     assert_eq!(
         state["lines"],
         json!({"account-0": 10, "account-1": 8, "account-2": 9})
     );
     state["lines"]["account-1"] = json!(2);
-    std::fs::write(&kept, state.to_string()).unwrap();
+    std::fs::write(&state_file, state.to_string()).unwrap();
     let resumed = summary(&host.run(&args).ok());
     assert_eq!(
         (&resumed["commands"], &resumed["replayed"]),

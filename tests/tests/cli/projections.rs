@@ -311,10 +311,10 @@ fn a_projection_that_fails_on_every_event_logs_a_line_per_cause() {
         .err
         .lines()
         .filter(|line| line.contains("projection=\"notes\""));
-    let told: Vec<&str> = of_projection
+    let lines: Vec<&str> = of_projection
         .filter(|line| line.contains("parked or skipped"))
         .collect();
     // One for each cause in a minute; the test may last longer than one on a busy machine.
-    assert!((2..=8).contains(&told.len()), "{}", said.err);
+    assert!((2..=8).contains(&lines.len()), "{}", said.err);
     assert!(said.err.lines().count() < EVENTS, "{}", said.err);
 }

@@ -106,7 +106,7 @@ fn rejections_are_listed_and_redecided_by_a_preflight() {
     assert_eq!(rejected["version"], 1);
     assert_eq!(host.run(&["rejections", "other", "--json"]).ok(), "");
     let accepting = file(&host.path(""), "second", &decider());
-    let told = host.run(&["preflight", &accepting]);
+    let output = host.run(&["preflight", &accepting]);
     for line in [
         "note      note                      0           0         2       0",
         "blocks: accepted: note note: 2 of 2 that were rejected are accepted",
@@ -115,9 +115,9 @@ fn rejections_are_listed_and_redecided_by_a_preflight() {
         "  + noted 1 {\"word\": \"odd\"}",
     ] {
         assert!(
-            told.out.lines().any(|told| told == line),
+            output.out.lines().any(|it| it == line),
             "{line}\n{}",
-            told.out
+            output.out
         );
     }
     let verified = host.run(&["verify"]).ok();
@@ -187,11 +187,19 @@ fn a_shadow_reports_decisions_that_differ() {
         while !shadow.is_finished() {
             note(&host, "odd");
         }
-        let told = shadow.join().unwrap();
-        assert!(told.out.contains("0 went by unseen"), "{}", told.out);
-        assert!(told.out.contains("come to other events"), "{}", told.out);
-        assert_eq!(told.code, 1);
-        assert!(told.err.contains("it decides otherwise"), "{}", told.err);
+        let output = shadow.join().unwrap();
+        assert!(output.out.contains("0 went by unseen"), "{}", output.out);
+        assert!(
+            output.out.contains("come to other events"),
+            "{}",
+            output.out
+        );
+        assert_eq!(output.code, 1);
+        assert!(
+            output.err.contains("it decides otherwise"),
+            "{}",
+            output.err
+        );
     });
     let same = file(&host.path(""), "same", &decider().version("1.0.1"));
     let json = host

@@ -124,11 +124,11 @@ fn a_different_active_module_is_kept_and_both_digests_are_reported() {
     let mut other = examples::account();
     other.extend([0, 3, 1, b'x', 0]);
     std::fs::write(&file, &other).unwrap();
-    let (count, told, dir) = ended(Served::start_in(dir, &["--modules", &path]));
+    let (count, output, dir) = ended(Served::start_in(dir, &["--modules", &path]));
     assert_eq!(count, 1);
     for bytes in [examples::account(), other] {
         let digest = quipu::model::Digest::of(&bytes).to_string();
-        assert!(told.contains(&digest), "{told}");
+        assert!(output.contains(&digest), "{output}");
     }
     let args = ["--modules", &path, "--modules-force"];
     let (count, _, _dir) = ended(Served::start_in(dir, &args));
@@ -248,12 +248,12 @@ fn a_component_that_is_too_expensive_to_compile_is_refused() {
     host.run(&["deploy", &account]).ok();
     host.run(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"])
         .ok();
-    let kept = std::fs::read_dir(host.path("q.db.compiled")).unwrap();
-    let kept = kept.filter(|entry| {
+    let files = std::fs::read_dir(host.path("q.db.compiled")).unwrap();
+    let files = files.filter(|entry| {
         let path = entry.as_ref().unwrap().path();
         path.extension().is_some_and(|it| it == "compiled")
     });
-    assert_eq!(kept.count(), 1);
+    assert_eq!(files.count(), 1);
 }
 
 #[test]

@@ -251,9 +251,9 @@ fn what_the_manifest_does_not_list_is_shipped_again() {
     let export = run(&["export", "--store", &url]).ok();
     assert_eq!(export, host.run(&["export"]).ok());
     // Nothing is new.
-    let told = ship(&host, &dir, &["--json"]).ok();
-    let told: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(told["events"], 0);
+    let report = ship(&host, &dir, &["--json"]).ok();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["events"], 0);
 }
 
 #[test]
@@ -276,24 +276,24 @@ fn a_folder_has_one_log_and_one_shipper() {
 fn a_drill_passes_and_fails() {
     let (host, dir) = several();
     let folder = text(&dir);
-    let told = host.run(&["drill", &folder, "--json"]).ok();
-    let told: Value = serde_json::from_str(&told).unwrap();
+    let report = host.run(&["drill", &folder, "--json"]).ok();
+    let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!(
-        (&told["passed"], &told["findings"]),
+        (&report["passed"], &report["findings"]),
         (&true.into(), &0.into())
     );
-    assert_eq!(told["position"], told["host_position"]);
-    assert_eq!(told["rpo_seconds"], 0.0);
-    assert!(told["decisions"].as_u64().unwrap() > 5, "{told}");
-    assert_eq!(told["chain"], segments(&dir).last().unwrap()["chain"]);
+    assert_eq!(report["position"], report["host_position"]);
+    assert_eq!(report["rpo_seconds"], 0.0);
+    assert!(report["decisions"].as_u64().unwrap() > 5, "{report}");
+    assert_eq!(report["chain"], segments(&dir).last().unwrap()["chain"]);
     pay(&host, "account-1");
-    let told = host.run(&["drill", &folder, "--json"]).ok();
-    let told: Value = serde_json::from_str(&told).unwrap();
-    assert!(told["rpo_seconds"].as_f64().unwrap() > 0.0, "{told}");
-    let kept = format!("sqlite:{}", text(&host.path("kept.db")));
-    let told = run(&["drill", &folder, "--to", &kept]).ok();
-    assert!(told.contains("the drill passed"), "{told}");
-    assert!(host.path("kept.db").exists());
+    let report = host.run(&["drill", &folder, "--json"]).ok();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert!(report["rpo_seconds"].as_f64().unwrap() > 0.0, "{report}");
+    let target = format!("sqlite:{}", text(&host.path("target.db")));
+    let report = run(&["drill", &folder, "--to", &target]).ok();
+    assert!(report.contains("the drill passed"), "{report}");
+    assert!(host.path("target.db").exists());
 
     // A history that nobody decided.
     let file = host.run(&["export"]).ok();
@@ -309,8 +309,8 @@ fn a_drill_passes_and_fails() {
     assert!(failed.out.contains("findings"), "{}", failed.out);
     failed.fails_with_output(1, "the history is not sound: 1 findings");
     let failed = run(&["drill", &text(&dir), "--json"]);
-    let told: Value = serde_json::from_str(failed.out.trim()).unwrap();
-    assert_eq!((failed.code, &told["passed"]), (1, &false.into()));
+    let report: Value = serde_json::from_str(failed.out.trim()).unwrap();
+    assert_eq!((failed.code, &report["passed"]), (1, &false.into()));
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn the_newest_backups_are_kept() {
     fs::write(dir.join("20000101T000000.000Z/q.db.1.partial"), "x").unwrap();
     fs::write(dir.join("notes"), "x").unwrap();
     for _ in 0..4 {
-        let told = run(&[
+        let report = run(&[
             "backup",
             &text(&dir),
             "--store",
@@ -354,8 +354,8 @@ fn the_newest_backups_are_kept() {
             "--json",
         ])
         .ok();
-        let told: Value = serde_json::from_str(&told).unwrap();
-        copies.push(told["path"].as_str().unwrap().to_owned());
+        let report: Value = serde_json::from_str(&report).unwrap();
+        copies.push(report["path"].as_str().unwrap().to_owned());
     }
     let are_there: Vec<bool> = copies.iter().map(|it| Path::new(it).exists()).collect();
     assert_eq!(are_there, [false, false, true, true]);

@@ -111,8 +111,8 @@ impl Shipping {
         loop {
             let mut line = String::new();
             self.out.read_line(&mut line).unwrap();
-            let told: Value = serde_json::from_str(&line).expect("it goes on");
-            let shipped = told["position"].as_u64().unwrap();
+            let report: Value = serde_json::from_str(&line).expect("it goes on");
+            let shipped = report["position"].as_u64().unwrap();
             if shipped >= position {
                 return shipped;
             }

@@ -31,9 +31,9 @@ fn notes() -> Served {
 fn a_preflight_shows_the_decisions_that_would_differ() {
     let host = notes();
     let other = file(&host, "other", &decider().decides("other"));
-    let told = host.run(&["preflight", &other]);
-    assert_eq!(told.code, 1);
-    assert!(told.err.contains("the preflight fails"), "{}", told.err);
+    let output = host.run(&["preflight", &other]);
+    assert_eq!(output.code, 1);
+    assert!(output.err.contains("the preflight fails"), "{}", output.err);
     for line in [
         "2 events, up to position 2 of 2",
         "blocks: decision: note note: 1 of 2 come to other events",
@@ -42,9 +42,9 @@ fn a_preflight_shows_the_decisions_that_would_differ() {
         "  + noted 1 {\"word\": \"even\"}",
     ] {
         assert!(
-            told.out.lines().any(|told| told == line),
+            output.out.lines().any(|it| it == line),
             "{line}\n{}",
-            told.out
+            output.out
         );
     }
     let out = host.run(&["preflight", &other, "--allow", "decision"]).ok();
@@ -66,15 +66,15 @@ fn a_preflight_shows_the_decisions_that_would_differ() {
     let new = file(&host, "new", &decider().version("1.0.2").event("added", 1));
     let line = "note    note: readers: event added is new";
     let out = host.run(&["preflight", &new]).ok();
-    assert!(out.lines().any(|told| told == line), "{out}");
-    let told = host.run(&["deploy", &new]);
-    assert!(told.err.lines().any(|told| told == line), "{}", told.err);
+    assert!(out.lines().any(|it| it == line), "{out}");
+    let output = host.run(&["deploy", &new]);
+    assert!(output.err.lines().any(|it| it == line), "{}", output.err);
     let old = file(&host, "old", &decider().version("1.0.3"));
     let line =
         "breaks  note: readers: event added is removed, and no alias or step reads stored ones";
-    let told = host.run(&["deploy", &old]);
-    assert!(told.err.lines().any(|told| told == line), "{}", told.err);
-    told.ok();
+    let output = host.run(&["deploy", &old]);
+    assert!(output.err.lines().any(|it| it == line), "{}", output.err);
+    output.ok();
     host.run(&["preflight", &same, "--allow", "all"])
         .fails(2, "there is no kind of finding");
 }

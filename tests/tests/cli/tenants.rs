@@ -138,19 +138,19 @@ async fn a_host_that_is_killed_while_tenants_are_created_has_nothing_or_usable_o
     let mut answered: Vec<(String, String)> = Vec::new();
     for round in 0..rounds {
         let mut host = start(&place);
-        let mut asked = Vec::new();
+        let mut clients = Vec::new();
         for number in 0..4 {
             let name = format!("t{round}-{number}");
             let mut command = quipu(&["tenant", "create", &name, "--token", &root]);
             command.env("QUIPU_URL", &host.url);
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
-            asked.push((name, command.spawn().unwrap()));
+            clients.push((name, command.spawn().unwrap()));
         }
         std::thread::sleep(Duration::from_millis(random.random_range(0..600)));
         host.child.kill().unwrap();
         host.child.wait().unwrap();
         let mut lost = Vec::new();
-        for (name, client) in asked {
+        for (name, client) in clients {
             let said = said(&client.wait_with_output().unwrap());
             match said.code {
                 0 => answered.push((name, said.out.trim_end().to_owned())),

@@ -41,50 +41,50 @@ fn verifying_a_sound_history_succeeds() {
 fn an_event_that_was_changed_in_an_export_is_found_by_verify() {
     let file = account().run(&["export"]).ok();
     // The command precedes the event in its line.
-    let (before, behind) = file.rsplit_once(r#""data":{"amount":7}"#).unwrap();
-    let changed = format!(r#"{before}"data":{{"amount":8}}{behind}"#);
+    let (before, after) = file.rsplit_once(r#""data":{"amount":7}"#).unwrap();
+    let changed = format!(r#"{before}"data":{{"amount":8}}{after}"#);
     let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
     host.run_with(&["import"], &changed)
         .fails(2, "does not have its digest");
     host.run_with(&["import"], &digests::without(&changed)).ok();
-    let told = host.run(&["verify"]);
-    assert_eq!(told.code, 1);
+    let output = host.run(&["verify"]);
+    assert_eq!(output.code, 1);
     assert!(
-        told.err.contains("the history is not sound: 1 finding"),
+        output.err.contains("the history is not sound: 1 finding"),
         "{}",
-        told.err
+        output.err
     );
     for line in [
         "decision: position 3, account-1 version 3",
         "  - deposited 1 {\"amount\":8}",
         "  + deposited 1 {\"amount\":7}",
     ] {
-        assert!(told.out.lines().any(|told| told == line), "{}", told.out);
+        assert!(output.out.lines().any(|it| it == line), "{}", output.out);
     }
 }
 
 #[test]
 fn a_finding_is_acknowledged_listed_and_withdrawn() {
     let file = account().run(&["export"]).ok();
-    let (before, behind) = file.rsplit_once(r#""data":{"amount":7}"#).unwrap();
-    let changed = format!(r#"{before}"data":{{"amount":8}}{behind}"#);
+    let (before, after) = file.rsplit_once(r#""data":{"amount":7}"#).unwrap();
+    let changed = format!(r#"{before}"data":{{"amount":8}}{after}"#);
     let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
     host.run_with(&["import"], &digests::without(&changed)).ok();
     let name = "decision:account-1@3";
-    let told = host.run(&["verify"]);
+    let output = host.run(&["verify"]);
     let line = format!("  name {name}");
-    assert!(told.out.lines().any(|it| it == line), "{}", told.out);
+    assert!(output.out.lines().any(|it| it == line), "{}", output.out);
     let none = host.run(&["verify", "--acknowledged"]).ok();
     assert_eq!(none, "no finding is acknowledged\n");
     let acknowledge = ["verify", "--acknowledge", name, "--reason", "it is known"];
-    let told = host.run(&acknowledge).ok();
-    assert_eq!(told, format!("{name} is acknowledged\n"));
-    let told = host.run(&["verify"]).ok();
+    let output = host.run(&acknowledge).ok();
+    assert_eq!(output, format!("{name} is acknowledged\n"));
+    let output = host.run(&["verify"]).ok();
     for line in [
         "1 finding is acknowledged",
         "decision: position 3, account-1 version 3 (acknowledged)",
     ] {
-        assert!(told.lines().any(|it| it == line), "{told}");
+        assert!(output.lines().any(|it| it == line), "{output}");
     }
     let json: Value = serde_json::from_str(&host.run(&["verify", "--json"]).ok()).unwrap();
     assert_eq!(json["sound"], true);
@@ -175,11 +175,11 @@ fn documents_are_compared_in_a_table() {
         "20000",
     ])
     .ok();
-    let told = host.run_in(80, &["verify", "--projections"]).ok();
-    let narrow = told.lines().find(|line| line.starts_with("ppp")).unwrap();
-    assert!(narrow.starts_with(&long) && narrow.len() <= 80, "{told}");
-    let told = host.run(&["verify", "--projections"]).ok();
-    let table: Vec<&str> = told
+    let output = host.run_in(80, &["verify", "--projections"]).ok();
+    let narrow = output.lines().find(|line| line.starts_with("ppp")).unwrap();
+    assert!(narrow.starts_with(&long) && narrow.len() <= 80, "{output}");
+    let output = host.run(&["verify", "--projections"]).ok();
+    let table: Vec<&str> = output
         .lines()
         .skip_while(|line| !line.starts_with("projection "))
         .take_while(|line| !line.is_empty())
@@ -190,7 +190,7 @@ fn documents_are_compared_in_a_table() {
         ["projection", "same", "different", "parked", "position"]
     );
     assert_eq!(table.len(), 3);
-    assert!(table[2].starts_with(&long), "{told}");
+    assert!(table[2].starts_with(&long), "{output}");
     let notes: Vec<&str> = table[1].split_whitespace().collect();
     assert_eq!(notes, ["notes", "2", "0", "0", "3"]);
     let out = host.run(&["verify", "--projections", "--json"]).ok();

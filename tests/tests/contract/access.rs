@@ -129,11 +129,11 @@ async fn an_operation_that_began_is_recorded_once(place: Place) {
     assert_eq!(ids(6).await, [first]);
     assert_eq!(ids(u64::MAX).await, [first, second]);
     let begun = audit.begun(Timestamp(6)).await.unwrap();
-    let kept = AuditEntry {
+    let entry = AuditEntry {
         result: "".into(),
         ..at(5)
     };
-    assert_eq!(begun[0].entry, kept);
+    assert_eq!(begun[0].entry, entry);
     audit.append(&at(7), Some(first), digest).await.unwrap();
     assert!(!audit.settle(&at(7), first, digest).await.unwrap());
     assert!(audit.settle(&at(8), second, digest).await.unwrap());

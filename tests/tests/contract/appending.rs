@@ -73,16 +73,16 @@ async fn an_append_with_a_wrong_expected_version_conflicts(place: Place) {
     }
 }
 
-fn check_refused(answer: Answer, to: &str, asked: ExpectedVersion, at: u64) {
+fn check_refused(answer: Answer, to: &str, expectation: ExpectedVersion, at: u64) {
     match answer {
         Err(Error::WrongExpectedVersion {
             stream,
             expected,
             found,
         }) => {
-            assert_eq!((stream.as_str(), expected, found.0), (to, asked, at));
+            assert_eq!((stream.as_str(), expected, found.0), (to, expectation, at));
         }
-        other => panic!("{to} {asked}: {other:?}"),
+        other => panic!("{to} {expectation}: {other:?}"),
     }
 }
 

@@ -46,7 +46,7 @@ async fn restore(host: &Host, stream: &StreamId) -> Option<Position> {
 }
 
 /// The events that record archiving and restoring.
-async fn told(host: &Host) -> Vec<RecordedEvent> {
+async fn records(host: &Host) -> Vec<RecordedEvent> {
     log::of(host, &build::stream("$streams")).await
 }
 
@@ -159,15 +159,18 @@ async fn archiving_keeps_the_version_and_is_recorded_in_another_stream(place: Pl
         ..Context::default()
     };
     let position = host.archive(&stream, context).await.unwrap();
-    let told = told(&host).await;
-    assert_eq!(told.len(), 1);
-    assert_eq!((Some(told[0].position), told[0].version.0), (position, 1));
-    assert_eq!(told[0].name.as_str(), "archived");
-    assert_eq!(told[0].commit.principal.as_deref(), Some("ann"));
-    let body: serde_json::Value = serde_json::from_slice(told[0].body.bytes()).unwrap();
+    let records = records(&host).await;
+    assert_eq!(records.len(), 1);
+    assert_eq!(
+        (Some(records[0].position), records[0].version.0),
+        (position, 1)
+    );
+    assert_eq!(records[0].name.as_str(), "archived");
+    assert_eq!(records[0].commit.principal.as_deref(), Some("ann"));
+    let body: serde_json::Value = serde_json::from_slice(records[0].body.bytes()).unwrap();
     assert_eq!(body["stream"], stream.as_str());
     assert_eq!(log::of(&host, &stream).await.len(), 3);
-    assert_eq!(host.log_head().await.unwrap(), told[0].position);
+    assert_eq!(host.log_head().await.unwrap(), records[0].position);
 }
 
 async fn archiving_is_idempotent(place: Place) {
@@ -175,19 +178,19 @@ async fn archiving_is_idempotent(place: Place) {
     for _ in 0..3 {
         assert_eq!(archive(&host, &stream).await, None);
     }
-    assert_eq!(told(&host).await.len(), 1);
+    assert_eq!(records(&host).await.len(), 1);
     assert!(restore(&host, &stream).await.is_some());
     for _ in 0..3 {
         assert_eq!(restore(&host, &stream).await, None);
     }
-    let names: Vec<_> = told(&host)
+    let names: Vec<_> = records(&host)
         .await
         .iter()
         .map(|it| it.name.to_string())
         .collect();
     assert_eq!(names, ["archived", "restored"]);
     assert_eq!(restore(&host, &build::stream("note-2")).await, None);
-    assert_eq!(told(&host).await.len(), 2);
+    assert_eq!(records(&host).await.len(), 2);
 }
 
 async fn a_restored_stream_takes_appends(place: Place) {
@@ -232,7 +235,7 @@ async fn a_stream_that_does_not_exist_cannot_be_archived(place: Place) {
     ] {
         assert_eq!(answer.unwrap_err().code(), "stream-not-found");
     }
-    assert_eq!(told(&host).await.len(), 1);
+    assert_eq!(records(&host).await.len(), 1);
 }
 
 async fn streams_of_the_host_cannot_be_archived(place: Place) {
@@ -266,7 +269,7 @@ async fn items_of_a_batch_see_the_earlier_marks_of_the_batch(place: Place) {
             Outcome::Appended(_) => "appended",
             Outcome::Archived(_) => "archived",
             Outcome::Marked(Some(_)) => "marked",
-            Outcome::Marked(None) => "stood",
+            Outcome::Marked(None) => "unchanged",
             // The answer depends on a stream that is not archived.
             Outcome::RunDead => "dead",
             other => panic!("{other:?}"),
@@ -275,7 +278,7 @@ async fn items_of_a_batch_see_the_earlier_marks_of_the_batch(place: Place) {
     };
     assert_eq!(
         shape(&commit(&mut store, &items).await),
-        "none appended marked archived marked appended marked stood dead"
+        "none appended marked archived marked appended marked unchanged dead"
     );
     let head = store
         .reader
@@ -315,5 +318,5 @@ async fn an_archived_mark_survives_a_restart(place: Place) {
     host.shutdown().await.unwrap();
     let host = place.host().await;
     host.append(&stream, append(events(1))).await.unwrap();
-    assert_eq!(told(&host).await.len(), 2);
+    assert_eq!(records(&host).await.len(), 2);
 }

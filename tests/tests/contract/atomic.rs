@@ -116,9 +116,9 @@ async fn if_one_stream_conflicts_nothing_is_written(place: Place) {
             match host.append_all(build::append_all(parts)).await {
                 Err(Error::WrongExpectedVersion {
                     stream,
-                    expected: asked,
+                    expected: expectation,
                     found: at,
-                }) => assert_eq!((stream.as_str(), asked, at.0), (to, expected, found)),
+                }) => assert_eq!((stream.as_str(), expectation, at.0), (to, expected, found)),
                 other => panic!("{to} {expected}: {other:?}"),
             }
         }
@@ -242,10 +242,10 @@ async fn reusing_a_key_for_another_append_is_refused(place: Place) {
     let last = moved.streams[0].events.pop();
     moved.streams[1].events.extend(last);
     for other in [other_event, other_stream, fewer, moved] {
-        let told = format!("{other:?}");
+        let context = format!("{other:?}");
         let answer = host.append_all(other).await;
         let code = answer.map(|_| ()).unwrap_err().code();
-        assert_eq!(code, "idempotency-key-reused", "{told}");
+        assert_eq!(code, "idempotency-key-reused", "{context}");
     }
     assert_eq!(host.log_head().await.unwrap(), head);
     check_replay(&host, transfer(), &first).await;
@@ -255,16 +255,16 @@ async fn a_copy_to_only_one_of_the_streams_is_a_different_request(place: Place) 
     let host = begun(&place).await;
     host.append_all(transfer()).await.unwrap();
     for (stream, count) in [("a-1", 2), ("new-1", 1)] {
-        let alone = build::append_as("transfer", events(count));
-        let answer = host.append(&build::stream(stream), alone).await;
+        let single = build::append_as("transfer", events(count));
+        let answer = host.append(&build::stream(stream), single).await;
         assert_eq!(
             answer.map(|_| ()).unwrap_err().code(),
             "idempotency-key-reused"
         );
     }
     // The key was not recorded in streams that were only checked.
-    let alone = build::append_as("transfer", events(1));
-    let answer = host.append(&build::stream("b-1"), alone).await.unwrap();
+    let single = build::append_as("transfer", events(1));
+    let answer = host.append(&build::stream("b-1"), single).await.unwrap();
     assert!(!answer.replayed);
 }
 

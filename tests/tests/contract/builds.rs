@@ -224,8 +224,8 @@ async fn an_owner_that_was_replaced_cannot_write(place: Place) {
     let second = claim(&*store, build).await;
     let late = batch(vec![document(build, "k", Some("1"), 9)]);
     for stale in [first.token, 0, second.token + 1, u64::MAX] {
-        let kept = store.keep(build, stale, &late, LONG).await.unwrap();
-        assert_eq!(kept, BatchOutcome::Lost, "{stale}");
+        let outcome = store.keep(build, stale, &late, LONG).await.unwrap();
+        assert_eq!(outcome, BatchOutcome::Lost, "{stale}");
     }
     assert_eq!(json(&*store, build, "k").await, None);
     let found = of_role(&*store, "a", Role::Active).await.unwrap();
@@ -240,8 +240,8 @@ async fn storing_a_batch_renews_the_lease(place: Place) {
     let build = begin(&*store, "a", Role::Active).await.id;
     let owner = claim(&*store, build).await;
     let batch = moved(1);
-    let kept = store.keep(build, owner.token, &batch, Duration::ZERO);
-    assert!(matches!(kept.await.unwrap(), BatchOutcome::Done { .. }));
+    let outcome = store.keep(build, owner.token, &batch, Duration::ZERO);
+    assert!(matches!(outcome.await.unwrap(), BatchOutcome::Done { .. }));
     assert!(!of_role(&*store, "a", Role::Active).await.unwrap().is_owned);
     keep(&*store, build, owner.token, &moved(2)).await;
     assert!(of_role(&*store, "a", Role::Active).await.unwrap().is_owned);
@@ -262,8 +262,8 @@ async fn a_build_that_does_not_exist_cannot_be_claimed_or_changed(place: Place) 
     let store = place.open().await.documents;
     let nobody = BuildId(999);
     assert_eq!(store.claim(nobody, LONG).await.unwrap(), None);
-    let kept = store.keep(nobody, 0, &moved(1), LONG).await.unwrap();
-    assert_eq!(kept, BatchOutcome::Lost);
+    let outcome = store.keep(nobody, 0, &moved(1), LONG).await.unwrap();
+    assert_eq!(outcome, BatchOutcome::Lost);
     store.release(nobody, 1).await.unwrap();
     store.hand_over(nobody, Digest([1; 32])).await.unwrap();
     assert!(!store.switch("none", nobody, None).await.unwrap());
@@ -293,9 +293,9 @@ async fn an_owner_receives_the_requests_of_the_operator(place: Place) {
             store.steer("b", Steer::Retry).await.unwrap();
         }
         at += 1;
-        let kept = store.keep(build, token, &moved(at), LONG).await.unwrap();
+        let outcome = store.keep(build, token, &moved(at), LONG).await.unwrap();
         let (retries, is_paused, _) = expected;
-        assert_eq!(kept, BatchOutcome::Done { retries, is_paused });
+        assert_eq!(outcome, BatchOutcome::Done { retries, is_paused });
         let found = projection(&*store, "a").await;
         assert_eq!((found.retries, found.is_paused, found.is_held), expected);
     }
@@ -326,8 +326,8 @@ async fn an_error_is_stored_until_it_is_cleared(place: Place) {
             store.release(build, token).await.unwrap();
         }
         if let Some(steer) = steer {
-            for keeps in [Steer::Retry, Steer::Held(true)] {
-                store.steer("a", keeps).await.unwrap();
+            for harmless in [Steer::Retry, Steer::Held(true)] {
+                store.steer("a", harmless).await.unwrap();
                 let found = of_role(&*store, "a", Role::Active).await.unwrap();
                 assert_eq!(found.trouble.as_deref(), Some(trouble));
             }
@@ -350,11 +350,11 @@ async fn handing_a_build_to_another_module_ends_the_lease_of_its_owner(place: Pl
     };
     keep(&*store, build, owner.token, &stopped).await;
     store.hand_over(build, Digest([3; 32])).await.unwrap();
-    let kept = store
+    let outcome = store
         .keep(build, owner.token, &moved(5), LONG)
         .await
         .unwrap();
-    assert_eq!(kept, BatchOutcome::Lost);
+    assert_eq!(outcome, BatchOutcome::Lost);
     let found = of_role(&*store, "a", Role::Active).await.unwrap();
     assert_eq!((found.module, found.trouble), (Digest([3; 32]), None));
     assert!(!found.is_owned);
@@ -456,8 +456,8 @@ async fn the_owner_of_a_dropped_build_loses_it(place: Place) {
     assert!(store.drop_build("a", Role::Next).await.unwrap());
     assert!(!store.drop_build("a", Role::Next).await.unwrap());
     assert!(!store.drop_build("a", Role::Previous).await.unwrap());
-    let kept = store.keep(new, token, &moved(9), LONG).await.unwrap();
-    assert_eq!(kept, BatchOutcome::Lost);
+    let outcome = store.keep(new, token, &moved(9), LONG).await.unwrap();
+    assert_eq!(outcome, BatchOutcome::Lost);
     store.release(new, token).await.unwrap();
     assert_eq!(store.claim(new, LONG).await.unwrap(), None);
     assert_eq!(roles(&*store, "a").await, [Some(old), None, None]);
@@ -476,16 +476,16 @@ async fn the_data_of_dropped_builds_is_swept(place: Place) {
         write
     };
     let writes = [with_entry("a", 1), with_entry("b", 2)];
-    let (kept, gone) = (
-        filled(&*store, "kept", &writes).await,
+    let (current, gone) = (
+        filled(&*store, "current", &writes).await,
         filled(&*store, "gone", &writes).await,
     );
     assert!(store.drop_build("gone", Role::Active).await.unwrap());
     while store.sweep().await.unwrap() {}
     assert!(!store.sweep().await.unwrap());
     assert_eq!(store.counts(gone).await.unwrap().documents, 0);
-    assert_eq!(store.counts(kept).await.unwrap().documents, 2);
-    for (build, expected) in [(kept, 2), (gone, 0)] {
+    assert_eq!(store.counts(current).await.unwrap().documents, 2);
+    for (build, expected) in [(current, 2), (gone, 0)] {
         for index in [None, Some(0)] {
             let scan = quipu::store::Scan {
                 index,
@@ -574,8 +574,8 @@ async fn an_inline_build_can_only_be_changed_by_the_writer_of_events(place: Plac
     let store = place.open().await.documents;
     assert!(of_role(&*store, "a", Role::Active).await.unwrap().is_inline);
     assert_eq!(store.claim(old, LONG).await.unwrap(), None);
-    let kept = store.keep(old, token, &moved(9), LONG).await.unwrap();
-    assert_eq!(kept, BatchOutcome::Lost);
+    let outcome = store.keep(old, token, &moved(9), LONG).await.unwrap();
+    assert_eq!(outcome, BatchOutcome::Lost);
     assert!(!store.switch("a", new, None).await.unwrap());
     assert!(!store.drop_build("a", Role::Active).await.unwrap());
     assert!(store.drop_build("a", Role::Next).await.unwrap());

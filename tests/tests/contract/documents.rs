@@ -336,8 +336,8 @@ async fn a_batch_that_fails_stores_nothing(place: Place) {
         ..written("a", "2", 2, &[(0, b"y")])
     };
     let late = batch(vec![late]);
-    let kept = store.keep(build, 999, &late, LONG);
-    assert_eq!(kept.await.unwrap(), BatchOutcome::Lost);
+    let outcome = store.keep(build, 999, &late, LONG);
+    assert_eq!(outcome.await.unwrap(), BatchOutcome::Lost);
     assert_eq!(json(&*store, build, "a").await.unwrap(), "1");
     let found = store
         .scan(build, &between(Some(0), None, None))

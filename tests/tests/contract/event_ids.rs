@@ -51,32 +51,35 @@ async fn noted(place: &Place) -> (Host, StreamId, Executed) {
 /// Sends a copy and expects the first outcome, and nothing new in the log.
 async fn check_replay(host: &Host, stream: &StreamId, copy: Append, first: &Executed) {
     let head = host.log_head().await.unwrap();
-    let told = format!("{copy:?}");
+    let context = format!("{copy:?}");
     let again = host.append(stream, copy).await.unwrap();
-    check_same(&again, first, &told);
-    assert_eq!(host.log_head().await.unwrap(), head, "{told}");
+    check_same(&again, first, &context);
+    assert_eq!(host.log_head().await.unwrap(), head, "{context}");
 }
 
-fn check_same(again: &Executed, first: &Executed, told: &str) {
-    assert!(again.replayed, "{told}");
+fn check_same(again: &Executed, first: &Executed, context: &str) {
+    assert!(again.replayed, "{context}");
     let seen = |it: &Executed| {
         let events = it.events.iter();
         let events = events.map(|it| (it.id, it.name.clone(), it.version, it.position));
         (it.version, it.position, events.collect::<Vec<_>>())
     };
-    assert_eq!(seen(again), seen(first), "{told}");
+    assert_eq!(seen(again), seen(first), "{context}");
     let bodies = again.events.iter().zip(&first.events);
-    assert!(bodies.into_iter().all(|(a, b)| a.body == b.body), "{told}");
+    assert!(
+        bodies.into_iter().all(|(a, b)| a.body == b.body),
+        "{context}"
+    );
 }
 
 /// Sends an append and expects that it is refused with this code, and stores nothing.
 async fn check_refused(host: &Host, stream: &StreamId, events: Vec<NewEvent>, code: &str) -> Error {
     let head = host.log_head().await.unwrap();
-    let told = format!("{events:?}");
+    let context = format!("{events:?}");
     let error = host.append(stream, append(events)).await.map(|_| ());
     let error = error.unwrap_err();
-    assert_eq!(error.code(), code, "{told}");
-    assert_eq!(host.log_head().await.unwrap(), head, "{told}");
+    assert_eq!(error.code(), code, "{context}");
+    assert_eq!(host.log_head().await.unwrap(), head, "{context}");
     error
 }
 
@@ -118,8 +121,8 @@ async fn an_id_with_different_content_is_refused(place: Place) {
         ..given(2, "2")
     };
     for other in [given(2, "3"), given(2, "2 "), other_type, binary] {
-        let beside = vec![given(1, "1"), other.clone(), given(3, "3")];
-        for events in [vec![other.clone()], vec![given(8, "8"), other], beside] {
+        let several = vec![given(1, "1"), other.clone(), given(3, "3")];
+        for events in [vec![other.clone()], vec![given(8, "8"), other], several] {
             let error = check_refused(&host, &stream, events, "idempotency-key-reused").await;
             assert!(
                 matches!(&error, Error::EventIdReused { stream: of, id }
@@ -276,27 +279,27 @@ async fn copies_in_one_batch_have_one_effect(place: Place) {
         copy(vec![given(4, "4")]),
     ];
     let outcomes = store.writer.commit(&copies, None).await.unwrap();
-    let told = format!("{outcomes:?}");
+    let context = format!("{outcomes:?}");
     let [first, second, part, other, new] = <[Outcome; 5]>::try_from(outcomes).unwrap();
     let Outcome::Appended(first) = first else {
-        panic!("{told}")
+        panic!("{context}")
     };
     for later in [second, part, other] {
-        assert!(matches!(later, Outcome::Again), "{told}");
+        assert!(matches!(later, Outcome::Again), "{context}");
     }
-    assert!(matches!(new, Outcome::Appended(_)), "{told}");
+    assert!(matches!(new, Outcome::Appended(_)), "{context}");
     let outcomes = store.writer.commit(&copies[1..4], None).await.unwrap();
-    let told = format!("{outcomes:?}");
+    let context = format!("{outcomes:?}");
     let [second, part, other] = <[Outcome; 3]>::try_from(outcomes).unwrap();
     let Outcome::Repeated(known) = second else {
-        panic!("{told}")
+        panic!("{context}")
     };
     let known = known[0].as_ref().unwrap();
     assert!(known.record.is_none());
     let positions: Vec<_> = known.events.iter().map(|event| event.position).collect();
     assert_eq!(positions, first[0].positions);
-    assert!(matches!(part, Outcome::PartialDuplicate(..)), "{told}");
-    assert!(matches!(other, Outcome::EventIdReused(..)), "{told}");
+    assert!(matches!(part, Outcome::PartialDuplicate(..)), "{context}");
+    assert!(matches!(other, Outcome::EventIdReused(..)), "{context}");
 }
 
 async fn a_command_id_takes_precedence_over_event_ids(place: Place) {

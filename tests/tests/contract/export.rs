@@ -54,7 +54,7 @@ fn event(content_type: &str, bytes: Vec<u8>, metadata: Option<&str>) -> NewEvent
 }
 
 /// The report of a preflight.
-fn looked_at() -> PreflightSummary {
+fn preflight_summary() -> PreflightSummary {
     PreflightSummary {
         passes: true,
         plan: 0,
@@ -108,7 +108,7 @@ pub async fn filled(place: &Place) -> Store {
         plan: 0,
         at: Timestamp(9),
         by: Some("ann".to_owned()),
-        preflight: Some(looked_at()),
+        preflight: Some(preflight_summary()),
     };
     let writes = |stream: &str, commit| build::write(stream, Any, commit);
     let items = [
@@ -195,8 +195,9 @@ async fn check_equal(store: &Store, other: &Store) {
     for stream in log::check(&log).keys() {
         let head = store.reader.head(stream).await.unwrap();
         let other_head = other.reader.head(stream).await.unwrap();
-        let stands = |head: Option<quipu::store::Head>| head.map(|it| (it.version, it.recorded_at));
-        assert_eq!(stands(head), stands(other_head));
+        let summary =
+            |head: Option<quipu::store::Head>| head.map(|it| (it.version, it.recorded_at));
+        assert_eq!(summary(head), summary(other_head));
         for direction in [Forward, Backward] {
             let from = Version(if direction == Forward { 1 } else { u64::MAX });
             let page = store.reader.read_stream(stream, from, direction, 100).await;
@@ -352,9 +353,9 @@ async fn a_store_takes_appends_after_an_import(place: Place) {
     let mut store = with_module(&place).await;
     commit(&mut store, &[build::noted("own-1", Any, 1)]).await;
     let first = whole(&store).await;
-    let behind = first[0].position.0;
+    let shift = first[0].position.0;
     let moved = events.iter().cloned().map(|mut event| {
-        event.position.0 += behind;
+        event.position.0 += shift;
         event
     });
     let moved: Vec<_> = moved.collect();
@@ -400,7 +401,7 @@ async fn command_and_event_ids_are_known_after_an_import(place: Place) {
             vec![build::write("note-2", Any, build::commit(None, events))],
         )
     };
-    let asked = [
+    let requests = [
         build::check("note-1", None, Some("decide")),
         build::check("é \"'-1", None, Some("a")),
         build::check("note-2", None, Some("a")),
@@ -410,8 +411,8 @@ async fn command_and_event_ids_are_known_after_an_import(place: Place) {
         build::noted("note-3", Any, 1),
     ];
     let shape = |outcomes: Vec<Outcome>| format!("{outcomes:?}");
-    let there = shape(commit(&mut store, &asked[..6]).await);
-    assert_eq!(there, shape(commit(&mut source, &asked[..6]).await));
+    let there = shape(commit(&mut store, &requests[..6]).await);
+    assert_eq!(there, shape(commit(&mut source, &requests[..6]).await));
     for part in [
         "Known([Some",
         "Repeated([Some",
@@ -421,7 +422,7 @@ async fn command_and_event_ids_are_known_after_an_import(place: Place) {
         assert!(there.contains(part), "{there}");
     }
     // New events can be appended after the import.
-    let outcomes = commit(&mut store, &asked[6..]).await;
+    let outcomes = commit(&mut store, &requests[6..]).await;
     assert!(matches!(outcomes[0], Outcome::Appended(_)), "{outcomes:?}");
 }
 

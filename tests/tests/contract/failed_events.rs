@@ -142,8 +142,8 @@ async fn parked_events_are_ordered_by_subject_and_position(place: Place) {
     }
     assert!(store.parked(build, None, 0).await.unwrap().is_empty());
     let between = Some((of_document("\u{1F600}"), Position(u64::MAX >> 1)));
-    let behind = store.parked(build, between.as_ref(), 100).await.unwrap();
-    assert_eq!(behind, all[12..]);
+    let rest = store.parked(build, between.as_ref(), 100).await.unwrap();
+    assert_eq!(rest, all[12..]);
 }
 
 async fn skipped_events_are_ordered_by_position_and_subject(place: Place) {
@@ -262,10 +262,10 @@ async fn dropping_events_ends_the_leases_of_all_builds_of_the_projection(place: 
     let (all, reason, at) = (ParkedFilter::default(), "no use", Timestamp(9));
     assert_eq!(store.drop_parked("a", &all, reason, at).await.unwrap(), 1);
     // Nothing was parked in this build, but it has to leave out the same events.
-    let kept = store.keep(next, others, &moved(5), LONG).await.unwrap();
-    assert_eq!(kept, BatchOutcome::Lost);
-    let kept = store.keep(build, token, &moved(5), LONG).await.unwrap();
-    assert_eq!(kept, BatchOutcome::Lost);
+    let outcome = store.keep(next, others, &moved(5), LONG).await.unwrap();
+    assert_eq!(outcome, BatchOutcome::Lost);
+    let outcome = store.keep(build, token, &moved(5), LONG).await.unwrap();
+    assert_eq!(outcome, BatchOutcome::Lost);
     let token = claim(&*store, build).await.token;
     // There is nothing to drop, so no lease ends.
     assert_eq!(store.drop_parked("a", &all, reason, at).await.unwrap(), 0);

@@ -97,8 +97,12 @@ async fn a_filter_selects_events_with_any_of_its_tags(place: Place) {
         (&[""], &[]),
         (&["1"], &[]),
     ];
-    for (asked, expected) in cases {
-        assert_eq!(passing(&store, &tags(asked)).await, expected, "{asked:?}");
+    for (selection, expected) in cases {
+        assert_eq!(
+            passing(&store, &tags(selection)).await,
+            expected,
+            "{selection:?}"
+        );
     }
 }
 

@@ -43,18 +43,18 @@ async fn paid(place: &Place) -> (Host, StreamId, Executed) {
 /// Sends a copy and expects the first outcome, and nothing new in the log.
 async fn check_replay(host: &Host, stream: &StreamId, copy: Command, first: &Executed) {
     let head = host.log_head().await.unwrap();
-    let told = format!("{copy:?}");
+    let context = format!("{copy:?}");
     let again = host.execute(stream, copy).await.unwrap();
-    assert!(again.replayed, "{told}");
+    assert!(again.replayed, "{context}");
     assert_eq!(
         (again.version, again.position),
         (first.version, first.position),
-        "{told}"
+        "{context}"
     );
     assert_eq!(
         (again.module, again.fuel),
         (first.module, first.fuel),
-        "{told}"
+        "{context}"
     );
     assert_eq!(again.events.len(), first.events.len());
     for (again, first) in again.events.iter().zip(&first.events) {
@@ -62,7 +62,7 @@ async fn check_replay(host: &Host, stream: &StreamId, copy: Command, first: &Exe
         assert_eq!((again.position, &again.name), (first.position, &first.name));
         assert_eq!(again.body, first.body);
     }
-    assert_eq!(host.log_head().await.unwrap(), head, "{told}");
+    assert_eq!(host.log_head().await.unwrap(), head, "{context}");
 }
 
 async fn the_same_id_a_second_time_returns_the_first_outcome(place: Place) {
@@ -112,7 +112,7 @@ async fn the_same_id_with_another_body_or_type_is_refused(place: Place) {
         build::command("unheard-of", r#"{"amount":7}"#),
         build::deposit(8).expecting(NoStream),
     ] {
-        let told = format!("{other:?}");
+        let context = format!("{other:?}");
         let answer = host
             .execute(&account, other.with_id("first").unwrap())
             .await;
@@ -120,7 +120,7 @@ async fn the_same_id_with_another_body_or_type_is_refused(place: Place) {
             Err(Error::IdempotencyKeyReused { stream, id }) => {
                 assert_eq!((stream, id.as_str()), (account.clone(), "first"));
             }
-            other => panic!("{told}: {other:?}"),
+            other => panic!("{context}: {other:?}"),
         }
     }
     assert_eq!(host.log_head().await.unwrap(), head);

@@ -13,7 +13,7 @@ on_every_store! {
     paging_a_list_never_skips_or_repeats,
     a_list_can_continue_after_any_text,
     a_category_is_the_part_before_the_first_dash,
-    archived_streams_are_left_out_unless_asked_for,
+    archived_streams_are_left_out_unless_requested,
     a_list_shows_the_version_of_each_stream,
     a_page_of_a_list_is_bounded,
     many_archived_streams_do_not_hide_other_streams,
@@ -192,7 +192,7 @@ async fn a_category_is_the_part_before_the_first_dash(place: Place) {
     );
 }
 
-async fn archived_streams_are_left_out_unless_asked_for(place: Place) {
+async fn archived_streams_are_left_out_unless_requested(place: Place) {
     let mut store = filled(&place).await;
     let gone = ["loan", "loan-10", "loan.x", "loan-\u{10FFFF}"];
     let marks: Vec<Item> = gone.iter().map(|id| build::mark(id, true)).collect();
@@ -287,14 +287,14 @@ async fn many_archived_streams_do_not_hide_other_streams(place: Place) {
     for names in names.chunks(1_000) {
         let items: Vec<Item> = names.iter().map(|it| build::noted(it, Any, 1)).collect();
         store.writer.commit(&items, None).await.unwrap();
-        let is_kept = |it: &&String| ["note-00007", "note-11998"].contains(&it.as_str());
-        let marks = names.iter().filter(|it| !is_kept(it));
+        let stays = |it: &&String| ["note-00007", "note-11998"].contains(&it.as_str());
+        let marks = names.iter().filter(|it| !stays(it));
         let marks: Vec<Item> = marks.map(|it| build::mark(it, true)).collect();
         store.writer.commit(&marks, None).await.unwrap();
     }
     for limit in [1, 2, 3] {
-        let kept = listed(&*store.reader, limit, &category("note")).await;
-        assert_eq!(ids(&kept), ["note-00007", "note-11998"], "{limit}");
+        let streams = listed(&*store.reader, limit, &category("note")).await;
+        assert_eq!(ids(&streams), ["note-00007", "note-11998"], "{limit}");
     }
     let only = listed(&*store.reader, 1_000, &archived(ArchivedStreams::Only)).await;
     assert_eq!(only.len(), names.len() - 2);

@@ -168,8 +168,8 @@ fn shape(item: &Item, outcome: &Outcome) -> Seen {
         } => Seen::WrongVersion(stream.to_string(), *expected, found.0),
         Outcome::Archived(stream) => Seen::Archived(stream.to_string()),
         Outcome::Holds(version) => {
-            let is_asked = matches!(item, Item::Check(check) if check.version.is_some());
-            Seen::Holds(is_asked.then_some(version.0))
+            let has_version = matches!(item, Item::Check(check) if check.version.is_some());
+            Seen::Holds(has_version.then_some(version.0))
         }
         Outcome::RunDead => Seen::RunDead,
         Outcome::Again => Seen::Again,

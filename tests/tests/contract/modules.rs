@@ -82,16 +82,16 @@ async fn the_history_can_be_verified_after_a_prune(place: Place) {
     let host = place.host().await;
     let decider = |version: &str| probe("note").event("noted", 1).version(version);
     let note = build::stream("note-1");
-    let mut kept = Vec::new();
+    let mut expected = Vec::new();
     for version in ["1.0.0", "2.0.0", "3.0.0"] {
-        kept.push(examples::deploy(&host, decider(version).component()).await);
+        expected.push(examples::deploy(&host, decider(version).component()).await);
         let events = json!([["noted", {"by": version}]]);
         let command = build::command("note", &events.to_string());
         host.execute(&note, command).await.unwrap();
     }
     let never = upload(&host, decider("4.0.0").component()).await;
     assert_eq!(pruned(&host, NOW, true).await, [never]);
-    assert_eq!(digests(&host).await, kept);
+    assert_eq!(digests(&host).await, expected);
     let scope = quipu::proof::Scope::default();
     let verified = host.verify(&scope, &mut |_| {}).await.unwrap();
     assert!(verified.is_sound(), "{verified:?}");

@@ -223,8 +223,8 @@ impl Model {
         }
         let found = self.version(&stream);
         match check.version {
-            Some(Version(asked)) if asked != found => {
-                Seen::WrongVersion(stream, ExpectedVersion::Exact(Version(asked)), found)
+            Some(Version(expected)) if expected != found => {
+                Seen::WrongVersion(stream, ExpectedVersion::Exact(Version(expected)), found)
             }
             Some(_) if self.archived.contains(&stream) != check.archived => Seen::RunDead,
             Some(_) => Seen::Holds(Some(found)),

@@ -95,17 +95,17 @@ async fn an_activation_records_its_categories_and_trusted_folds(place: Place) {
         activation.at = at;
         let outcomes = commit(&mut store, &[Item::Activate(Box::new(activation))]).await;
         assert_eq!(shape(&outcomes), [format!("plan {}", plan + 1)]);
-        let kept = store.modules.deployments().await.unwrap().pop().unwrap();
+        let deployment = store.modules.deployments().await.unwrap().pop().unwrap();
         assert_eq!(
-            (kept.categories, kept.trusted),
+            (deployment.categories, deployment.trusted),
             (
                 categories.iter().map(|it| (*it).to_owned()).collect(),
                 trusted
             )
         );
-        assert_eq!((kept.plan, kept.activated_at), (plan + 1, at));
+        assert_eq!((deployment.plan, deployment.activated_at), (plan + 1, at));
         assert_eq!(
-            (&*kept.name, kept.activated_by.as_deref()),
+            (&*deployment.name, deployment.activated_by.as_deref()),
             ("some", Some("ann"))
         );
     }

@@ -423,13 +423,13 @@ async fn an_event_is_the_same_in_a_long_page_and_in_a_page_of_one(place: Place) 
     for filter in &filters {
         let many = host.read_log(Position(0), Forward, LOG_PAGE_MAX, filter);
         let many = many.await.unwrap().events;
-        let (mut alone, mut after) = (Vec::new(), Some(Position(0)));
+        let (mut one_by_one, mut after) = (Vec::new(), Some(Position(0)));
         while let Some(at) = after {
             let page = host.read_log(at, Forward, 1, filter).await.unwrap();
             after = page.next;
-            alone.extend(page.events);
+            one_by_one.extend(page.events);
         }
         assert!(many.len() >= 15, "{filter:?}");
-        assert_eq!(many, alone, "{filter:?}");
+        assert_eq!(many, one_by_one, "{filter:?}");
     }
 }

@@ -34,9 +34,9 @@ async fn a_rejection_is_stored_with_its_command_version_and_plan(place: Place) {
     host.execute(&account, build::withdraw(5)).await.unwrap();
     let wrong = build::command("no-such", "{}");
     host.execute(&account, wrong).await.unwrap_err();
-    let kept = host.rejections(None, None, 100).await.unwrap();
-    let [one] = &kept[..] else {
-        panic!("{kept:?}");
+    let rejections = host.rejections(None, None, 100).await.unwrap();
+    let [one] = &rejections[..] else {
+        panic!("{rejections:?}");
     };
     assert_eq!((&one.stream, one.version), (&account, Version(2)));
     assert_eq!((one.plan, one.module), (host.plan().number, module));
@@ -56,10 +56,10 @@ async fn a_rejection_is_stored_with_its_command_version_and_plan(place: Place) {
     // A retry is decided from scratch, and is a rejection of its own.
     let withdraw = build::command_as("w-1", "withdraw", r#"{"amount":7}"#);
     host.execute(&account, withdraw).await.unwrap_err();
-    let kept = host.rejections(Some("account"), None, 100).await.unwrap();
-    let versions: Vec<u64> = kept.iter().map(|one| one.version.0).collect();
+    let rejections = host.rejections(Some("account"), None, 100).await.unwrap();
+    let versions: Vec<u64> = rejections.iter().map(|one| one.version.0).collect();
     assert_eq!(versions, [3, 2]);
-    assert!(kept[0].id > kept[1].id);
+    assert!(rejections[0].id > rejections[1].id);
     assert_eq!(host.rejections(Some("loan"), None, 100).await.unwrap(), []);
 }
 
@@ -163,9 +163,9 @@ async fn a_rejection_that_is_too_large_is_not_stored(place: Place) {
         let answer = host.execute(&account, withdraw).await;
         assert!(matches!(answer, Err(Error::Rejected { .. })), "{answer:?}");
     }
-    let kept = host.rejections(None, None, 10).await.unwrap();
-    assert_eq!(kept.len(), 1);
-    assert!(kept[0].command.body.len() < 64 << 10);
+    let rejections = host.rejections(None, None, 10).await.unwrap();
+    assert_eq!(rejections.len(), 1);
+    assert!(rejections[0].command.body.len() < 64 << 10);
 }
 
 async fn rejections_are_written_in_the_background(place: Place) {
@@ -215,11 +215,11 @@ async fn details_are_stored_byte_for_byte(place: Place) {
 async fn details_that_are_too_large_are_omitted(place: Place) {
     let body = |bytes: usize| Body::json(format!("\"{}\"", "x".repeat(bytes - 2))).unwrap();
     let (most, more) = (body(DETAILS_BYTES_MAX), body(DETAILS_BYTES_MAX + 1));
-    let kept = [&most, &more].map(|details| Rejected::details_to_store(Some(details)));
-    assert_eq!(kept, [Some(most), None]);
+    let expected = [&most, &more].map(|details| Rejected::details_to_store(Some(details)));
+    assert_eq!(expected, [Some(most), None]);
     let store = place.open().await;
     let all: Vec<Rejected> = (1..)
-        .zip(kept.clone())
+        .zip(expected.clone())
         .map(|(n, details)| Rejected {
             details,
             ..rejected("note-1", n)
@@ -228,7 +228,7 @@ async fn details_that_are_too_large_are_omitted(place: Place) {
     store.rejections.keep(&all, 100).await.unwrap();
     let read = store.rejections.read(None, 0, Direction::Forward, 10).await;
     let read: Vec<_> = read.unwrap().into_iter().map(|one| one.details).collect();
-    assert_eq!(read, kept);
+    assert_eq!(read, expected);
 }
 
 async fn rejections_survive_a_restart(place: Place) {
@@ -237,12 +237,12 @@ async fn rejections_survive_a_restart(place: Place) {
     host.execute(&account, build::withdraw(1))
         .await
         .unwrap_err();
-    let kept = host.rejections(None, None, 10).await.unwrap();
+    let rejections = host.rejections(None, None, 10).await.unwrap();
     host.execute(&account, build::withdraw(2))
         .await
         .unwrap_err();
     host.shutdown().await.unwrap();
     let host = place.host().await;
     let there = host.rejections(None, None, 10).await.unwrap();
-    assert_eq!((there.len(), &there[1..]), (2, &kept[..]));
+    assert_eq!((there.len(), &there[1..]), (2, &rejections[..]));
 }

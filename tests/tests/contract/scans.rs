@@ -124,14 +124,14 @@ async fn a_scan_can_continue_after_a_document(place: Place) {
         }
     }
     // The document to continue after need not exist, nor be inside the bounds.
-    let behind = |value: &[u8], key: &str| Scan {
+    let scan_after = |value: &[u8], key: &str| Scan {
         after: Some((value.into(), Arc::from(key))),
         ..between(Some(0), Some(b"y"), Some(b"y"))
     };
     for (scan, expected) in [
-        (behind(b"a", "k99"), 8),
-        (behind(b"y", "k03a"), 6),
-        (behind(b"z", "k00"), 0),
+        (scan_after(b"a", "k99"), 8),
+        (scan_after(b"y", "k03a"), 6),
+        (scan_after(b"z", "k00"), 0),
     ] {
         assert_eq!(scanned(&*store, build, &scan).await.len(), expected);
     }
@@ -164,11 +164,11 @@ async fn bounds_can_be_bytes_that_are_not_text(place: Place) {
             "{bound:?}"
         );
     }
-    let behind = Scan {
+    let scan = Scan {
         after: Some((b"a\0"[..].into(), Arc::from("a\0"))),
         ..by_key()
     };
-    assert!(store.scan(build, &behind).await.is_ok());
+    assert!(store.scan(build, &scan).await.is_ok());
 }
 
 async fn a_scan_returns_at_most_one_page(place: Place) {

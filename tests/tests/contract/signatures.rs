@@ -52,16 +52,16 @@ async fn a_module_has_a_bounded_number_of_signatures(place: Place) {
             .await
             .unwrap();
     }
-    let kept = modules.signatures(digest).await.unwrap();
-    assert_eq!(kept.len(), SIGNATURES_MAX);
+    let signatures = modules.signatures(digest).await.unwrap();
+    assert_eq!(signatures.len(), SIGNATURES_MAX);
     // An existing signature can still be replaced.
     let again = Signature {
         bytes: [5; 64],
-        ..kept[3]
+        ..signatures[3]
     };
     modules.sign(digest, again).await.unwrap();
-    let kept = modules.signatures(digest).await.unwrap();
-    assert_eq!((kept.len(), kept[3]), (SIGNATURES_MAX, again));
+    let signatures = modules.signatures(digest).await.unwrap();
+    assert_eq!((signatures.len(), signatures[3]), (SIGNATURES_MAX, again));
 }
 
 async fn a_signature_of_different_bytes_is_refused(place: Place) {
@@ -117,8 +117,8 @@ async fn an_unsigned_module_is_not_activated_once_keys_are_configured(place: Pla
         quipu::proof::Policy::default(),
         quipu::proof::Scope::default(),
     );
-    let look = host.preflight(digest, &policy, &scope, &mut |_| {}).await;
-    assert!(look.unwrap_err().to_string().contains("is not signed"));
+    let preflight = host.preflight(digest, &policy, &scope, &mut |_| {}).await;
+    assert!(preflight.unwrap_err().to_string().contains("is not signed"));
     put.sign(
         digest,
         Signature {
@@ -169,9 +169,9 @@ async fn signatures_by_unknown_keys_do_not_hide_a_trusted_one(place: Place) {
     host.upload_signed(bytes.clone(), signed(1, &bytes))
         .await
         .unwrap();
-    let kept = host.signatures(digest).await.unwrap();
-    assert_eq!(kept.len(), SIGNATURES_MAX);
-    assert!(kept.contains(&signed(1, &bytes)));
+    let signatures = host.signatures(digest).await.unwrap();
+    assert_eq!(signatures.len(), SIGNATURES_MAX);
+    assert!(signatures.contains(&signed(1, &bytes)));
     host.activate(digest, None).await.unwrap();
 }
 

@@ -127,10 +127,10 @@ async fn of_concurrent_snapshots_the_latest_is_kept(place: Place) {
     for round in 0..5 {
         let versions = [3, 1, 5, 2, 4];
         let taken = versions.map(|version| snapshot_of("note-1", version, round, "0"));
-        let kept = join_all(taken.iter().map(|it| keep(&store, "note-1", it))).await;
-        assert!(kept[2], "{kept:?}");
+        let results = join_all(taken.iter().map(|it| keep(&store, "note-1", it))).await;
+        assert!(results[2], "{results:?}");
         let found = find(&store, "note-1").await;
-        assert_eq!((found.len(), found[0].version.0), (1, 5), "{kept:?}");
+        assert_eq!((found.len(), found[0].version.0), (1, 5), "{results:?}");
     }
 }
 

@@ -182,11 +182,11 @@ async fn a_known_id_returns_its_commit(place: Place) {
         panic!("{outcomes:?}")
     };
     commit(&mut store, &[build::noted("note-1", Any, 1)]).await;
-    let asked = [
+    let requests = [
         with_id("note-1", "a", 1),
         build::check("note-1", Some(77), Some("a")),
     ];
-    for outcome in commit(&mut store, &asked).await {
+    for outcome in commit(&mut store, &requests).await {
         let Outcome::Known(known) = outcome else {
             panic!("{outcome:?}")
         };

@@ -1,5 +1,5 @@
-//! A `memory:` store: SQLite in a temporary folder. It keeps what every SQLite store promises,
-//! which the other files of this folder test, and has a few rules of its own.
+//! A `memory:` store: SQLite in a temporary folder. It gives the guarantees of every SQLite
+//! store, which the other files of this folder test, and has a few rules of its own.
 
 use quipu::model::ExpectedVersion::Any;
 use quipu::store::{self, Direction, Filter, Migrated, Outcome, StoreUrl};

@@ -269,8 +269,8 @@ async fn a_missing_position_after_an_import_is_damage(place: Place) {
             .read_stored(Position(0), 100)
             .await
             .unwrap_err();
-        let told = format!("position {missing} is missing");
-        assert!(error.to_string().contains(&told), "{error}");
+        let message = format!("position {missing} is missing");
+        assert!(error.to_string().contains(&message), "{error}");
         store.writer.close().await.unwrap();
     }
 }

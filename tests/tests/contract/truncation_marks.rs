@@ -72,7 +72,7 @@ fn shape(outcomes: &[Outcome]) -> String {
         Outcome::Appended(_) => "appended",
         Outcome::Archived(_) => "archived",
         Outcome::Marked(Some(_)) => "marked",
-        Outcome::Marked(None) => "stood",
+        Outcome::Marked(None) => "unchanged",
         Outcome::Holds(_) => "holds",
         other => panic!("{other:?}"),
     });
@@ -215,11 +215,11 @@ async fn removing_a_mark_is_idempotent_and_shows_all_events(place: Place) {
     let items = [whole("note-1"), whole("note-1"), whole("note-2")];
     assert_eq!(
         shape(&commit(&mut store, &items).await),
-        "marked stood stood"
+        "marked unchanged unchanged"
     );
     assert_eq!(
         shape(&commit(&mut store, &items).await),
-        "stood stood stood"
+        "unchanged unchanged unchanged"
     );
     check_reads(&store, 8, 1).await;
     assert_eq!(head(&store, "note-1").await, (8, 0));
@@ -283,7 +283,7 @@ async fn a_mark_can_be_in_a_batch_with_appends(place: Place) {
     ];
     assert_eq!(
         shape(&commit(&mut store, &items).await),
-        "none appended marked appended marked stood marked appended"
+        "none appended marked appended marked unchanged marked appended"
     );
     assert_eq!(head(&store, "note-1").await, (6, 3));
     assert_eq!(shown(&store).await, [3, 4, 5, 6]);
@@ -308,11 +308,11 @@ async fn the_event_about_a_mark_is_in_the_same_commit(place: Place) {
     };
     let all = Filter::default();
     assert!(position > head);
-    let told = store.reader.read_log(head, Direction::Forward, 9, &all);
-    let told = told.await.unwrap().events;
-    assert_eq!(told.len(), 1);
+    let events = store.reader.read_log(head, Direction::Forward, 9, &all);
+    let events = events.await.unwrap().events;
+    assert_eq!(events.len(), 1);
     assert_eq!(
-        (told[0].stream.as_str(), told[0].position),
+        (events[0].stream.as_str(), events[0].position),
         ("$streams", position)
     );
 }
@@ -326,15 +326,15 @@ async fn automatic_snapshots_and_the_anchor_do_not_replace_each_other(place: Pla
         assert_eq!(anchor_at(&store).await, [(4, 6)]);
     }
     commit(&mut store, &[truncate("note-1", 5, 5)]).await;
-    let kept = |found: Vec<quipu::store::StoredSnapshot>| -> Vec<(u64, bool)> {
+    let summary = |found: Vec<quipu::store::StoredSnapshot>| -> Vec<(u64, bool)> {
         let found = found.iter();
         found.map(|it| (it.version.0, it.is_anchor)).collect()
     };
     let found = store.snapshots.find(&of).await.unwrap();
-    assert_eq!(kept(found), [(8, false), (5, true)]);
+    assert_eq!(summary(found), [(8, false), (5, true)]);
     commit(&mut store, &[whole("note-1")]).await;
     let found = store.snapshots.find(&of).await.unwrap();
-    assert_eq!(kept(found), [(8, false)]);
+    assert_eq!(summary(found), [(8, false)]);
 }
 
 fn anchor(of: &str, before: u64, at: u64) -> quipu::store::Anchor {
@@ -367,7 +367,7 @@ async fn an_anchor_is_imported(place: Place) {
         noted("note-1", Any, 1),
     ];
     let outcomes = commit(&mut store, &items).await;
-    assert_eq!(shape(&outcomes), "stood marked appended");
+    assert_eq!(shape(&outcomes), "unchanged marked appended");
     // The writer remembers the mark when later events are imported.
     let place = place.another();
     let source = filled(&place).await;
@@ -433,7 +433,7 @@ async fn a_truncation_mark_survives_a_restart(place: Place) {
         whole("note-1"),
     ];
     let outcomes = commit(&mut store, &items).await;
-    assert_eq!(shape(&outcomes), "appended stood marked");
+    assert_eq!(shape(&outcomes), "appended unchanged marked");
     store.writer.close().await.unwrap();
     let store = place.open().await;
     check_reads(&store, 9, 1).await;

@@ -40,7 +40,7 @@ fn any(_: &str) -> bool {
 }
 
 /// A store with events, and an active build that has processed some of them.
-async fn behind(place: &Place, seen: usize) -> (Store, BuildId) {
+async fn with_lag(place: &Place, seen: usize) -> (Store, BuildId) {
     let mut store = with_module(place).await;
     let build = begin(&store, Role::Active).await;
     let items = [
@@ -64,8 +64,8 @@ async fn catch_up(store: &Store, build: BuildId, seen: usize) {
         writes: writes(build, counts(BTreeMap::new(), seen)),
         ..BuildBatch::default()
     };
-    let kept = store.documents.keep(build, claim.token, &batch, LEASE);
-    assert!(matches!(kept.await.unwrap(), BatchOutcome::Done { .. }));
+    let outcome = store.documents.keep(build, claim.token, &batch, LEASE);
+    assert!(matches!(outcome.await.unwrap(), BatchOutcome::Done { .. }));
     let released = store.documents.release(build, claim.token);
     released.await.unwrap();
 }
@@ -123,7 +123,7 @@ async fn end(store: &Store) -> u64 {
 }
 
 async fn missing_events_are_folded_when_a_build_becomes_inline(place: Place) {
-    let (mut store, build) = behind(&place, 2).await;
+    let (mut store, build) = with_lag(&place, 2).await;
     let turns = vec![inline(&store, build, 100)];
     activated(&mut store, turns).await;
     inline::check(&store, build, any).await;
@@ -140,7 +140,7 @@ async fn missing_events_are_folded_when_a_build_becomes_inline(place: Place) {
 }
 
 async fn a_build_with_parked_events_does_not_become_inline(place: Place) {
-    let (mut store, build) = behind(&place, 5).await;
+    let (mut store, build) = with_lag(&place, 5).await;
     let claim = store.documents.claim(build, LEASE).await.unwrap().unwrap();
     let subject = Subject::Document("all".into());
     let parked = FailedEvent {
@@ -155,22 +155,22 @@ async fn a_build_with_parked_events_does_not_become_inline(place: Place) {
         parked: vec![parked],
         ..BuildBatch::default()
     };
-    let kept = store.documents.keep(build, claim.token, &batch, LEASE);
-    kept.await.unwrap();
+    let outcome = store.documents.keep(build, claim.token, &batch, LEASE);
+    outcome.await.unwrap();
     let turns = || vec![inline(&store, build, 100)];
     let again = turns();
     let turns = turns();
     refused(&mut store, turns, "parked").await;
     batch.parked.clear();
     batch.unparked = vec![(subject, Position(1))];
-    let kept = store.documents.keep(build, claim.token, &batch, LEASE);
-    assert!(matches!(kept.await.unwrap(), BatchOutcome::Done { .. }));
+    let outcome = store.documents.keep(build, claim.token, &batch, LEASE);
+    assert!(matches!(outcome.await.unwrap(), BatchOutcome::Done { .. }));
     activated(&mut store, again).await;
     inline::check(&store, build, any).await;
 }
 
 async fn a_build_that_lags_too_far_does_not_become_inline(place: Place) {
-    let (mut store, build) = behind(&place, 1).await;
+    let (mut store, build) = with_lag(&place, 1).await;
     let turns = vec![inline(&store, build, 3)];
     refused(&mut store, turns, "too far before").await;
     let turns = vec![inline(&store, build, 4)];
@@ -179,7 +179,7 @@ async fn a_build_that_lags_too_far_does_not_become_inline(place: Place) {
 }
 
 async fn only_the_active_build_becomes_inline(place: Place) {
-    let (mut store, _) = behind(&place, 5).await;
+    let (mut store, _) = with_lag(&place, 5).await;
     let next = begin(&store, Role::Next).await;
     let turns = vec![inline(&store, next, 100)];
     refused(&mut store, turns, "not the active one").await;
@@ -188,7 +188,7 @@ async fn only_the_active_build_becomes_inline(place: Place) {
 }
 
 async fn becoming_inline_takes_a_build_from_its_owner(place: Place) {
-    let (mut store, build) = behind(&place, 2).await;
+    let (mut store, build) = with_lag(&place, 2).await;
     let claim = store.documents.claim(build, LEASE).await.unwrap().unwrap();
     let turns = vec![inline(&store, build, 100)];
     activated(&mut store, turns).await;
@@ -196,16 +196,16 @@ async fn becoming_inline_takes_a_build_from_its_owner(place: Place) {
         position: Position(1_000),
         ..BuildBatch::default()
     };
-    let kept = store.documents.keep(build, claim.token, &batch, LEASE);
-    assert_eq!(kept.await.unwrap(), BatchOutcome::Lost);
+    let outcome = store.documents.keep(build, claim.token, &batch, LEASE);
+    assert_eq!(outcome.await.unwrap(), BatchOutcome::Lost);
     assert_eq!(store.documents.claim(build, LEASE).await.unwrap(), None);
     activated(&mut store, vec![Turn::Async(build)]).await;
-    let kept = store.documents.keep(build, claim.token, &batch, LEASE);
-    assert_eq!(kept.await.unwrap(), BatchOutcome::Lost);
+    let outcome = store.documents.keep(build, claim.token, &batch, LEASE);
+    assert_eq!(outcome.await.unwrap(), BatchOutcome::Lost);
 }
 
 async fn a_detached_build_has_its_checkpoint_at_the_end_of_the_log(place: Place) {
-    let (mut store, build) = behind(&place, 5).await;
+    let (mut store, build) = with_lag(&place, 5).await;
     let turns = vec![inline(&store, build, 100)];
     activated(&mut store, turns).await;
     let counting = Counting::new(build, any);
@@ -223,7 +223,7 @@ async fn a_detached_build_has_its_checkpoint_at_the_end_of_the_log(place: Place)
 }
 
 async fn turns_are_applied_in_order_and_all_or_nothing(place: Place) {
-    let (mut store, old) = behind(&place, 5).await;
+    let (mut store, old) = with_lag(&place, 5).await;
     let turns = vec![inline(&store, old, 100)];
     activated(&mut store, turns).await;
     let new = begin(&store, Role::Next).await;
@@ -249,7 +249,7 @@ async fn turns_are_applied_in_order_and_all_or_nothing(place: Place) {
 }
 
 async fn a_switch_can_be_rolled_back(place: Place) {
-    let (mut store, first) = behind(&place, 5).await;
+    let (mut store, first) = with_lag(&place, 5).await;
     let projection: Box<str> = "counting".into();
     let mut others = Vec::new();
     for _ in 0..2 {
@@ -283,7 +283,7 @@ async fn a_switch_can_be_rolled_back(place: Place) {
 }
 
 async fn turns_checked_against_another_plan_are_not_applied(place: Place) {
-    let (mut store, build) = behind(&place, 5).await;
+    let (mut store, build) = with_lag(&place, 5).await;
     let turns = vec![inline(&store, build, 100)];
     let outcome = turn(&mut store, 7, turns).await;
     assert!(matches!(outcome, Outcome::PlanMoved), "{outcome:?}");
@@ -291,7 +291,7 @@ async fn turns_checked_against_another_plan_are_not_applied(place: Place) {
 }
 
 async fn turns_must_be_the_only_item_of_their_batch(place: Place) {
-    let (mut store, build) = behind(&place, 5).await;
+    let (mut store, build) = with_lag(&place, 5).await;
     let items = [
         build::noted("note-1", Any, 1),
         turning(0, vec![Turn::Async(build)]),
@@ -334,13 +334,13 @@ async fn an_activation_records_its_projection_settings(place: Place) {
     for (number, said) in (0..).zip(said.clone()) {
         commit(&mut store, &[saying(said, number)]).await;
     }
-    let kept = store.modules.deployments().await.unwrap();
-    let kept: Vec<_> = kept.into_iter().map(|it| it.projections).collect();
-    assert_eq!(kept, said);
+    let deployments = store.modules.deployments().await.unwrap();
+    let plans: Vec<_> = deployments.into_iter().map(|it| it.projections).collect();
+    assert_eq!(plans, said);
 }
 
 async fn imports_are_refused_while_a_build_is_inline(place: Place) {
-    let (mut store, build) = behind(&place, 5).await;
+    let (mut store, build) = with_lag(&place, 5).await;
     let archived = Import::Archived(build::stream("note-1"), Timestamp(9));
     store.writer.import(&archived).await.unwrap();
     let turns = vec![inline(&store, build, 100)];

@@ -125,7 +125,7 @@ async fn events_that_are_stored_already_are_refused(place: Place) {
     ];
     // These are after the refused part, because a position that was refused need not be free later.
     for (part, at) in parts.into_iter().zip((1_000..).step_by(1_000)) {
-        let told = format!("{part:?}");
+        let context = format!("{part:?}");
         // The first of these events would fit.
         let begin = StoredEvent {
             stream: build::stream("fits-1"),
@@ -138,8 +138,11 @@ async fn events_that_are_stored_already_are_refused(place: Place) {
             ..event
         });
         let error = import(&mut store, [begin].into_iter().chain(moved).collect()).await;
-        assert!(matches!(error, Err(Error::Import(_))), "{told}: {error:?}");
-        assert_eq!(whole(&store).await, events, "{told}");
+        assert!(
+            matches!(error, Err(Error::Import(_))),
+            "{context}: {error:?}"
+        );
+        assert_eq!(whole(&store).await, events, "{context}");
     }
     // Ids of other streams are different ids.
     import(&mut store, vec![next("note-2", Some("decide"), noted())])

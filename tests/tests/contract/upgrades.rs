@@ -80,7 +80,7 @@ async fn a_store_that_only_later_versions_may_write_is_refused(place: Place) {
     } else {
         migrate(&place, SQLITE, POSTGRES).await;
         migrate(&place, SQLITE_FROM, POSTGRES_FROM).await;
-        // A host that was not stopped notices when its readiness is looked at, and stops writing.
+        // A host that was not stopped notices when its readiness is checked, and stops writing.
         let noticed = async {
             loop {
                 let ready = host.readiness(PATIENCE).await;

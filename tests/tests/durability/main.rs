@@ -48,10 +48,10 @@ impl Client {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         // An answer that was cut off by the end does not count.
-        let Some(told) = line.strip_suffix('\n') else {
+        let Some(text) = line.strip_suffix('\n') else {
             return false;
         };
-        let (number, answer) = told.split_once(' ').unwrap();
+        let (number, answer) = text.split_once(' ').unwrap();
         let before = answers.insert(number.parse().unwrap(), answer.to_owned());
         assert_eq!(before, None, "line {number} was answered twice");
         true

@@ -135,23 +135,23 @@ impl Running {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("strace, or the program");
         let errors = Arc::new(Mutex::new(String::new()));
-        let (told, stderr) = (Arc::clone(&errors), child.stderr.take().unwrap());
+        let (sink, stderr) = (Arc::clone(&errors), child.stderr.take().unwrap());
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                *told.lock().unwrap() += &(line + "\n");
+                *sink.lock().unwrap() += &(line + "\n");
             }
         });
-        let (ready, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
             let mut line = String::new();
             let read = stdout.read_line(&mut line);
             // Nobody waits any more after a while.
-            _ = ready.send(read.map(|_| line));
+            _ = sender.send(read.map(|_| line));
             // A closed pipe would be an error of its own.
             std::io::copy(&mut stdout, &mut std::io::sink())
         });
-        let line = told.recv_timeout(SILENT).map(Result::unwrap);
+        let line = receiver.recv_timeout(SILENT).map(Result::unwrap);
         let line = line.unwrap_or_else(|_| "nothing".to_owned());
         let url = line.trim_end().strip_prefix("ready ").map(str::to_owned);
         let running = Self {
@@ -217,20 +217,20 @@ impl Drop for Running {
     }
 }
 
-/// What clients were told.
+/// The answers that clients received.
 #[derive(Default)]
-struct Told {
+struct Answers {
     /// Acknowledged commands: their stream and version.
     acknowledged: HashMap<String, (String, u64)>,
-    /// Answers that were none of success, by code.
+    /// Errors, by code.
     failures: BTreeMap<String, usize>,
     /// Answers that no client can act on.
     useless: Vec<String>,
 }
 
 /// Sends commands to an account, each until it is acknowledged or given up.
-async fn client(url: String, number: usize) -> Told {
-    let mut told = Told::default();
+async fn client(url: String, number: usize) -> Answers {
+    let mut answers = Answers::default();
     let mut builder = reqwest::Client::builder().no_proxy().timeout(SILENT);
     if number.is_multiple_of(2) {
         // Each command on a connection of its own.
@@ -248,11 +248,11 @@ async fn client(url: String, number: usize) -> Told {
             match answer(request).await {
                 Ok(version) => {
                     let place = (stream.clone(), version);
-                    told.acknowledged.insert(id, place);
+                    answers.acknowledged.insert(id, place);
                     break;
                 }
-                Err(Failed::Code(code)) => *told.failures.entry(code).or_default() += 1,
-                Err(Failed::Useless(why)) => told.useless.push(why),
+                Err(Failed::Code(code)) => *answers.failures.entry(code).or_default() += 1,
+                Err(Failed::Useless(why)) => answers.useless.push(why),
             }
             if Instant::now() > until {
                 break;
@@ -260,7 +260,7 @@ async fn client(url: String, number: usize) -> Told {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
-    told
+    answers
 }
 
 enum Failed {
@@ -356,15 +356,15 @@ async fn run(case: &Case, template: &Path, folder: &Path) -> Result<String, Stri
     copy(template, folder);
     let (store, log) = (folder.join("q.db"), folder.join("trace"));
     let (mut running, url) = Running::start(&store, Some((case, &log)));
-    let mut told = Told::default();
+    let mut answers = Answers::default();
     let mut wrong = Vec::new();
     if let Some(url) = &url {
         let clients = (0..CLIENTS).map(|number| client(url.clone(), number));
         for one in join_all(clients).await {
-            told.acknowledged.extend(one.acknowledged);
-            told.useless.extend(one.useless);
+            answers.acknowledged.extend(one.acknowledged);
+            answers.useless.extend(one.useless);
             for (code, count) in one.failures {
-                *told.failures.entry(code).or_default() += count;
+                *answers.failures.entry(code).or_default() += count;
             }
         }
     }
@@ -395,14 +395,14 @@ async fn run(case: &Case, template: &Path, folder: &Path) -> Result<String, Stri
     if !serves && code == Some(0) {
         wrong.push("it ended as if nothing had failed".to_owned());
     }
-    wrong.extend(told.useless.first().cloned());
+    wrong.extend(answers.useless.first().cloned());
     let stored = stored(&store).await;
     for (id, places) in &stored {
         if places.len() > 1 {
             wrong.push(format!("command {id} is stored {} times", places.len()));
         }
     }
-    for (id, place) in &told.acknowledged {
+    for (id, place) in &answers.acknowledged {
         if stored.get(id).and_then(|places| places.first()) != Some(place) {
             wrong.push(format!("acknowledged command {id} is not at {place:?}"));
         }
@@ -414,10 +414,10 @@ async fn run(case: &Case, template: &Path, folder: &Path) -> Result<String, Stri
         (_, _, true) => format!("ended: {}", reason(&errors)),
         (_, _, false) => format!("did not start: {}", reason(&errors)),
     };
-    let acknowledged = told.acknowledged.len();
-    let failures = match told.failures.is_empty() {
+    let acknowledged = answers.acknowledged.len();
+    let failures = match answers.failures.is_empty() {
         true => String::new(),
-        false => format!(", answers {:?}", told.failures),
+        false => format!(", answers {:?}", answers.failures),
     };
     let outcome = format!("{injected} failed, {acknowledged} acknowledged{failures}; {how}");
     match wrong.is_empty() {

@@ -65,7 +65,7 @@ async fn nothing_decided_on_a_failed_state_is_recorded_or_answered(place: Place)
 
     // When 100 are paid in, 100 are paid out because of that, 50 more deposits follow, and finally
     // 10 are paid out,
-    let asked = clock.asked();
+    let reads = clock.reads();
     let mut commands = vec![build::deposit(100).with_id("first").unwrap()];
     commands.push(build::withdraw(100).with_id("second").unwrap());
     commands.extend((0..50).map(|_| build::deposit(1)));
@@ -80,7 +80,7 @@ async fn nothing_decided_on_a_failed_state_is_recorded_or_answered(place: Place)
         .collect();
     let answering = tokio::spawn(join_all(asking));
     assert_eq!(arrivals.recv().await, Some(1));
-    clock.wait_until_asked(asked + decisions).await;
+    clock.wait_for_reads(reads + decisions).await;
 
     // and the first command fails, while a deposit by another writer takes its version
     let mut foreign = build::commit(None, vec![build::event("deposited", r#"{"amount":1}"#)]);
@@ -123,7 +123,7 @@ async fn a_rejection_waits_for_the_commit_that_it_depends_on(place: Place) {
     let account = build::stream("account-1");
     host.execute(&account, build::open_account()).await.unwrap();
     let mut arrivals = faults.hold();
-    let asked = clock.asked();
+    let reads = clock.reads();
     let closing = tokio::spawn({
         let (host, account) = (host.clone(), account.clone());
         async move { host.execute(&account, build::command("close", "{}")).await }
@@ -135,7 +135,7 @@ async fn a_rejection_waits_for_the_commit_that_it_depends_on(place: Place) {
         let (host, account) = (host.clone(), account.clone());
         async move { host.execute(&account, build::deposit(5)).await }
     });
-    clock.wait_until_asked(asked + 3).await;
+    clock.wait_for_reads(reads + 3).await;
     assert!(!depositing.is_finished());
     faults.script(Faults::listed([Injection::Fail(away())]));
     faults.open();
@@ -151,13 +151,13 @@ fn stage(
     item: Item,
     run: Option<&Arc<Run>>,
 ) -> oneshot::Receiver<Verdict> {
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     handle.stage(Staged {
         item,
         run: run.cloned(),
-        done: Box::new(move |_, verdict| _ = tell.send(verdict)),
+        done: Box::new(move |_, verdict| _ = sender.send(verdict)),
     });
-    told
+    receiver
 }
 
 fn of_run(run: &Run, version: u64) -> Item {
@@ -315,14 +315,14 @@ async fn commands_for_one_stream_commit_together_in_order_of_arrival(place: Plac
         }
     });
     arrivals.recv().await;
-    let asked = clock.asked();
+    let reads = clock.reads();
     let commands = (1..=50).map(|amount| {
         let (host, account) = (host.clone(), account.clone());
         async move { host.execute(&account, build::deposit(amount)).await }
     });
     let mut commands = Box::pin(join_all(commands));
     assert!((&mut commands).now_or_never().is_none());
-    clock.wait_until_asked(asked + 100).await;
+    clock.wait_for_reads(reads + 100).await;
     faults.let_through(1);
     until(|| !arrivals.is_empty()).await;
     let batch = arrivals.recv().await.unwrap();
@@ -366,7 +366,7 @@ async fn items_staged_after_the_shutdown_fail_and_the_committer_ends(place: Plac
     let ahead = stage(&handle, build::noted("note-1", Any, 1), None);
     arrivals.recv().await;
     handle.close();
-    let behind: Vec<_> = (0..200)
+    let later: Vec<_> = (0..200)
         .map(|_| stage(&handle, build::noted("note-1", Any, 1), None))
         .collect();
     faults.open();
@@ -376,8 +376,8 @@ async fn items_staged_after_the_shutdown_fail_and_the_committer_ends(place: Plac
     ));
     let closing = tokio::time::timeout(PATIENCE, closed);
     closing.await.expect("it ends").unwrap().unwrap();
-    for told in behind {
-        assert!(!matches!(told.await, Ok(Verdict::Outcome(_))));
+    for receiver in later {
+        assert!(!matches!(receiver.await, Ok(Verdict::Outcome(_))));
     }
 }
 
@@ -397,16 +397,16 @@ async fn a_copy_whose_lookup_found_nothing_is_looked_up_a_second_time(place: Pla
     let mut first = Box::pin(execute("copied".to_owned(), 10));
     assert!((&mut first).now_or_never().is_none());
     arrivals.recv().await;
-    let asked = clock.asked();
-    let mut behind = Box::pin(join_all((0..302).map(|n| match n {
+    let reads = clock.reads();
+    let mut others = Box::pin(join_all((0..302).map(|n| match n {
         0 | 301 => execute("copied".to_owned(), 10),
         n => execute(format!("other-{n}"), 1),
     })));
-    assert!((&mut behind).now_or_never().is_none());
+    assert!((&mut others).now_or_never().is_none());
     let other = build::stream("account-2");
     let mut last = Box::pin(host.execute(&other, build::open_account()));
     assert!((&mut last).now_or_never().is_none());
-    clock.wait_until_asked(asked + 302 + 2).await;
+    clock.wait_for_reads(reads + 302 + 2).await;
 
     // When the first has failed, and the balance is enough for all: now the others push the id of
     // the copies out of the worker's memory
@@ -423,7 +423,7 @@ async fn a_copy_whose_lookup_found_nothing_is_looked_up_a_second_time(place: Pla
     // Then one copy is recorded, and the other is answered from the record
     assert!(matches!(first.await, Err(Error::Store(_))));
     last.await.unwrap();
-    let answers: Vec<_> = behind.await.into_iter().map(Result::unwrap).collect();
+    let answers: Vec<_> = others.await.into_iter().map(Result::unwrap).collect();
     let replayed = |at: usize| answers[at].replayed;
     assert_eq!((replayed(0), replayed(301)), (false, true));
     assert_eq!(answers[0].version, answers[301].version);

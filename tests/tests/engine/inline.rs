@@ -174,11 +174,11 @@ async fn turns_are_committed_after_items_that_were_staged_before_them(place: Pla
     )
     .unwrap();
     let stage = |item| {
-        let (tell, told) = oneshot::channel();
-        let done = Box::new(move |_, verdict| _ = tell.send(verdict));
+        let (sender, receiver) = oneshot::channel();
+        let done = Box::new(move |_, verdict| _ = sender.send(verdict));
         let run = None;
         handle.stage(Staged { item, run, done });
-        told
+        receiver
     };
     let mut arrivals = faults.hold();
     let ahead = stage(build::noted("note-1", Any, 1));
@@ -207,8 +207,8 @@ async fn turns_are_committed_after_items_that_were_staged_before_them(place: Pla
         faults.let_through(1);
     }
     assert_eq!(sizes, [2, 1, 1, 1, 1, 1]);
-    for told in staged {
-        let verdict = told.await.unwrap();
+    for receiver in staged {
+        let verdict = receiver.await.unwrap();
         assert!(
             matches!(
                 verdict,

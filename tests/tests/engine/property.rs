@@ -21,7 +21,7 @@ const COMMANDS_PER_CLIENT: u64 = 60;
 const IDS: u64 = 150;
 
 /// One request and its answer.
-struct Asked {
+struct Request {
     stream: StreamId,
     command: Command,
     /// The stream's version that was known before the request was sent.
@@ -52,10 +52,10 @@ async fn run(seed: u64, place: &Place) {
     let digest = examples::deploy(&host, examples::account()).await;
     faults.script(script(random.random()));
 
-    let asked = Arc::new(Mutex::new(Vec::new()));
+    let requests = Arc::new(Mutex::new(Vec::new()));
     let clients = (0..CLIENTS).map(|_| {
-        let (host, asked, seed) = (host.clone(), Arc::clone(&asked), random.random());
-        tokio::spawn(client(host, digest, seed, asked))
+        let (host, requests, seed) = (host.clone(), Arc::clone(&requests), random.random());
+        tokio::spawn(client(host, digest, seed, requests))
     });
     for client in join_all(clients).await {
         client.unwrap();
@@ -64,13 +64,17 @@ async fn run(seed: u64, place: &Place) {
 
     // Commands whose callers have disconnected may still be running.
     clock::until(|| host.in_flight() == 0).await;
-    let asked = std::mem::take(&mut *asked.lock().unwrap());
+    let requests = std::mem::take(&mut *requests.lock().unwrap());
     let streams = log::check(&log::whole(&host).await);
-    for asked in &asked {
-        let events = streams.get(&asked.stream).map_or(&[][..], Vec::as_slice);
-        check(asked, &asked_under_id(&asked_all(&streams), asked), events);
+    for request in &requests {
+        let events = streams.get(&request.stream).map_or(&[][..], Vec::as_slice);
+        check(
+            request,
+            &commit_under_id(&all_commits(&streams), request),
+            events,
+        );
     }
-    check_log(&streams, &asked);
+    check_log(&streams, &requests);
     for (stream, events) in &streams {
         check_state(&host, stream, events).await;
     }
@@ -123,7 +127,7 @@ async fn client(
     host: Host,
     digest: quipu::model::Digest,
     seed: u64,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
 ) {
     let mut random = StdRng::seed_from_u64(seed);
     for _ in 0..COMMANDS_PER_CLIENT {
@@ -145,7 +149,7 @@ async fn client(
             executing.await
         };
         let seen = version(&host, &stream).await;
-        asked.lock().unwrap().push(Asked {
+        requests.lock().unwrap().push(Request {
             stream,
             command,
             known,
@@ -202,7 +206,7 @@ fn some_command(random: &mut StdRng, known: u64) -> Command {
 /// The commits of a log by stream and caller's id.
 type Commits = HashMap<(StreamId, CommandId), Vec<RecordedEvent>>;
 
-fn asked_all(streams: &BTreeMap<StreamId, Vec<RecordedEvent>>) -> Commits {
+fn all_commits(streams: &BTreeMap<StreamId, Vec<RecordedEvent>>) -> Commits {
     let mut commits = Commits::new();
     for (stream, events) in streams {
         for event in events {
@@ -216,23 +220,23 @@ fn asked_all(streams: &BTreeMap<StreamId, Vec<RecordedEvent>>) -> Commits {
 }
 
 /// The commit that was recorded under a request's id.
-fn asked_under_id(commits: &Commits, asked: &Asked) -> Vec<RecordedEvent> {
-    let id = asked.command.id.clone();
-    id.and_then(|id| commits.get(&(asked.stream.clone(), id)).cloned())
+fn commit_under_id(commits: &Commits, request: &Request) -> Vec<RecordedEvent> {
+    let id = request.command.id.clone();
+    id.and_then(|id| commits.get(&(request.stream.clone(), id)).cloned())
         .unwrap_or_default()
 }
 
 /// Compares one answer with the log: `recorded` are the events stored under its id, `events` are
 /// those of its stream.
-fn check(asked: &Asked, recorded: &[RecordedEvent], events: &[RecordedEvent]) {
-    let Asked {
+fn check(request: &Request, recorded: &[RecordedEvent], events: &[RecordedEvent]) {
+    let Request {
         command,
         answer,
         known,
         seen,
         ..
-    } = asked;
-    let told = || format!("{}: {command:?} -> {answer:?}", asked.stream);
+    } = request;
+    let context = || format!("{}: {command:?} -> {answer:?}", request.stream);
     let states = Account::history(events);
     // A negative answer depends on a version between these two, before the id was recorded.
     let before = recorded
@@ -240,7 +244,7 @@ fn check(asked: &Asked, recorded: &[RecordedEvent], events: &[RecordedEvent]) {
         .map_or(u64::MAX, |event| event.version.0 - 1);
     let window = *known..=(*seen).min(before);
     match answer {
-        Ok(executed) => check_executed(executed, command, recorded, events, &told()),
+        Ok(executed) => check_executed(executed, command, recorded, events, &context()),
         Err(Error::Rejected { rejection, .. }) => {
             let holds = |version: u64| {
                 let state = &states[usize::try_from(version).unwrap()];
@@ -251,19 +255,19 @@ fn check(asked: &Asked, recorded: &[RecordedEvent], events: &[RecordedEvent]) {
             assert!(
                 versions.any(holds),
                 "no state allows this answer: {}",
-                told()
+                context()
             );
         }
         Err(Error::WrongExpectedVersion { found, .. }) => {
-            assert!(window.contains(&found.0), "{window:?}: {}", told());
-            assert!(!command.expected_version.admits(*found), "{}", told());
+            assert!(window.contains(&found.0), "{window:?}: {}", context());
+            assert!(!command.expected_version.admits(*found), "{}", context());
         }
         Err(Error::IdempotencyKeyReused { .. }) => {
             let differs = recorded.first().is_some_and(|event| !is_by(event, command));
-            assert!(differs, "{}", told());
+            assert!(differs, "{}", context());
         }
         Err(Error::Store(store::Error::Unavailable(_) | store::Error::Unexpected(_))) => {}
-        Err(_) => panic!("unexpected: {}", told()),
+        Err(_) => panic!("unexpected: {}", context()),
     }
 }
 
@@ -272,7 +276,7 @@ fn check_executed(
     command: &Command,
     recorded: &[RecordedEvent],
     events: &[RecordedEvent],
-    told: &str,
+    context: &str,
 ) {
     let first = executed
         .events
@@ -283,14 +287,14 @@ fn check_executed(
         assert_eq!(
             (answered.id, answered.version, answered.position),
             (stored.id, stored.version, stored.position),
-            "{told}"
+            "{context}"
         );
         assert_eq!(
             (&answered.name, &answered.body),
             (&stored.name, &stored.body)
         );
     }
-    assert!(is_by(&stored[0], command), "{told}");
+    assert!(is_by(&stored[0], command), "{context}");
     assert_eq!(
         Some(executed.version),
         executed.events.last().map(|e| e.version)
@@ -300,12 +304,12 @@ fn check_executed(
         executed.events.last().map(|e| e.position)
     );
     if command.id.is_some() {
-        assert_eq!(recorded.len(), executed.events.len(), "{told}");
-        assert_eq!(recorded[0].id, first.id, "{told}");
+        assert_eq!(recorded.len(), executed.events.len(), "{context}");
+        assert_eq!(recorded[0].id, first.id, "{context}");
     }
     if !executed.replayed {
         let found = Version(first.version.0 - 1);
-        assert!(command.expected_version.admits(found), "{told}");
+        assert!(command.expected_version.admits(found), "{context}");
     }
 }
 
@@ -322,7 +326,7 @@ fn is_by(event: &RecordedEvent, command: &Command) -> bool {
 
 /// Checks that every decision in the log follows from the state before it and was answered as new
 /// at most once, and that nothing is stored that the store has refused.
-fn check_log(streams: &BTreeMap<StreamId, Vec<RecordedEvent>>, asked: &[Asked]) {
+fn check_log(streams: &BTreeMap<StreamId, Vec<RecordedEvent>>, requests: &[Request]) {
     for events in streams.values() {
         let states = Account::history(events);
         for (event, state) in events.iter().zip(&states) {
@@ -334,7 +338,10 @@ fn check_log(streams: &BTreeMap<StreamId, Vec<RecordedEvent>>, asked: &[Asked]) 
         }
     }
     let mut new = HashSet::new();
-    for executed in asked.iter().filter_map(|asked| asked.answer.as_ref().ok()) {
+    for executed in requests
+        .iter()
+        .filter_map(|request| request.answer.as_ref().ok())
+    {
         if !executed.replayed {
             assert!(
                 new.insert(executed.events[0].id),

@@ -66,16 +66,16 @@ async fn truncated_events_are_hidden_from_stream_reads_and_stay_in_the_log(place
         (6, None, Version(15))
     );
     let all = crate::support::log(&host, &Filter::default()).await;
-    let told = all
+    let record = all
         .iter()
         .find(|event| Some(event.position) == position)
         .unwrap();
     assert_eq!(
-        (told.stream.as_str(), told.name.as_str()),
+        (record.stream.as_str(), record.name.as_str()),
         ("$streams", "truncated")
     );
     assert_eq!(
-        told.body.as_json(),
+        record.body.as_json(),
         Some(r#"{"before":15,"stream":"thing-1"}"#)
     );
     assert_eq!(all.len(), 21);
@@ -294,7 +294,10 @@ async fn a_truncation_is_recorded_like_an_archiving(place: Place) {
     let error = host.truncate(&thing(), Version(2), long).await.unwrap_err();
     assert_eq!(error.code(), "bad-request");
     let position = truncate(&host, 2).await.unwrap().unwrap();
-    let told = host.event(position).await.unwrap().unwrap();
-    assert_eq!(told.metadata.as_deref(), Some(&br#"{"region":"eu-1"}"#[..]));
-    assert_eq!(told.commit.principal.as_deref(), Some("ann"));
+    let record = host.event(position).await.unwrap().unwrap();
+    assert_eq!(
+        record.metadata.as_deref(),
+        Some(&br#"{"region":"eu-1"}"#[..])
+    );
+    assert_eq!(record.commit.principal.as_deref(), Some("ann"));
 }

@@ -7,7 +7,7 @@ use quipu_tests::probe::probe;
 use quipu_tests::{Place, build, on_every_store};
 use serde_json::json;
 
-use crate::support::{deploy, log, note, read, seen, stored, thing, told};
+use crate::support::{deploy, log, note, read, seen, stored, texts, thing};
 
 on_every_store!(
     a_chain_can_span_several_components_and_a_missing_step,
@@ -44,7 +44,7 @@ async fn a_chain_can_span_several_components_and_a_missing_step(place: Place) {
         "went@5 5",
     ];
     assert_eq!(seen(&host, &thing()).await, expected);
-    assert_eq!(told(&read(&host, &thing()).await), expected);
+    assert_eq!(texts(&read(&host, &thing()).await), expected);
     // Decisions use the same state.
     let answer = host.execute(&thing(), note(&json!([["went", 6]]))).await;
     assert_eq!(answer.unwrap().version, Version(6));
@@ -74,7 +74,7 @@ async fn a_split_is_lifted_further_part_by_part(place: Place) {
     ];
     assert_eq!(seen(&host, &thing()).await, expected);
     let events = read(&host, &thing()).await;
-    assert_eq!(told(&events), expected);
+    assert_eq!(texts(&events), expected);
     let parts = events.iter().map(|event| {
         let part = event
             .stored_as
@@ -116,7 +116,7 @@ async fn an_event_can_be_dropped_in_the_middle_of_a_chain(place: Place) {
         .await
         .unwrap();
     assert_eq!(
-        (told(&page.events), page.next),
+        (texts(&page.events), page.next),
         (vec![expected[0].to_owned()], Some(Version(3)))
     );
     // The version counts stored events, so that the next command gets the right version.
@@ -157,23 +157,23 @@ async fn an_aliased_event_is_read_under_its_canonical_name(place: Place) {
             ..Filter::default()
         };
         let found = log(&host, &filter).await;
-        assert_eq!(told(&found), ["is@2 1", "is@2 2"], "{name}");
+        assert_eq!(texts(&found), ["is@2 1", "is@2 2"], "{name}");
         let found = host
             .read_log_as(Form::Stored, Position(0), Direction::Forward, 10, &filter)
             .await
             .unwrap();
-        assert_eq!(told(&found.events), ["was@1 1", "is@1 2"], "{name}");
+        assert_eq!(texts(&found.events), ["was@1 1", "is@1 2"], "{name}");
         let rest = Filter {
             not_types: filter.types,
             ..Filter::default()
         };
         let found = log(&host, &rest).await;
-        assert_eq!(told(&found), ["other@1 3"], "{name}");
+        assert_eq!(texts(&found), ["other@1 3"], "{name}");
         let found = host
             .read_log_as(Form::Stored, Position(0), Direction::Forward, 10, &rest)
             .await
             .unwrap();
-        assert_eq!(told(&found.events), ["other@1 3"], "{name}");
+        assert_eq!(texts(&found.events), ["other@1 3"], "{name}");
     }
 }
 
@@ -204,7 +204,7 @@ async fn a_filter_by_type_includes_events_stored_under_older_names(place: Place)
             types: Some(vec![Name::new(name).unwrap()]),
             ..Filter::default()
         };
-        told(&log(&host, &filter).await)
+        texts(&log(&host, &filter).await)
     };
     let new = r#"new@1 [[1,"a@1"],"new@1"]"#;
     assert_eq!(found("new").await, [new]);
@@ -217,7 +217,7 @@ async fn a_filter_by_type_includes_events_stored_under_older_names(place: Place)
             not_types: Some(vec![Name::new(name).unwrap()]),
             ..Filter::default()
         };
-        told(&log(&host, &filter).await)
+        texts(&log(&host, &filter).await)
     };
     // Parts of another type of a split event are read, too.
     assert_eq!(
@@ -277,7 +277,7 @@ async fn events_without_a_step_are_not_changed(place: Place) {
     )
     .await;
     let events = read(&host, &thing()).await;
-    assert_eq!(told(&events), [r#"went@1 {"b":1, "a":  2.50}"#]);
+    assert_eq!(texts(&events), [r#"went@1 {"b":1, "a":  2.50}"#]);
     assert!(events[0].stored_as.is_none());
 }
 
@@ -290,7 +290,7 @@ async fn without_a_decider_readers_get_the_newest_version(place: Place) {
         .step("thing", ("went", 2), &[("gone", 9)]);
     deploy(&host, &steps).await;
     let expected = [r#"gone@9 [[1,"went@2"],"gone@9"]"#, "free@7 2"];
-    assert_eq!(told(&read(&host, &thing()).await), expected);
+    assert_eq!(texts(&read(&host, &thing()).await), expected);
 }
 
 async fn stored_events_never_change(place: Place) {

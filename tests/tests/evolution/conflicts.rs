@@ -180,7 +180,7 @@ async fn an_event_that_is_too_new_is_an_error_only_for_deciders_that_need_it(pla
     assert_eq!(seen(&host, &other).await, ["went@3 2"]);
     // Plain reads always work: an event that is too new is returned as it is stored.
     let read = crate::support::read(&host, &thing()).await;
-    assert_eq!(crate::support::told(&read), ["went@5 1"]);
+    assert_eq!(crate::support::texts(&read), ["went@5 1"]);
     // Activating a decider that reads the event fixes it.
     deploy(&host, &probe("thing").event("went", 5)).await;
     assert_eq!(seen(&host, &thing()).await, ["went@5 1"]);
@@ -195,7 +195,7 @@ async fn a_type_that_no_module_declares_fails_the_load_with_its_name(place: Plac
     assert_eq!(error.code(), "unreadable-event");
     assert!(error.to_string().contains("strange"), "{error}");
     let read = crate::support::read(&host, &thing()).await;
-    assert_eq!(crate::support::told(&read), ["went@1 1", "strange@1 2"]);
+    assert_eq!(crate::support::texts(&read), ["went@1 1", "strange@1 2"]);
     // Activating a step that drops the event fixes it.
     deploy(&host, &probe("steps").step("thing", ("strange", 1), &[])).await;
     assert_eq!(seen(&host, &thing()).await, ["went@1 1"]);
@@ -272,7 +272,10 @@ async fn log_up_to_what_is_broken(host: &quipu::Host) {
         .read_log(begin, Direction::Forward, 100, &filter)
         .await
         .unwrap();
-    assert_eq!(crate::support::told(&page.events), ["went@2 9", "went@2 1"]);
+    assert_eq!(
+        crate::support::texts(&page.events),
+        ["went@2 9", "went@2 1"]
+    );
     let next = page.next.unwrap();
     let error = host
         .read_log(next, Direction::Forward, 100, &filter)

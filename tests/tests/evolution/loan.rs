@@ -97,8 +97,8 @@ async fn the_second_generation_continues_the_streams_of_the_first(place: Place) 
             everything(&host, Form::Stored).await[..before.len()],
             before
         );
-        let told = |answers: &[Answer]| answers.iter().map(outcome).collect::<Vec<_>>();
-        assert_eq!(told(&answers), told(&expected), "seed {seed}");
+        let outcomes = |answers: &[Answer]| answers.iter().map(outcome).collect::<Vec<_>>();
+        assert_eq!(outcomes(&answers), outcomes(&expected), "seed {seed}");
         compare(&host, &old, &lines).await;
         // Every event is read in the form of the second generation, whichever decided it.
         for (stream, name, version) in everything(&host, Form::Lifted).await {

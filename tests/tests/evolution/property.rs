@@ -64,7 +64,7 @@ async fn random_things(place: &Place, seed: u64) {
         all,
         "seed {seed}"
     );
-    let read = crate::support::told(&crate::support::read(&host, &thing()).await);
+    let read = crate::support::texts(&crate::support::read(&host, &thing()).await);
     assert_eq!(read, all, "seed {seed}");
     for found in host.check_snapshots("thing", 100).await.unwrap() {
         let worth = found.found.agreement;

@@ -54,12 +54,12 @@ pub fn seen_in(view: &str) -> Vec<String> {
 }
 
 /// Events as `type@version body`, as a probe folds them.
-pub fn told(events: &[RecordedEvent]) -> Vec<String> {
-    let tell = |event: &RecordedEvent| {
+pub fn texts(events: &[RecordedEvent]) -> Vec<String> {
+    let text = |event: &RecordedEvent| {
         let body = event.body.as_json().unwrap();
         format!("{}@{} {body}", event.name, event.schema_version)
     };
-    events.iter().map(tell).collect()
+    events.iter().map(text).collect()
 }
 
 /// A stream's events as a reader of the host sees them.

@@ -87,7 +87,7 @@ async fn a_replayed_answer_takes_no_snapshot(place: Place) {
     let command = || note(&json!([["went", 1]])).with_id("once").unwrap();
     host.execute(&thing(), command()).await.unwrap();
     host.shutdown().await.unwrap();
-    // One event stands behind no snapshot, so that only a second one would ask.
+    // One event is too few for a snapshot. Only a second event would cause one.
     let host = engine(&place, Policy::Every(2)).build().await.unwrap();
     for _ in 0..5 {
         assert!(host.execute(&thing(), command()).await.unwrap().replayed);

@@ -327,8 +327,8 @@ fn faults_are_reported_with_their_kind() {
 
 #[test]
 fn tags_and_annotations_are_passed_if_the_projection_asks_for_them() {
-    let asked = json!({"tags": true, "annotations": true});
-    let found = apply(asked, &[json!({"n": 3, "status": "open"})]).unwrap();
+    let options = json!({"tags": true, "annotations": true});
+    let found = apply(options, &[json!({"n": 3, "status": "open"})]).unwrap();
     let expected = json!({
         "count": 1, "sum": 3, "last": 10, "status": "open",
         "seen": [r#"noted@1 0 {"n":3,"status":"open"}"#],

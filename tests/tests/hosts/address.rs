@@ -56,7 +56,7 @@ impl Address {
     }
 
     /// Leads new connections to a server. Nothing passes through the others any more, and nobody
-    /// is notified: so a machine looks that has lost its power.
+    /// is notified, as if a machine had lost its power.
     pub fn lose_and_move_to(&self, server: &Server) {
         self.go_to(server, true);
     }

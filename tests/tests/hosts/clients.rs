@@ -42,10 +42,10 @@ impl Client {
             let mut line = String::new();
             self.output.read_line(&mut line).unwrap();
             // An answer that was cut off by the end does not count.
-            let Some(told) = line.strip_suffix('\n') else {
+            let Some(text) = line.strip_suffix('\n') else {
                 return;
             };
-            let numbers: Vec<u64> = told
+            let numbers: Vec<u64> = text
                 .split(' ')
                 .take(3)
                 .map(|it| it.parse().unwrap())
@@ -90,12 +90,12 @@ async fn check(hosts: usize, each: usize) {
     clients[0].child.wait().unwrap();
     // All ids a second time: recorded deposits are replayed.
     clients[0] = Client::start(&place, &names[0], each, &Answers::new());
-    let told = std::mem::take(&mut answers[0]);
+    let first_answers = std::mem::take(&mut answers[0]);
     for (client, answers) in clients.into_iter().zip(&mut answers) {
         client.finish(answers);
         assert_eq!(answers.len(), each);
     }
-    for (n, place) in &told {
+    for (n, place) in &first_answers {
         assert_eq!(answers[0][n], *place, "deposit {n} of the killed host");
     }
 

@@ -175,7 +175,7 @@ async fn a_host_that_only_read_a_lost_event_finds_it_missing() {
     let standby = disconnected(&server).await;
     let now = server_time(&server).await;
     let lost = lose(&mut store).await;
-    have_looked(&server, &now).await;
+    wait_for_reads(&server, &now).await;
     let seen = async {
         let everything = store::Filter::default();
         loop {
@@ -220,21 +220,21 @@ async fn server_time(server: &Server) -> String {
 }
 
 /// Waits until two hosts have read the newest event since a time of the server.
-async fn have_looked(server: &Server, since: &str) {
-    let looks = format!(
+async fn wait_for_reads(server: &Server, since: &str) {
+    let query = format!(
         "SELECT FROM pg_stat_activity WHERE query_start > '{since}' \
              AND query LIKE 'SELECT position, event_id, $1::bigint IS NULL%'"
     );
     let mut connection = server.connect().await;
-    let looking = async {
+    let polling = async {
         loop {
-            let rows = connection.fetch_all(sqlx::AssertSqlSafe(looks.clone()));
+            let rows = connection.fetch_all(sqlx::AssertSqlSafe(query.clone()));
             if rows.await.unwrap().len() >= 2 {
                 return;
             }
         }
     };
-    timeout(PATIENCE, looking).await.expect("the hosts look");
+    timeout(PATIENCE, polling).await.expect("the hosts read");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -247,7 +247,7 @@ async fn a_host_that_reads_nothing_finds_a_lost_event_of_another_one_missing() {
     let standby = disconnected(&server).await;
     let now = server_time(&server).await;
     let last = lose(&mut store).await;
-    have_looked(&server, &now).await;
+    wait_for_reads(&server, &now).await;
     // The one who committed them is gone.
     drop(store);
     fail_over(&server, &standby, &address).await;
@@ -257,7 +257,7 @@ async fn a_host_that_reads_nothing_finds_a_lost_event_of_another_one_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_look_at_the_next_server_forgets_no_lost_event() {
+async fn a_check_of_the_next_server_forgets_no_lost_event() {
     let server = Server::start();
     let address = Address::of(&server, &fresh_schema()).await;
     let mut store = open(&address.url).await;
@@ -270,7 +270,7 @@ async fn a_look_at_the_next_server_forgets_no_lost_event() {
     found(&mut early, "early").await.unwrap();
     let now = server_time(&standby).await;
     found(&mut early, "later").await.unwrap();
-    have_looked(&standby, &now).await;
+    wait_for_reads(&standby, &now).await;
     let loss = found(&mut store, "after").await.unwrap_err();
     assert_eq!((loss.from, loss.to, loss.is_accepted), (2, last, false));
 }
@@ -300,7 +300,7 @@ async fn a_host_that_was_restarted_does_not_reuse_positions() {
     let server = Server::start();
     let schema = fresh_schema();
     let mut store = open(&server.url(&schema)).await;
-    let kept = position(&commit(&mut store, "kept").await.unwrap());
+    let first = position(&commit(&mut store, "kept").await.unwrap());
     let standby = disconnected(&server).await;
     let last = lose(&mut store).await;
     store.writer.close().await.unwrap();
@@ -314,7 +314,7 @@ async fn a_host_that_was_restarted_does_not_reuse_positions() {
     // Only once.
     let mut other = open(&standby.url(&schema)).await;
     let again = position(&commit(&mut other, "again").await.unwrap());
-    assert_eq!((kept, again), (1, next + 1));
+    assert_eq!((first, again), (1, next + 1));
     standby.restart();
     let mut restarted = open(&standby.url(&schema)).await;
     let later = found(&mut restarted, "later").await.unwrap();

@@ -47,27 +47,27 @@ async fn relay(
     mut server: TcpStream,
     loses: &AtomicBool,
 ) -> std::io::Result<()> {
-    let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
+    let (mut request, mut response) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
         tokio::select! {
-            count = client.read(&mut asked) => {
-                let asked = &asked[..count?];
-                if asked.is_empty() {
+            count = client.read(&mut request) => {
+                let request = &request[..count?];
+                if request.is_empty() {
                     return Ok(());
                 }
-                server.write_all(asked).await?;
-                let commits = asked.windows(7).any(|text| text == b"COMMIT\0");
+                server.write_all(request).await?;
+                let commits = request.windows(7).any(|text| text == b"COMMIT\0");
                 if commits && loses.swap(false, Ordering::SeqCst) {
-                    _ = server.read(&mut answered).await?;
+                    _ = server.read(&mut response).await?;
                     return Ok(());
                 }
             }
-            count = server.read(&mut answered) => {
-                let answered = &answered[..count?];
-                if answered.is_empty() {
+            count = server.read(&mut response) => {
+                let response = &response[..count?];
+                if response.is_empty() {
                     return Ok(());
                 }
-                client.write_all(answered).await?;
+                client.write_all(response).await?;
             }
         }
     }
@@ -86,8 +86,8 @@ impl Stores {
         let server = Server::start();
         let url = server.url(&fresh_schema());
         let port: u16 = {
-            let behind = url.rsplit_once(':').unwrap().1;
-            behind.split_once('/').unwrap().0.parse().unwrap()
+            let rest = url.rsplit_once(':').unwrap().1;
+            rest.split_once('/').unwrap().0.parse().unwrap()
         };
         let way = Way::to(port).await;
         let lossy = url.replace(&format!(":{port}/"), &format!(":{}/", way.port));
@@ -134,12 +134,12 @@ async fn archiving_whose_answer_was_lost_is_recorded_once() {
         .into_iter()
         .enumerate()
     {
-        let told = vec![build::event("told", "{}")];
+        let events = vec![build::event("marked", "{}")];
         let outcome = stores
             .commit(Item::Mark(Mark {
                 stream: stream.clone(),
                 change,
-                write: build::write("$streams", Any, build::commit(None, told)),
+                write: build::write("$streams", Any, build::commit(None, events)),
             }))
             .await;
         let head = stores.other.reader.log_head().await.unwrap();

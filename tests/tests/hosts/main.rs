@@ -3,7 +3,6 @@
 
 mod accounts;
 mod address;
-mod asked;
 mod clients;
 mod drops;
 mod failover;
@@ -14,6 +13,7 @@ mod lost;
 mod lost_answers;
 mod outages;
 mod plans;
+mod requirements;
 mod schemas;
 mod silent;
 mod snapshots;

@@ -1,4 +1,4 @@
-//! A server that keeps its connections open and says nothing on them, as one that lost its power.
+//! A server that keeps its connections open and sends nothing, like a server that lost its power.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ async fn wait_for_locks(observer: &mut PgConnection, schema: &str, number: usize
     let waiting = format!(
         "SELECT FROM pg_locks WHERE NOT granted AND relation = '{schema}.events'::regclass"
     );
-    let looking = async {
+    let polling = async {
         loop {
             let rows = observer.fetch_all(sqlx::AssertSqlSafe(waiting.clone()));
             if rows.await.unwrap().len() >= number {
@@ -56,7 +56,7 @@ async fn wait_for_locks(observer: &mut PgConnection, schema: &str, number: usize
             }
         }
     };
-    let found = timeout(PATIENCE, looking).await;
+    let found = timeout(PATIENCE, polling).await;
     found.expect("the reads have reached the server");
 }
 
@@ -134,11 +134,11 @@ async fn a_listener_on_a_silent_connection_connects_again() {
     let mut observer = server.connect().await;
     const LISTENING: &str = "SELECT FROM pg_stat_activity \
          WHERE query LIKE 'LISTEN %' OR query LIKE '% AS listening'";
-    let looking = async {
+    let polling = async {
         // The one before is not noticed by the server.
         while observer.fetch_all(LISTENING).await.unwrap().len() < 2 {}
     };
-    timeout(PATIENCE, looking).await.expect("it listens");
+    timeout(PATIENCE, polling).await.expect("it listens");
     store.writer.close().await.unwrap();
 }
 

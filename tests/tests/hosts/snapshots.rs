@@ -37,11 +37,11 @@ async fn commit(store: &mut Store, items: &[Item]) -> Vec<Outcome> {
 }
 
 fn mark(change: Change) -> Item {
-    let told = vec![build::event("told", "{}")];
+    let events = vec![build::event("marked", "{}")];
     Item::Mark(Mark {
         stream: build::stream(STREAM),
         change,
-        write: build::write("$streams", Any, build::commit(None, told)),
+        write: build::write("$streams", Any, build::commit(None, events)),
     })
 }
 
@@ -53,12 +53,12 @@ fn truncated(before: u64, at: u64) -> Item {
 }
 
 /// The version of the stream's last snapshot that is not an anchor.
-async fn kept(snapshots: &dyn SnapshotStore) -> Option<u64> {
+async fn snapshot_version(snapshots: &dyn SnapshotStore) -> Option<u64> {
     let stream = build::stream(STREAM);
     let found = snapshots.find(&stream).await.unwrap();
     assert!(found.iter().all(|one| one.is_intact(&stream)));
-    let mut kept = found.iter().filter(|one| !one.is_anchor);
-    kept.next().map(|one| one.version.0)
+    let mut automatic = found.iter().filter(|one| !one.is_anchor);
+    automatic.next().map(|one| one.version.0)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,11 +77,11 @@ async fn a_snapshot_of_one_host_is_found_by_another() {
     }
     assert!(!there.keep(&stream, &taken(4, FOLD)).await.unwrap());
     assert!(!there.keep(&stream, &taken(10, FOLD)).await.unwrap());
-    assert_eq!(kept(&**here).await, Some(5));
+    assert_eq!(snapshot_version(&**here).await, Some(5));
     // A snapshot of another fold is replaced even if its version is later.
     let other = taken(4, Digest([8; 32]));
     assert!(there.keep(&stream, &other).await.unwrap());
-    assert_eq!(kept(&**here).await, Some(4));
+    assert_eq!(snapshot_version(&**here).await, Some(4));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,7 +106,10 @@ async fn of_concurrent_snapshots_by_several_hosts_the_latest_is_kept() {
         let stored = join_all(keeping).await;
         let of_last = versions.iter().position(|it| *it == round * 10 + 10);
         assert!(*stored[of_last.unwrap()].as_ref().unwrap(), "round {round}");
-        assert_eq!(kept(&*stores[0].snapshots).await, Some(round * 10 + 10));
+        assert_eq!(
+            snapshot_version(&*stores[0].snapshots).await,
+            Some(round * 10 + 10)
+        );
     }
 }
 
@@ -197,8 +200,8 @@ async fn of_several_marks_in_a_batch_the_last_of_each_kind_applies() {
         }
         let head = stores[1].reader.head(&build::stream(STREAM)).await;
         let head = head.unwrap().unwrap();
-        let stands = (head.truncated_before.0, head.archived);
-        assert_eq!(stands, (before, is_archived));
+        let state = (head.truncated_before.0, head.archived);
+        assert_eq!(state, (before, is_archived));
         let found = stores[1].snapshots.anchors(None, None, 9).await.unwrap();
         let found: Vec<_> = found.iter().map(|it| it.snapshot.version.0).collect();
         assert_eq!(found, anchors);

@@ -79,7 +79,7 @@ async fn filled(place: &Place, options: Options) -> Server {
     server
 }
 
-/// A browser: it keeps no cookies by itself, and follows nothing.
+/// A browser: it stores no cookies by itself, and follows no redirects.
 pub fn browser() -> reqwest::Client {
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
     client.redirect(redirect::Policy::none()).build().unwrap()
@@ -431,7 +431,7 @@ async fn a_reader_sees_what_its_token_allows(place: Place) {
     let operations = page(&server, "/console/operations", &cookie).await;
     assert!(operations.text.contains("admin"), "{}", operations.text);
     assert!(!operations.text.contains("Configuration</h2>"));
-    // What is not shown was not asked for, so nothing was denied.
+    // Parts that are not shown were not requested, so nothing was denied.
     let before = server.host.audit().last().await.unwrap();
     page(&server, "/console", &cookie).await;
     page(&server, "/console/operations", &cookie).await;
@@ -463,9 +463,9 @@ async fn an_action_names_its_effect_and_is_in_the_audit(place: Place) {
     let root = admin(&server).await;
     let ann = token(&server, "ann", Grant::of(Role::Viewer)).await;
     let cookie = session(&server, &root).await;
-    let asked = "/console/act?what=projection&name=notes&action=pause";
-    let before = page(&server, asked, &cookie).await;
-    check_page(asked, &before);
+    let path = "/console/act?what=projection&name=notes&action=pause";
+    let before = page(&server, path, &cookie).await;
+    check_page(path, &before);
     for expected in [
         "It folds nothing until it is resumed",
         "1 document",
@@ -483,7 +483,7 @@ async fn an_action_names_its_effect_and_is_in_the_audit(place: Place) {
         let request = request
             .header("Content-Type", FORM)
             .header("Cookie", cookie);
-        let body = "what=projection&name=notes&action=pause&reason=a+look";
+        let body = "what=projection&name=notes&action=pause&reason=maintenance";
         send(request.header("Origin", origin).body(body))
     };
     act(&cookie, "https://evil.example")
@@ -503,7 +503,7 @@ async fn an_action_names_its_effect_and_is_in_the_audit(place: Place) {
     );
     assert!(is_paused().await);
     let audit = page(&server, "/console/audit", &cookie).await;
-    for expected in ["order_projection", "a look", "root"] {
+    for expected in ["order_projection", "maintenance", "root"] {
         assert!(audit.text.contains(expected), "{expected}: {}", audit.text);
     }
 }

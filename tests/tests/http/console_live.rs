@@ -189,7 +189,7 @@ async fn a_page_follows_the_log_for_longer_than_a_request_may_take(place: Place)
     };
     let server = Server::start(place.host().await, options).await;
     let mut following = Following::begin(&server, "", "").await;
-    // It looks once a second.
+    // The page checks for new events once a second.
     for count in 1..=5 {
         append(&server, "note-1", 1).await;
         let has_all = |text: &str| text.matches("event: row\n").count() == count;

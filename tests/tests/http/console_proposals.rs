@@ -89,7 +89,7 @@ async fn a_proposal_is_shown_and_decided_by_somebody_else(place: Place) {
     assert!(!text.contains("The stream has changed"), "{text}");
     let text = says(&server, &path, &of_agent, &["You can't decide it"]).await;
     assert!(!text.contains("Approve\u{2026}"), "{text}");
-    let asked = format!(
+    let approval = format!(
         "/console/act?what=proposal&name={}&action=approve",
         first["number"]
     );
@@ -100,7 +100,7 @@ async fn a_proposal_is_shown_and_decided_by_somebody_else(place: Place) {
         "curl -X POST",
         "/approve",
     ];
-    says(&server, &asked, &of_shop, &texts).await;
+    says(&server, &approval, &of_shop, &texts).await;
 
     let approve = format!(
         "what=proposal&name={}&action=approve&reason=checked",

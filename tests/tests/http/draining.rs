@@ -1,4 +1,4 @@
-//! A host that was asked to shut down, while others notice.
+//! A host that is shutting down, as its clients see it.
 
 use std::time::Duration;
 

@@ -99,7 +99,7 @@ async fn the_caller_of_a_token_is_named_in_what_it_did(place: Place) {
     // Tokens of the store go on working.
     let own = token(&server, "own", Grant::of(Role::Viewer)).await;
     get(&server, "/v1/events", &own).await.ok();
-    assert_eq!(issuer.asked(), 1);
+    assert_eq!(issuer.requests(), 1);
 }
 
 #[tokio::test]
@@ -321,7 +321,7 @@ async fn hostile_tokens_are_refused_with_their_reason() {
     let good = key.sign(&header(&key, "1"), &issuer.claims("ann"));
     get(&server, "/v1/whoami", &good).await.ok();
     // Unknown keys did not make the host ask again and again.
-    assert!(issuer.asked() <= 2, "asked {} times", issuer.asked());
+    assert!(issuer.requests() <= 2, "{} requests", issuer.requests());
 }
 
 #[tokio::test]

@@ -204,7 +204,7 @@ async fn an_operation_knows_exactly_the_parameters_that_it_describes() {
     let names: BTreeSet<&str> = operations().flat_map(described).collect();
     assert!(names.len() >= 25, "{names:?}");
     for (path, methods) in paths {
-        // Both answer whatever is asked, as probes expect.
+        // Both ignore unknown parameters, as probes expect.
         if path == "/healthz" || path == "/readyz" {
             continue;
         }

@@ -193,15 +193,15 @@ async fn one_event_is_shown_as_stored_and_as_lifted() {
 async fn a_dropped_event_is_shown_by_position_and_left_out_of_pages() {
     let server = notes(&["noted", "kept", "noted"]).await;
     let page = server.get("/v1/streams/note-1/events").await.ok();
-    let kept = (2, "kept".to_owned(), 1, Value::Null, Value::Null);
-    assert_eq!(forms(&page), [kept]);
+    let expected = (2, "kept".to_owned(), 1, Value::Null, Value::Null);
+    assert_eq!(forms(&page), [expected]);
     assert_eq!((&page["version"], &page["next"]), (&json!(3), &Value::Null));
     let page = server.get("/v1/events?form=stored").await.ok();
     assert_eq!(forms(&page).len(), 3);
     let dropped = server.get("/v1/events/1").await.ok();
     assert_eq!(dropped["lifted"], json!([]));
-    let kept = server.get("/v1/events/2").await.ok();
-    assert_eq!(kept.get("lifted"), None);
+    let event = server.get("/v1/events/2").await.ok();
+    assert_eq!(event.get("lifted"), None);
 }
 
 #[tokio::test]

@@ -267,7 +267,7 @@ async fn failed_logins_of_an_address_are_counted_and_lock_nobody_out(place: Plac
     let refused = until_limited(wrong).await;
     is_limited(&refused, "failed_logins_per_minute", 5);
     assert_eq!(refused.header("www-authenticate"), "");
-    // A valid token passes, and a request without one is told that it needs one.
+    // A valid token passes, and a request without one is answered with 401.
     get(&server, "/v1/events", &root).await.ok();
     server.get("/v1/events").await.problem(401, "unauthorized");
     limiter.replace(Limits {

@@ -73,7 +73,7 @@ async fn a_reader_waits_for_the_next_line() {
     let waiting = server.get("/v1/logs?after=0&wait_ms=20000&level=warn");
     let writing = async {
         for n in 1_u64.. {
-            // Lines that are not asked for wake no reader for good.
+            // Lines that were not requested wake no reader for good.
             let level = if n.is_multiple_of(3) {
                 LogLevel::WARN
             } else {

@@ -127,7 +127,7 @@ async fn what_breaks_the_protocol_is_refused() {
     }
 }
 
-/// Tools, with the operation of HTTP that each stands for.
+/// Tools, with the HTTP request that returns the same.
 const SAME: &[(&str, &str, &str)] = &[
     ("status", "{}", "/v1/status"),
     ("read_log", "{}", "/v1/events"),

@@ -41,10 +41,10 @@ async fn a_page_of_another_origin_changes_nothing(place: Place) {
         }
     }
     // A browser that asks first gets no permission either.
-    let asked = server.request("OPTIONS", "/v1/streams/sensor-1/events");
-    let asked = asked.header("origin", "https://evil.example");
-    let asked = asked.header("access-control-request-method", "POST");
-    send(asked).await.problem(403, "forbidden");
+    let request = server.request("OPTIONS", "/v1/streams/sensor-1/events");
+    let request = request.header("origin", "https://evil.example");
+    let request = request.header("access-control-request-method", "POST");
+    send(request).await.problem(403, "forbidden");
     assert_eq!(server.host.log_head().await.unwrap().0, 0);
     // The host's own pages, and an address that a person typed.
     for (name, value) in [("origin", own.as_str()), ("sec-fetch-site", "none")] {
@@ -90,11 +90,11 @@ async fn a_listed_page_may_call(place: Place) {
         ..Options::default()
     };
     let server = server(&place, options).await;
-    let asked = server.request("OPTIONS", "/v1/streams/sensor-1/events");
-    let asked = asked
+    let request = server.request("OPTIONS", "/v1/streams/sensor-1/events");
+    let request = request
         .header("origin", page)
         .header("access-control-request-method", "POST");
-    let answer = asked.send().await.unwrap();
+    let answer = request.send().await.unwrap();
     assert_eq!(answer.status(), 204);
     assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], page);
     let methods = answer.headers()[header::ACCESS_CONTROL_ALLOW_METHODS]

@@ -107,8 +107,8 @@ async fn a_state_is_rendered_by_the_requested_module() {
         server.get(&path).await.ok()["module"].clone()
     };
     assert_eq!(module("").await, active);
-    let asked = format!("?at_version=2&module={}", first.as_str().unwrap());
-    assert_eq!(module(&asked).await, first);
+    let query = format!("?at_version=2&module={}", first.as_str().unwrap());
+    assert_eq!(module(&query).await, first);
 
     let absent = format!("?module={}", "0".repeat(64));
     let loan = server.host.upload(examples::loan()).await.unwrap().module;

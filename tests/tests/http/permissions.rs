@@ -89,7 +89,7 @@ async fn every_operation_asks_who_calls() {
             actions.extend(security[0]["token"][0].as_str().map(ToOwned::to_owned));
             let mut row = format!("{:<58}", format!("{method} {path}"));
             for who in &callers {
-                let answer = asked(who, method, path).await;
+                let answer = verdict(who, method, path).await;
                 row += &format!("{answer:<width$} ", width = who.name.len());
             }
             table += row.trim_end();
@@ -120,7 +120,7 @@ async fn expired(server: &Server) -> String {
 }
 
 /// Whether a request passes to its handler.
-async fn asked(who: &Who<'_>, method: &str, path: &str) -> &'static str {
+async fn verdict(who: &Who<'_>, method: &str, path: &str) -> &'static str {
     let path = path
         .replace("{stream}", "account-1")
         .replace("{category}", "account")

@@ -102,7 +102,7 @@ async fn a_preview_has_the_errors_of_an_execution(place: Place) {
         assert_eq!(shown.status, executed.status, "{}", shown.text);
         assert_eq!(shown.json()["code"], executed.json()["code"]);
     }
-    // The version is checked before the decider is asked.
+    // The version is checked before the decider runs.
     let withdraw = json!({"type": "withdraw", "data": {"amount": 7}}).to_string();
     for action in ["preview", "commands"] {
         let request = server.post(&format!("/v1/streams/account-1/{action}"), &withdraw);

@@ -200,7 +200,7 @@ async fn a_projection_is_shown_with_its_builds() {
     let server = projected(&notes(3, json!({})), json!({"on_error": "park"})).await;
     let position = note(&server, "note-1", &json!({"n": 1})).await;
     let view = once(&server, |view| view["builds"][0]["position"] == position).await;
-    let kept = ["name", "lifecycle", "on_error", "paused", "held"].map(|it| view[it].clone());
+    let settings = ["name", "lifecycle", "on_error", "paused", "held"].map(|it| view[it].clone());
     let expected = [
         json!("notes"),
         json!("async"),
@@ -208,7 +208,7 @@ async fn a_projection_is_shown_with_its_builds() {
         json!(false),
         json!(false),
     ];
-    assert_eq!(kept, expected);
+    assert_eq!(settings, expected);
     assert_eq!(view["deployed"]["component"], "note");
     assert_eq!(view["deployed"]["version"], 3);
     assert_eq!(

@@ -239,10 +239,10 @@ async fn a_shadow_reports_differences_once_per_second() {
         }
     });
     let body = json!({"digest": digest, "seconds": 3, "cpu": 100});
-    let told = lines(&server, "/v1/shadows", &body).await;
+    let reports = lines(&server, "/v1/shadows", &body).await;
     writing.abort();
-    assert!(told.len() >= 2, "{told:?}");
-    let (last, before) = told.split_last().unwrap();
+    assert!(reports.len() >= 2, "{reports:?}");
+    let (last, before) = reports.split_last().unwrap();
     assert!(before.iter().all(|line| line["shadow"]["ended"].is_null()));
     let shadow = &last["shadow"];
     assert_eq!(shadow["ended"], "time");

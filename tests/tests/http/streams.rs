@@ -151,11 +151,11 @@ async fn archiving_is_recorded_in_a_stream_of_the_host() {
         .await
         .ok();
     let page = server.get("/v1/streams/%24streams/events").await.ok();
-    let told = &page["events"][0];
-    assert_eq!(told["type"], "archived");
-    assert_eq!(told["data"], json!({"stream": "dé/p?-a b%"}));
-    assert_eq!(told["commit"]["correlation_id"], "clean-up");
-    assert_eq!(told["commit"]["causation_id"], "ticket-9");
+    let event = &page["events"][0];
+    assert_eq!(event["type"], "archived");
+    assert_eq!(event["data"], json!({"stream": "dé/p?-a b%"}));
+    assert_eq!(event["commit"]["correlation_id"], "clean-up");
+    assert_eq!(event["commit"]["causation_id"], "ticket-9");
     let list = server.get("/v1/streams?archived=only").await.ok();
     assert_eq!(list["streams"][0]["stream"], "dé/p?-a b%");
 }

@@ -77,11 +77,11 @@ async fn a_client_gets_every_event_until_it_acknowledges_it(place: Place) {
     // An event that is committed during the wait is returned immediately.
     acknowledge(&server, "mailer", token, 6).await;
     let waiting = format!("token={token}&wait_ms=7000");
-    let (told, ()) = tokio::join!(read(&server, "mailer", &waiting), async {
+    let (answer, ()) = tokio::join!(read(&server, "mailer", &waiting), async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         note(&server, 1).await;
     });
-    assert_eq!(told, (vec![7], 7));
+    assert_eq!(answer, (vec![7], 7));
     server.host.shutdown().await.unwrap();
 }
 
@@ -201,18 +201,17 @@ async fn a_checkpoint_survives_a_restart(place: Place) {
 async fn a_claim_excludes_the_handler_with_that_name_in_the_process_of_the_host() {
     let server = server(&Place::memory(), 2).await;
     let token = claimed(&server, "mailer", &json!({})).await;
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
     let named = server.host.subscription("mailer").unwrap();
-    let running =
-        tokio::spawn(named.run(async move |events: &[_]| {
-            tell.send(events.len()).map_err(|error| error.to_string())
-        }));
+    let running = tokio::spawn(named.run(async move |events: &[_]| {
+        sender.send(events.len()).map_err(|error| error.to_string())
+    }));
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(told.try_recv().is_err());
+    assert!(receiver.try_recv().is_err());
     acknowledge(&server, "mailer", token, 1).await;
     let body = json!({"token": token}).to_string();
     send(server.post("/v1/subscriptions/mailer/release", &body)).await;
-    assert_eq!(told.recv().await, Some(1));
+    assert_eq!(receiver.recv().await, Some(1));
     server.host.shutdown().await.unwrap();
     running.await.unwrap().unwrap();
 }

@@ -22,11 +22,11 @@ async fn renewals_of_the_certificate_under_load_fail_no_request() {
     let answered = Arc::new(AtomicU64::new(0));
     let mut clients = Vec::new();
     for number in 0..6 {
-        let kept = if number % 2 == 0 { 1 } else { 0 };
+        let idle_max = if number % 2 == 0 { 1 } else { 0 };
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(PATIENCE)
-            .pool_max_idle_per_host(kept)
+            .pool_max_idle_per_host(idle_max)
             .add_root_certificate(trusted.clone())
             .build()
             .unwrap();

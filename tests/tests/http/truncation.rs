@@ -49,9 +49,9 @@ async fn events_before_a_mark_are_hidden_from_the_stream_and_stay_in_the_log() {
     assert_eq!(log["events"].as_array().unwrap().len(), 4);
     let list = server.get("/v1/streams?category=account").await.ok();
     assert_eq!(list["streams"][0]["truncated_before"], 3);
-    let told = server.get("/v1/events/5").await.ok();
-    assert_eq!(told["type"], "truncated");
-    assert_eq!(told["data"], json!({"stream": "account-1", "before": 3}));
+    let event = server.get("/v1/events/5").await.ok();
+    assert_eq!(event["type"], "truncated");
+    assert_eq!(event["data"], json!({"stream": "account-1", "before": 3}));
 }
 
 #[tokio::test]
@@ -89,8 +89,8 @@ async fn truncating_before_zero_shows_all_events() {
     assert_eq!(versions(&server, "").await, [1, 2, 3, 4]);
     let page = server.get("/v1/streams/account-1/events").await.ok();
     assert_eq!(page.get("truncated_before"), None);
-    let told = server.get("/v1/events/6").await.ok();
-    assert_eq!(told["commit"]["correlation_id"], "clean-up");
+    let event = server.get("/v1/events/6").await.ok();
+    assert_eq!(event["commit"]["correlation_id"], "clean-up");
     let again = truncate(&server, "account-1", "{\"before\":0}").await.ok();
     assert_eq!(again["position"], Value::Null);
 }

@@ -89,8 +89,8 @@ async fn a_finding_shows_its_position_and_both_decisions() {
     }
     let file = String::from_utf8(file).unwrap();
     // The command precedes the event in its line.
-    let (before, behind) = file.rsplit_once(r#""data":{"amount":7}"#).unwrap();
-    let changed = format!(r#"{before}"data":{{"amount":8}}{behind}"#);
+    let (before, after) = file.rsplit_once(r#""data":{"amount":7}"#).unwrap();
+    let changed = format!(r#"{before}"data":{{"amount":8}}{after}"#);
     let changed = digests::without(&changed);
     let host = Place::memory().host().await;
     let chunk = Ok::<_, String>(Bytes::from(changed));

@@ -44,9 +44,9 @@ impl Frames {
                         .map(str::to_owned)
                 };
                 let data = serde_json::from_str(&field("data: ").unwrap()).unwrap();
-                let told = (field("id: "), field("event: ").unwrap(), data);
+                let message = (field("id: "), field("event: ").unwrap(), data);
                 self.1 = rest.to_owned();
-                return told;
+                return message;
             }
             let chunk = self.0.chunk().await.unwrap().expect("the stream continues");
             self.1 += std::str::from_utf8(&chunk).unwrap();

@@ -15,7 +15,7 @@ use rand::Rng;
 use serde_json::{Value, json};
 
 use super::child::{Projector, written};
-use super::support::{NOTES, build_of, deploy, documents, host, kept, until};
+use super::support::{NOTES, build_of, deploy, documents, host, settings, until};
 
 on_every_store!(
     a_killed_catch_up_counts_each_event_once,
@@ -59,13 +59,13 @@ pub async fn check(host: &Host) {
         }
     }
     let found = documents(host, NOTES).await;
-    let told = found.iter().map(|(key, document)| {
+    let counts = found.iter().map(|(key, document)| {
         let document: Value = serde_json::from_str(document).unwrap();
         let number = |name: &str| document[name].as_u64().unwrap();
         let sum = document["sum"].as_i64().unwrap();
         (key.clone(), (number("count"), sum, number("last")))
     });
-    assert_eq!(told.collect::<BTreeMap<_, _>>(), expected);
+    assert_eq!(counts.collect::<BTreeMap<_, _>>(), expected);
     rebuild(host).await;
     assert!(documents(host, NOTES).await == found, "a rebuild differs");
 }
@@ -120,31 +120,31 @@ async fn a_killed_catch_up_counts_each_event_once(place: Place) {
 }
 
 /// A store with a projection that has caught up.
-async fn kept_on(place: &Place, lifecycle: Lifecycle, events: u64) {
+async fn prepare(place: &Place, lifecycle: Lifecycle, events: u64) {
     let first = host(place).await;
     fill(&first, events).await;
-    deploy(&first, &notes(), kept(lifecycle, OnError::Stop)).await;
+    deploy(&first, &notes(), settings(lifecycle, OnError::Stop)).await;
     documents(&first, NOTES).await;
     first.shutdown().await.unwrap();
 }
 
 async fn a_killed_rebuild_continues_and_counts_each_event_once(place: Place) {
-    kept_on(&place, Lifecycle::Async, 2_000).await;
+    prepare(&place, Lifecycle::Async, 2_000).await;
     killed(&place, &["noting", "rebuild"], "rebuild", 200).await;
 }
 
 async fn a_killed_switch_is_done_completely_or_not_at_all(place: Place) {
-    kept_on(&place, Lifecycle::Async, 500).await;
+    prepare(&place, Lifecycle::Async, 500).await;
     let orders = ["noting", "hold", "ready", "switch"];
     killed(&place, &orders, "ready", 60).await;
     // For an inline projection, the switch is a change of the plan.
     let another = place.another();
-    kept_on(&another, Lifecycle::Inline, 500).await;
+    prepare(&another, Lifecycle::Inline, 500).await;
     killed(&another, &orders, "ready", 60).await;
 }
 
 async fn a_killed_change_of_lifecycle_counts_each_event_once(place: Place) {
-    kept_on(&place, Lifecycle::Async, 500).await;
+    prepare(&place, Lifecycle::Async, 500).await;
     let orders = [
         "noting",
         "inline=PATH",

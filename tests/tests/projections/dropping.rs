@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::parking::{broken, feed, healed};
 use super::support::{
-    NOTES, active, build_of, deploy, document, documents, export, host, kept, note, until,
+    NOTES, active, build_of, deploy, document, documents, export, host, note, settings, until,
     until_state,
 };
 
@@ -89,7 +89,7 @@ async fn a_dropped_event_stays_dropped_in_a_rebuild(place: Place) {
     check(&host).await;
     assert_eq!(documents(&host, NOTES).await, before);
     // The drop also applies where the event could be folded.
-    deploy(&host, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
+    deploy(&host, &healed(), settings(Lifecycle::Async, OnError::Park)).await;
     rebuild(&host).await;
     check(&host).await;
     assert_eq!(documents(&host, NOTES).await, before);
@@ -98,7 +98,7 @@ async fn a_dropped_event_stays_dropped_in_a_rebuild(place: Place) {
 
 async fn an_event_dropped_for_its_stream_is_left_out_with_all_its_parts(place: Place) {
     let host = host(&place).await;
-    let park = kept(Lifecycle::Async, OnError::Park);
+    let park = settings(Lifecycle::Async, OnError::Park);
     deploy(&host, &broken(), park).await;
     let bad = json!({"keys": ["a", "b"], "bad": {"keys": "trap"}, "n": 100});
     let at = note(&host, "note-1", &bad).await;
@@ -128,7 +128,7 @@ async fn a_dropped_event_stays_dropped_when_the_projection_becomes_inline(place:
     let host = super::support::patient(&place).await;
     feed(&host).await;
     drop_a(&host).await;
-    deploy(&host, &healed(), kept(Lifecycle::Inline, OnError::Park)).await;
+    deploy(&host, &healed(), settings(Lifecycle::Inline, OnError::Park)).await;
     until_state(&host, State::Inline).await;
     let before = documents(&host, NOTES).await;
     let begun = active(&host).await.started_at;
@@ -234,7 +234,7 @@ async fn put(host: &Host, key: &str, is_bad: bool) -> Position {
 
 /// Appends `k`, then `boom`, then `k` twice: the last three are parked.
 async fn boom(host: &Host) -> [Position; 3] {
-    deploy(host, &broken(), kept(Lifecycle::Async, OnError::Park)).await;
+    deploy(host, &broken(), settings(Lifecycle::Async, OnError::Park)).await;
     put(host, "k", false).await;
     let parked = [
         put(host, "k", true).await,
@@ -276,7 +276,7 @@ async fn dropping_a_parked_event_that_waits_for_another_keeps_the_first_parked(p
     let host = host(&place).await;
     let [bad, second, third] = boom(&host).await;
     // Otherwise the first event would be skipped, which nobody requested.
-    deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Skip)).await;
+    deploy(&host, &broken(), settings(Lifecycle::Async, OnError::Skip)).await;
     host.control_projection(NOTES, dropping_one("k", second))
         .await
         .unwrap();
@@ -296,7 +296,7 @@ async fn dropping_a_parked_event_that_waits_for_another_keeps_the_first_parked(p
 async fn only_the_first_event_of_a_sequence_can_be_retried_by_position(place: Place) {
     let host = host(&place).await;
     let [bad, second, third] = boom(&host).await;
-    deploy(&host, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
+    deploy(&host, &healed(), settings(Lifecycle::Async, OnError::Park)).await;
     let retry = |key: &str, position| Action::RetryParkedOf {
         subject: of(key),
         position,
@@ -331,7 +331,7 @@ async fn a_retry_of_one_document_leaves_others_parked(place: Place) {
     put(&host, "l", true).await;
     put(&host, "l", false).await;
     assert_eq!(documents(&host, NOTES).await.len(), 1);
-    deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Skip)).await;
+    deploy(&host, &broken(), settings(Lifecycle::Async, OnError::Skip)).await;
     let retry = Action::RetryParkedOf {
         subject: of("k"),
         position: None,
@@ -396,7 +396,7 @@ async fn what_is_decided_on_one_host_reaches_the_owner_on_another(place: Place) 
     let again = put(&owner, "l", true).await;
     put(&owner, "l", false).await;
     until_parked(&other, 2).await;
-    deploy(&owner, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
+    deploy(&owner, &healed(), settings(Lifecycle::Async, OnError::Park)).await;
     let retry = Action::RetryParkedOf {
         subject: of("l"),
         position: Some(again),

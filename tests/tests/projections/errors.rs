@@ -7,7 +7,9 @@ use quipu_tests::probe::probe;
 use quipu_tests::{Place, on_every_store};
 use serde_json::{Value, json};
 
-use super::support::{NOTES, active, deploy, document, documents, host, kept, note, until_state};
+use super::support::{
+    NOTES, active, deploy, document, documents, host, note, settings, until_state,
+};
 
 on_every_store!(
     a_projection_stops_before_an_event_that_it_cannot_fold,
@@ -28,7 +30,7 @@ async fn a_projection_stops_before_an_event_that_it_cannot_fold(place: Place) {
     let probe = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({"keys": "one"}));
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     let at = note(&host, "note-2", &bad("apply", "bad-event")).await;
     note(&host, "note-3", &json!({"n": 1})).await;
@@ -51,7 +53,7 @@ async fn a_new_module_continues_where_the_old_one_stopped(place: Place) {
     let broken = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({"keys": "one"}));
-    deploy(&host, &broken, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &broken, settings(Lifecycle::Async, OnError::Stop)).await;
     for n in 0..3 {
         note(&host, "note-1", &json!({"n": n})).await;
     }
@@ -66,7 +68,7 @@ async fn a_new_module_continues_where_the_old_one_stopped(place: Place) {
         1,
         json!({"keys": "one", "does": "heal"}),
     );
-    deploy(&host, &healed, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &healed, settings(Lifecycle::Async, OnError::Stop)).await;
     let document = document(&host, "all").await;
     assert_eq!(
         (&document["count"], &document["sum"]),
@@ -81,7 +83,7 @@ async fn skipping_leaves_one_event_out_of_one_document(place: Place) {
     let probe = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({"keys": "body"}));
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Skip)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Skip)).await;
     note(&host, "note-1", &json!({"n": 1, "keys": ["a", "b"]})).await;
     let body = json!({"n": 10, "keys": ["a", "b"], "bad": {"apply": "bad-event", "key": "a"}});
     let at = note(&host, "note-1", &body).await;
@@ -90,13 +92,13 @@ async fn skipping_leaves_one_event_out_of_one_document(place: Place) {
     assert_eq!(document(&host, "a").await["sum"], 3);
     assert_eq!(document(&host, "b").await["sum"], 13);
     let skipped = host.skipped(NOTES, Role::Active, None, 10).await.unwrap();
-    let told: Vec<_> = skipped
+    let pairs: Vec<_> = skipped
         .events
         .iter()
         .map(|it| (it.subject.clone(), it.position))
         .collect();
     assert_eq!(
-        told,
+        pairs,
         [
             (Subject::Document("a".into()), at),
             (Subject::Stream("note-2".into()), nobodys),
@@ -111,7 +113,7 @@ async fn every_kind_of_fault_is_reported(place: Place) {
     let probe = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({}));
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Skip)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Skip)).await;
     let kinds = [
         (bad("apply", "trap"), "trap"),
         (bad("apply", "bad-event"), "bad"),
@@ -148,7 +150,7 @@ async fn other_projections_continue_when_one_stops(place: Place) {
         .event("noted", 1)
         .projection(NOTES, 1, json!({"does": "fail"}))
         .projection("healthy", 1, json!({"keys": "one"}));
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     for _ in 0..20 {
         note(&host, "note-1", &json!({"n": 1})).await;
     }
@@ -163,7 +165,7 @@ async fn a_paused_projection_waits_until_it_is_resumed(place: Place) {
     let probe = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({"keys": "one"}));
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     assert_eq!(document(&host, "all").await["count"], 1);
     host.control_projection(NOTES, Action::Pause).await.unwrap();
@@ -195,7 +197,7 @@ async fn a_stopped_projection_stays_stopped(place: Place) {
     let probe = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({"keys": "one"}));
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     note(&host, "note-1", &bad("apply", "bad-event")).await;
     let first = until_state(&host, State::Stopped).await.trouble.unwrap();
     for _ in 0..20 {

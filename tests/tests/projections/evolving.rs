@@ -14,7 +14,7 @@ use quipu_tests::{PATIENCE, Place, build, on_every_store};
 use serde_json::{Value, json};
 
 use super::support::{
-    NOTES, build_of, builder, document, documents, export, host, is_settled, kept, until,
+    NOTES, build_of, builder, document, documents, export, host, is_settled, settings, until,
 };
 
 on_every_store!(
@@ -186,7 +186,7 @@ async fn roll_back_in_between(place: &Place, host: &Host, lifecycle: Lifecycle) 
     let new = upload(host, &decider_2()).await;
     host.activate(new, None).await.unwrap();
     let views = views(1, &[("goods-received", 1)]);
-    deploy_as(host, &views, kept(lifecycle, OnError::Stop)).await;
+    deploy_as(host, &views, settings(lifecycle, OnError::Stop)).await;
     record(host, &[("goods-received", 1)]).await;
     assert_eq!(sum(place, host).await, 2);
     // A stream of its own, because the old decider cannot read the events of the new one.
@@ -219,7 +219,7 @@ async fn an_inline_projection_is_rebuilt_when_a_step_changes(place: Place) {
 async fn changed_step(place: &Place, host: &Host, lifecycle: Lifecycle) {
     deploy(host, &decider_1()).await;
     let types = &[("goods-received", 1), ("received", 1)];
-    deploy_as(host, &views(1, types), kept(lifecycle, OnError::Stop)).await;
+    deploy_as(host, &views(1, types), settings(lifecycle, OnError::Stop)).await;
     record(host, &[("received", 1)]).await;
     let expected = [
         r#"received@1 0 {"n":1}"#,
@@ -361,7 +361,7 @@ async fn an_unreadable_stream_gets_an_error_although_a_projection_is_inline(plac
     )
     .await;
     let views = views(1, &[("corrected", 1)]);
-    deploy_as(&host, &views, kept(Lifecycle::Inline, OnError::Stop)).await;
+    deploy_as(&host, &views, settings(Lifecycle::Inline, OnError::Stop)).await;
     settled(&host).await;
     let command = Command::new("note", json!([["corrected", {"n": 1}]]).to_string()).unwrap();
     let stream = build::stream(CHAIR);
@@ -389,8 +389,8 @@ async fn inline_documents_follow_their_component_back_and_forth(place: Place) {
 
 async fn back_and_forth(place: &Place, host: Host, lifecycle: Lifecycle) {
     deploy(&host, &decider_1()).await;
-    let kept = kept(lifecycle, OnError::Stop);
-    deploy_as(&host, &views(1, &[("received", 1)]), kept).await;
+    let settings = settings(lifecycle, OnError::Stop);
+    deploy_as(&host, &views(1, &[("received", 1)]), settings).await;
     record(&host, &[("received", 1), ("corrected", 5)]).await;
     assert_eq!(document(&host, CHAIR).await["sum"], 1);
     let both = [
@@ -431,13 +431,13 @@ async fn back_and_forth(place: &Place, host: Host, lifecycle: Lifecycle) {
 async fn a_roll_back_restores_the_settings_of_projections(place: Place) {
     let host = super::support::patient(&place).await;
     deploy(&host, &decider_1()).await;
-    let first = kept(Lifecycle::Async, OnError::Skip);
+    let first = settings(Lifecycle::Async, OnError::Skip);
     deploy_as(&host, &views(1, &[("received", 1)]), first).await;
     record(&host, &[("received", 1)]).await;
-    let second = kept(Lifecycle::Inline, OnError::Park);
+    let second = settings(Lifecycle::Inline, OnError::Park);
     deploy_as(&host, &views(2, &[("received", 1)]), second).await;
     settled(&host).await;
-    for kept in [first, second, first] {
+    for expected in [first, second, first] {
         let back = host.release_before("stock_views").await.unwrap().unwrap();
         let keeping = ProjectionChanges::default();
         host.deploy(
@@ -450,7 +450,7 @@ async fn a_roll_back_restores_the_settings_of_projections(place: Place) {
         let settings = settled(&host).await.settings;
         assert_eq!(
             (Some(settings.lifecycle), Some(settings.on_error)),
-            (kept.lifecycle, kept.on_error)
+            (expected.lifecycle, expected.on_error)
         );
         assert_eq!(sum(&place, &host).await, 1);
     }
@@ -515,7 +515,7 @@ async fn an_event_that_cannot_be_lifted_does_not_hide_a_change_after_it(place: P
     let raised = probe("stock").version("1.0.1").event("received", 2);
     deploy(&host, &raised.event("corrected", 1)).await;
     deploy(&host, &lifting("1.0.0", "bad-event")).await;
-    let skipping = kept(Lifecycle::Async, OnError::Skip);
+    let skipping = settings(Lifecycle::Async, OnError::Skip);
     deploy_as(&host, &views(1, to), skipping).await;
     settled(&host).await;
     // The step has the same declaration, but lifts the other events differently.

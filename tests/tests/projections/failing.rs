@@ -14,7 +14,7 @@ use quipu_tests::{Place, on_every_store};
 use serde_json::{Value, json};
 
 use super::support::{
-    NOTES, active, document, documents, kept, note, now, quick, try_note, until_state,
+    NOTES, active, document, documents, note, now, quick, settings, try_note, until_state,
 };
 
 on_every_store!(
@@ -48,8 +48,11 @@ fn three(does: &str) -> Probe {
 async fn deploy(host: &Host, probe: &Probe, lifecycle: Lifecycle, on_error: OnError) {
     let digest = host.upload(probe.component()).await.unwrap();
     let changes = BTreeMap::from([
-        (NOTES.to_owned(), kept(lifecycle, on_error)),
-        ("inline".to_owned(), kept(Lifecycle::Inline, OnError::Stop)),
+        (NOTES.to_owned(), settings(lifecycle, on_error)),
+        (
+            "inline".to_owned(),
+            settings(Lifecycle::Inline, OnError::Stop),
+        ),
     ]);
     let digest = digest.module.digest();
     host.deploy(
@@ -73,8 +76,8 @@ fn unprojected(failed: Result<quipu::model::Position, Error>) -> (&'static str, 
     match failed {
         Err(Error::Unprojected(why)) => {
             assert_eq!(&*why.projection, NOTES, "{why:?}");
-            let asked = !why.is_failing;
-            (Error::Unprojected(why).code(), asked)
+            let is_called = !why.is_failing;
+            (Error::Unprojected(why).code(), is_called)
         }
         other => panic!("{other:?}"),
     }
@@ -105,7 +108,7 @@ async fn an_inline_projection_that_keeps_failing_does_not_affect_others(place: P
         refused += usize::from(failed == ("projection-failing", false));
         note(&host, &format!("other-{n}"), &json!({"n": 1})).await;
     }
-    assert!(refused >= 15, "{refused} of 20 were refused unasked");
+    assert!(refused >= 15, "{refused} of 20 were refused without a call");
     assert_eq!(count(&host, "inline").await, 1);
     // A new module fixes it, without waiting.
     let healed = three("heal").version("1.0.1");
@@ -214,11 +217,15 @@ async fn check_policy(host: &Host, policy: OnError, streams: usize) {
         let document: Value = serde_json::from_str(&document).unwrap();
         document["count"].as_u64().unwrap()
     });
-    let told = active(host).await.counts;
+    let tally = active(host).await.counts;
     let (each, parked, skipped) = match policy {
         OnError::Park => (1, 2 * streams as u64, 0),
         _ => (2, 0, streams as u64),
     };
     assert_eq!(counts.collect::<Vec<_>>(), vec![each; streams]);
-    assert_eq!((told.parked, told.skipped), (parked, skipped), "{told:?}");
+    assert_eq!(
+        (tally.parked, tally.skipped),
+        (parked, skipped),
+        "{tally:?}"
+    );
 }

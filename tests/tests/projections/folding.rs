@@ -7,7 +7,7 @@ use quipu_tests::{Place, on_every_store};
 use serde_json::json;
 
 use super::support::{
-    NOTES, after, deploy, document, documents, host, kept, note, now, quick, until_state,
+    NOTES, after, deploy, document, documents, host, note, now, quick, settings, until_state,
 };
 
 on_every_store!(
@@ -29,7 +29,7 @@ async fn each_document_folds_its_events_in_order(place: Place) {
     let probe = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({}));
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     for n in 1..=40 {
         let stream = format!("note-{}", n % 4);
         note(&host, &stream, &json!({"n": n})).await;
@@ -52,7 +52,7 @@ async fn events_before_the_deployment_are_folded_too(place: Place) {
     }
     let all = json!({"keys": "one", "sources": [{"category": ""}]});
     let probe = probe("other").projection(NOTES, 1, all);
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     until_state(&host, State::CaughtUp).await;
     let document = document(&host, "all").await;
     assert_eq!(
@@ -67,7 +67,7 @@ async fn an_event_can_change_many_documents_or_none(place: Place) {
     let probe = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({"keys": "body"}));
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     note(&host, "note-1", &json!({"n": 1, "keys": ["a", "b", "c"]})).await;
     note(&host, "note-2", &json!({"n": 2, "keys": []})).await;
     note(&host, "note-3", &json!({"n": 3, "keys": ["c"]})).await;
@@ -88,7 +88,7 @@ async fn a_deleted_document_is_gone_and_can_be_created_a_second_time(place: Plac
     let probe = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({}));
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     note(&host, "note-1", &json!({"delete": true})).await;
     let gone = host.view(NOTES, "note-1", now(&host).await).await;
@@ -104,7 +104,7 @@ async fn the_checkpoint_moves_over_events_that_are_not_folded(place: Place) {
     let probe = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({}));
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     let mut last = Position(0);
     for _ in 0..20 {
         last = note(&host, "other-1", &json!({"n": 1})).await;
@@ -127,7 +127,7 @@ async fn events_of_the_host_are_folded_by_projections_that_subscribe_to_them(pla
         .event("noted", 1)
         .projection(NOTES, 1, named)
         .projection("others", 1, every);
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     let stream = quipu_tests::build::stream("note-1");
     host.archive(&stream, quipu::model::Context::default())
@@ -150,7 +150,7 @@ async fn an_archived_stream_is_folded_like_any_other(place: Place) {
     let probe = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({}));
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     until_state(&host, State::CaughtUp).await;
     assert_eq!(document(&host, "note-1").await["sum"], 6);
     host.shutdown().await.unwrap();
@@ -161,7 +161,7 @@ async fn an_append_is_seen_by_a_read_that_asks_for_its_position(place: Place) {
     let probe = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({"keys": "one"}));
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     for n in 1..=200 {
         let position = note(&host, &format!("note-{n}"), &json!({"n": 1})).await;
         let view = host.view(NOTES, "all", after(position)).await.unwrap();
@@ -177,7 +177,7 @@ async fn a_live_projection_stores_nothing_and_folds_one_stream_on_demand(place: 
     let probe = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({"keys": "body"}));
-    deploy(&host, &probe, kept(Lifecycle::Live, OnError::Stop)).await;
+    deploy(&host, &probe, settings(Lifecycle::Live, OnError::Stop)).await;
     note(&host, "note-1", &json!({"n": 1, "keys": ["a", "b"]})).await;
     note(&host, "note-2", &json!({"n": 5, "keys": ["a"]})).await;
     note(&host, "note-1", &json!({"n": 2, "keys": ["a"]})).await;
@@ -221,15 +221,15 @@ async fn a_split_event_is_never_divided_between_batches(place: Place) {
         .event("second", 1)
         .step("note", ("noted", 1), &[("first", 1), ("second", 1)])
         .projection(NOTES, 1, json!({}));
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     until_state(&host, State::CaughtUp).await;
     let document = document(&host, "note-1").await;
     assert_eq!(document["count"], 40);
     let seen = document["seen"].as_array().unwrap();
-    for (place, told) in seen.iter().enumerate() {
+    for (place, text) in seen.iter().enumerate() {
         let (name, part) = [("first", 0), ("second", 1)][place % 2];
-        let told = told.as_str().unwrap();
-        assert!(told.starts_with(&format!("{name}@1 {part} ")), "{told}");
+        let text = text.as_str().unwrap();
+        assert!(text.starts_with(&format!("{name}@1 {part} ")), "{text}");
     }
     host.shutdown().await.unwrap();
 }
@@ -239,7 +239,7 @@ async fn documents_survive_a_restart(place: Place) {
     let probe = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({"keys": "one"}));
-    deploy(&first, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&first, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     for _ in 0..10 {
         note(&first, "note-1", &json!({"n": 1})).await;
     }

@@ -5,7 +5,7 @@ use quipu_tests::probe::probe;
 use quipu_tests::{Place, on_every_store};
 use serde_json::{Value, json};
 
-use super::support::{NOTES, after, deploy, kept, note, patient};
+use super::support::{NOTES, after, deploy, note, patient, settings};
 
 on_every_store!(
     a_thousand_asynchronous_reads_see_the_appended_events,
@@ -19,7 +19,7 @@ async fn check(place: &Place, lifecycle: Lifecycle) {
     let probe = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({}));
-    deploy(&host, &probe, kept(lifecycle, OnError::Stop)).await;
+    deploy(&host, &probe, settings(lifecycle, OnError::Stop)).await;
     for n in 0..READS {
         let stream = format!("note-{}", n % 10);
         let at = note(&host, &stream, &json!({"n": 1})).await;

@@ -11,7 +11,7 @@ use quipu_tests::{Place, on_every_store};
 use serde_json::json;
 
 use super::support::{
-    NOTES, active, build_of, deploy, document, documents, host, kept, note, patient, until,
+    NOTES, active, build_of, deploy, document, documents, host, note, patient, settings, until,
     until_state,
 };
 
@@ -48,7 +48,7 @@ fn version(version: u32, does: &str) -> Probe {
 /// 22 events in 6 documents, which version 1 folds. Version 2 parks nine of them, and lacks three
 /// documents. The events that it cannot fold are the first of these documents.
 async fn feed(host: &Host, (lifecycle, on_error): (Lifecycle, OnError)) -> Vec<Position> {
-    deploy(host, &version(1, "heal"), kept(lifecycle, on_error)).await;
+    deploy(host, &version(1, "heal"), settings(lifecycle, on_error)).await;
     let mut bad = Vec::new();
     for document in 1..=6 {
         for n in 0..if document == 6 { 7 } else { 3 } {
@@ -65,7 +65,7 @@ async fn feed(host: &Host, (lifecycle, on_error): (Lifecycle, OnError)) -> Vec<P
         }
     }
     assert_eq!(documents(host, NOTES).await.len(), 6);
-    deploy(host, &version(2, ""), kept(lifecycle, on_error)).await;
+    deploy(host, &version(2, ""), settings(lifecycle, on_error)).await;
     bad
 }
 
@@ -135,7 +135,7 @@ async fn a_rebuild_becomes_active_once_a_retry_has_folded_the_parked_events(plac
     let host = host(&place).await;
     feed(&host, PARK).await;
     waits(&host).await;
-    deploy(&host, &version(2, "heal"), kept(PARK.0, PARK.1)).await;
+    deploy(&host, &version(2, "heal"), settings(PARK.0, PARK.1)).await;
     host.control_projection(NOTES, Action::RetryParked)
         .await
         .unwrap();
@@ -188,14 +188,14 @@ async fn a_rebuild_that_skips_more_events_waits(place: Place) {
 
 async fn a_rebuild_with_tombstones_in_place_of_documents_becomes_active(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &version(1, ""), kept(PARK.0, PARK.1)).await;
+    deploy(&host, &version(1, ""), settings(PARK.0, PARK.1)).await;
     for key in ["a", "b"] {
         note(&host, "note-1", &json!({"n": 1, "keys": [key]})).await;
         note(&host, "note-1", &json!({"keys": [key], "delete": true})).await;
     }
     note(&host, "note-1", &json!({"n": 1, "keys": ["a"]})).await;
     documents(&host, NOTES).await;
-    deploy(&host, &version(2, ""), kept(PARK.0, PARK.1)).await;
+    deploy(&host, &version(2, ""), settings(PARK.0, PARK.1)).await;
     until_version_2(&host).await;
     host.shutdown().await.unwrap();
 }
@@ -213,7 +213,7 @@ async fn a_rebuild_of_an_inline_projection_waits_too(place: Place) {
     deploy(
         &host,
         &version(3, "heal"),
-        kept(Lifecycle::Inline, OnError::Park),
+        settings(Lifecycle::Inline, OnError::Park),
     )
     .await;
     until(&host, "taken over", |status| {
@@ -241,7 +241,7 @@ async fn a_rebuild_of_an_inline_projection_with_parked_events_becomes_active_on_
     note(&host, "note-6", &json!({"n": 1, "keys": ["d6"]})).await;
     assert_eq!(document(&host, "d6").await["count"], 8);
     // It becomes inline once nothing is parked any more.
-    deploy(&host, &version(2, "heal"), kept(inline.0, inline.1)).await;
+    deploy(&host, &version(2, "heal"), settings(inline.0, inline.1)).await;
     host.control_projection(NOTES, Action::RetryParked)
         .await
         .unwrap();
@@ -254,7 +254,7 @@ async fn a_rebuild_that_waits_can_be_cancelled(place: Place) {
     let host = host(&place).await;
     feed(&host, PARK).await;
     waits(&host).await;
-    deploy(&host, &version(1, "heal"), kept(PARK.0, PARK.1)).await;
+    deploy(&host, &version(1, "heal"), settings(PARK.0, PARK.1)).await;
     until(&host, "cancelled", |status| {
         build_of(status, Role::Next).is_none()
     })

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use super::parking::{broken, healed};
 use super::support::{
-    NOTES, active, build_of, builder, deploy, document, kept, note, until, until_state,
+    NOTES, active, build_of, builder, deploy, document, note, settings, until, until_state,
 };
 
 on_every_store!(a_build_that_is_handed_over_during_a_claim_is_folded_by_its_new_module);
@@ -111,7 +111,7 @@ async fn a_build_that_is_handed_over_during_a_claim_is_folded_by_its_new_module(
     });
     store.documents = slow.clone();
     let host = builder(&place).opened_store(store).build().await.unwrap();
-    let park = kept(Lifecycle::Async, OnError::Park);
+    let park = settings(Lifecycle::Async, OnError::Park);
     deploy(&host, &broken(), park).await;
     let bad = json!({"n": 1, "keys": ["a"], "bad": {"apply": "trap"}});
     note(&host, "note-1", &bad).await;

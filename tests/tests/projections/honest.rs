@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::parking::{broken, healed};
 use super::support::{
-    NOTES, active, after, deploy, document, host, kept, note, until, until_state,
+    NOTES, active, after, deploy, document, host, note, settings, until, until_state,
 };
 
 on_every_store!(
@@ -56,7 +56,7 @@ fn bad() -> serde_json::Value {
 
 async fn a_document_reports_that_events_are_parked_for_it(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Park)).await;
+    deploy(&host, &broken(), settings(Lifecycle::Async, OnError::Park)).await;
     let first = put(&host, "k", json!({})).await;
     let boom = put(&host, "k", bad()).await;
     let last = put(&host, "k", json!({})).await;
@@ -64,12 +64,12 @@ async fn a_document_reports_that_events_are_parked_for_it(place: Place) {
     let other = put(&host, "other", json!({})).await;
     let view = host.view(NOTES, "other", after(other)).await.unwrap();
     assert_eq!(view.parked, None);
-    for asked in [boom, last, other] {
-        let (position, reason) = at_once(host.view(NOTES, "k", after(asked))).await;
+    for place in [boom, last, other] {
+        let (position, reason) = at_once(host.view(NOTES, "k", after(place))).await;
         assert_eq!(reason, NotFreshReason::Parked);
         assert_eq!(position.0, boom.0 - 1);
         let query = all();
-        let reading = host.views(NOTES, &query, after(asked));
+        let reading = host.views(NOTES, &query, after(place));
         assert_eq!(at_once(reading).await, (position, reason));
     }
     for fresh in [Freshness::default(), after(first)] {
@@ -84,7 +84,7 @@ async fn a_document_reports_that_events_are_parked_for_it(place: Place) {
     let none = none.unwrap_err().to_string();
     let said = format!("1 events are parked for it, the first at position {gone}");
     assert!(none.contains(&said), "{none}");
-    deploy(&host, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
+    deploy(&host, &healed(), settings(Lifecycle::Async, OnError::Park)).await;
     host.control_projection(NOTES, Action::RetryParked)
         .await
         .unwrap();
@@ -98,7 +98,7 @@ async fn a_document_reports_that_events_are_parked_for_it(place: Place) {
 
 async fn an_event_parked_for_its_stream_may_affect_any_document(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Park)).await;
+    deploy(&host, &broken(), settings(Lifecycle::Async, OnError::Park)).await;
     let first = put(&host, "k", json!({})).await;
     let boom = put(&host, "other", json!({"keys": "trap"})).await;
     let last = put(&host, "k", json!({})).await;
@@ -119,7 +119,7 @@ async fn an_event_parked_for_its_stream_may_affect_any_document(place: Place) {
 
 async fn a_read_does_not_wait_for_a_build_that_has_stopped(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &broken(), settings(Lifecycle::Async, OnError::Stop)).await;
     put(&host, "k", json!({})).await;
     let boom = put(&host, "k", bad()).await;
     until_state(&host, State::Stopped).await;
@@ -132,14 +132,14 @@ async fn a_read_does_not_wait_for_a_build_that_has_stopped(place: Place) {
     }
     host.view(NOTES, "k", after(reached)).await.unwrap();
     // The deployed module continues the build, so waiting is useful.
-    deploy(&host, &healed(), kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &healed(), settings(Lifecycle::Async, OnError::Stop)).await;
     host.view(NOTES, "k", after(boom)).await.unwrap();
     host.shutdown().await.unwrap();
 }
 
 async fn a_read_does_not_wait_for_a_projection_that_is_paused(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &broken(), settings(Lifecycle::Async, OnError::Stop)).await;
     let first = put(&host, "k", json!({})).await;
     host.view(NOTES, "k", after(first)).await.unwrap();
     host.control_projection(NOTES, Action::Pause).await.unwrap();
@@ -160,7 +160,7 @@ async fn a_read_does_not_wait_for_a_projection_that_is_paused(place: Place) {
 
 async fn a_read_waits_for_a_projection_that_lags(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &broken(), settings(Lifecycle::Async, OnError::Stop)).await;
     let first = put(&host, "k", json!({})).await;
     let fresh = Freshness {
         after: Position(first.0 + 100),

@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use super::child::{Projector, written};
 use super::crash::{check, rebuild};
 use super::support::{
-    NOTES, after, build_of, builder, deploy, document, documents, host, kept, note, patient, quick,
-    try_note, until,
+    NOTES, after, build_of, builder, deploy, document, documents, host, note, patient, quick,
+    settings, try_note, until,
 };
 
 mod postgres {
@@ -78,7 +78,7 @@ async fn an_owner_that_shuts_down_is_replaced_immediately(place: Place) {
     deploy(
         &owner,
         &notes("stream"),
-        kept(Lifecycle::Async, OnError::Stop),
+        settings(Lifecycle::Async, OnError::Stop),
     )
     .await;
     for round in 0..5 {
@@ -95,7 +95,7 @@ async fn an_owner_that_shuts_down_is_replaced_immediately(place: Place) {
 }
 
 /// An owner in a process of its own, and another host.
-async fn beside(place: &Place) -> (Projector, Host) {
+async fn with_owner(place: &Place) -> (Projector, Host) {
     let path = written(place, &notes("stream"));
     let orders = [format!("async={}", path.display()), "owned".to_owned()];
     let mut owner = Projector::start(place, LEASE, &orders);
@@ -107,7 +107,7 @@ async fn an_owner_that_is_killed_is_replaced_within_its_lease(place: Place) {
     let mut random = seed::random(seed::seeds(1)[0]);
     let rounds = if seed::is_long() { 20 } else { 3 };
     for _ in 0..rounds {
-        let (owner, host) = beside(&place).await;
+        let (owner, host) = with_owner(&place).await;
         let killed_at = random.random_range(1..100);
         let mut owner = Some(owner);
         for n in 0..100 {
@@ -129,7 +129,7 @@ async fn an_owner_that_was_suspended_cannot_write_any_more(place: Place) {
     let mut random = seed::random(seed::seeds(1)[0]);
     let rounds = if seed::is_long() { 20 } else { 3 };
     for round in 0..rounds {
-        let (owner, host) = beside(&place).await;
+        let (owner, host) = with_owner(&place).await;
         let frozen_at = random.random_range(1..100);
         for n in 0..100 {
             note(&host, &format!("note-{}", n % 7), &json!({"n": n})).await;
@@ -162,7 +162,7 @@ async fn events_appended_by_one_host_are_in_the_documents_of_another(place: Plac
     for lifecycle in [Lifecycle::Async, Lifecycle::Inline] {
         let place = place.another();
         let (one, other) = (patient(&place).await, patient(&place).await);
-        deploy(&one, &notes("one"), kept(lifecycle, OnError::Stop)).await;
+        deploy(&one, &notes("one"), settings(lifecycle, OnError::Stop)).await;
         note(&one, "note-1", &json!({"n": 1})).await;
         until(&other, "known there", |status| status.deployed.is_some()).await;
         for n in 2..=200 {
@@ -190,7 +190,7 @@ async fn feed_one_document(place: &Place, hosts: usize, each: u64) {
     deploy(
         &first,
         &notes("one"),
-        kept(Lifecycle::Inline, OnError::Stop),
+        settings(Lifecycle::Inline, OnError::Stop),
     )
     .await;
     let mut all = vec![first];
@@ -237,7 +237,7 @@ async fn one_inline_document_of_four_hosts_counts_every_event(place: Place) {
 
 async fn changing_the_lifecycle_fails_no_append_of_another_host(place: Place) {
     let (one, other) = (patient(&place).await, patient(&place).await);
-    let async_first = kept(Lifecycle::Async, OnError::Stop);
+    let async_first = settings(Lifecycle::Async, OnError::Stop);
     deploy(&one, &notes("stream"), async_first).await;
     let stop = Arc::new(AtomicBool::new(false));
     let lanes: Vec<_> = [(&one, 'a'), (&other, 'b'), (&other, 'c')]
@@ -261,7 +261,7 @@ async fn changing_the_lifecycle_fails_no_append_of_another_host(place: Place) {
         deploy(
             host,
             &notes("stream"),
-            kept(Lifecycle::Inline, OnError::Stop),
+            settings(Lifecycle::Inline, OnError::Stop),
         )
         .await;
         until(host, "inline", |status| {
@@ -328,7 +328,7 @@ async fn a_host_that_owns_no_build_reports_changes(place: Place) {
     for lifecycle in [Lifecycle::Async, Lifecycle::Inline] {
         let place = place.another();
         let (owner, other) = (patient(&place).await, patient(&place).await);
-        deploy(&owner, &notes("stream"), kept(lifecycle, OnError::Stop)).await;
+        deploy(&owner, &notes("stream"), settings(lifecycle, OnError::Stop)).await;
         note(&owner, "note-0", &json!({"n": 0})).await;
         until(&other, "known there", |status| {
             status.deployed.is_some() && build_of(status, Role::Active).is_some()

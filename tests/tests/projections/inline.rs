@@ -10,7 +10,7 @@ use quipu_tests::{Place, build, on_every_store};
 use serde_json::{Value, json};
 
 use super::support::{
-    NOTES, active, build_of, builder, deploy, documents, host, kept, note, quick, switch_to,
+    NOTES, active, build_of, builder, deploy, documents, host, note, quick, settings, switch_to,
     try_note, until, until_state,
 };
 
@@ -39,7 +39,7 @@ fn all(version: u32) -> Probe {
 }
 
 fn inline() -> SettingsChange {
-    kept(Lifecycle::Inline, OnError::Stop)
+    settings(Lifecycle::Inline, OnError::Stop)
 }
 
 /// The current document, without waiting for anything.
@@ -168,7 +168,7 @@ async fn an_asynchronous_projection_becomes_inline_with_its_documents(place: Pla
     for n in 1..=30 {
         note(&host, "other-1", &json!({"n": n})).await;
     }
-    deploy(&host, &all(1), kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &all(1), settings(Lifecycle::Async, OnError::Stop)).await;
     let appending = async {
         for _ in 0..200 {
             note(&host, "note-1", &json!({"n": 1})).await;
@@ -304,7 +304,7 @@ async fn inline_asynchronous_and_rebuilt_documents_are_equal(place: Place) {
         .step("note", ("noted", 1), &[("first", 1), ("second", 1)])
         .step("note", ("noted", 2), &[("noted", 3)])
         .projection(NOTES, 1, other.clone())
-        .projection("behind", 1, other);
+        .projection("async", 1, other);
     deploy(&host, &probe, inline()).await;
     until_state(&host, State::Inline).await;
     for n in 0..60_u32 {
@@ -326,7 +326,7 @@ async fn inline_asynchronous_and_rebuilt_documents_are_equal(place: Place) {
         host.append(&stream, append).await.unwrap();
     }
     let inline = documents(&host, NOTES).await;
-    assert_eq!(documents(&host, "behind").await, inline);
+    assert_eq!(documents(&host, "async").await, inline);
     host.control_projection(NOTES, Action::Rebuild { hold: false })
         .await
         .unwrap();

@@ -67,10 +67,10 @@ async fn documents_match_the_books_in_every_lifecycle(place: Place) {
     eprintln!("replay with QUIPU_SEED={seed}");
     let lines = lines::simulated(seed, commands());
     let numbered: Vec<_> = lines.iter().enumerate().collect();
-    let mut kept: Vec<Everything> = Vec::new();
+    let mut results: Vec<Everything> = Vec::new();
     for (when, lifecycle) in [
         ("before", Lifecycle::Async),
-        ("behind", Lifecycle::Async),
+        ("after", Lifecycle::Async),
         ("before", Lifecycle::Inline),
     ] {
         let place = place.another();
@@ -81,7 +81,7 @@ async fn documents_match_the_books_in_every_lifecycle(place: Place) {
             keep(&host, lifecycle).await;
         }
         run(&host, &numbered, &mut books).await;
-        if when == "behind" {
+        if when == "after" {
             keep(&host, lifecycle).await;
         }
         let found = everything(&host).await;
@@ -91,10 +91,10 @@ async fn documents_match_the_books_in_every_lifecycle(place: Place) {
         }
         rebuild(&host).await;
         check_same(&everything(&host).await, &found, "rebuilt");
-        if let Some(first) = kept.first() {
+        if let Some(first) = results.first() {
             check_same(&found, first, when);
         }
-        kept.push(found);
+        results.push(found);
         host.shutdown().await.unwrap();
     }
 }

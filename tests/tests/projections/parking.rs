@@ -8,8 +8,8 @@ use quipu_tests::{PATIENCE, Place, on_every_store};
 use serde_json::json;
 
 use super::support::{
-    self, NOTES, active, deploy, deploy_held, document, documents, host, kept, note, now, quick,
-    until, until_state,
+    self, NOTES, active, deploy, deploy_held, document, documents, host, note, now, quick,
+    settings, until, until_state,
 };
 
 on_every_store!(
@@ -39,7 +39,7 @@ pub fn healed() -> Probe {
 }
 
 pub async fn feed(host: &quipu::Host) {
-    let park = kept(Lifecycle::Async, OnError::Park);
+    let park = settings(Lifecycle::Async, OnError::Park);
     deploy(host, &broken(), park).await;
     note(host, "note-1", &json!({"n": 1, "keys": ["a", "b"]})).await;
     let bad = json!({"apply": "bad-event", "key": "a"});
@@ -71,7 +71,7 @@ async fn events_of_a_parked_document_wait_in_order_while_others_continue(place: 
 
 async fn events_whose_keys_fail_are_parked_by_stream(place: Place) {
     let host = host(&place).await;
-    let park = kept(Lifecycle::Async, OnError::Park);
+    let park = settings(Lifecycle::Async, OnError::Park);
     deploy(&host, &broken(), park).await;
     note(
         &host,
@@ -98,7 +98,7 @@ async fn events_whose_keys_fail_are_parked_by_stream(place: Place) {
 async fn parked_events_are_folded_after_a_fix_as_if_nothing_had_failed(place: Place) {
     let host = host(&place).await;
     feed(&host).await;
-    deploy(&host, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
+    deploy(&host, &healed(), settings(Lifecycle::Async, OnError::Park)).await;
     host.control_projection(NOTES, Action::RetryParked)
         .await
         .unwrap();
@@ -152,7 +152,7 @@ async fn a_retry_that_fails_leaves_everything_parked(place: Place) {
 async fn a_retry_under_the_policy_skip_skips_events_that_fail(place: Place) {
     let host = host(&place).await;
     feed(&host).await;
-    deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Skip)).await;
+    deploy(&host, &broken(), settings(Lifecycle::Async, OnError::Skip)).await;
     host.control_projection(NOTES, Action::RetryParked)
         .await
         .unwrap();
@@ -170,7 +170,7 @@ async fn a_retry_under_the_policy_skip_skips_events_that_fail(place: Place) {
 async fn events_parked_for_a_document_stay_in_order_when_lifting_fails(place: Place) {
     let host = host(&place).await;
     feed(&host).await;
-    let park = kept(Lifecycle::Async, OnError::Park);
+    let park = settings(Lifecycle::Async, OnError::Park);
     let lifting = |does: &str, version: &str, heals: &str| {
         probe("note")
             .event("noted", 2)
@@ -183,10 +183,10 @@ async fn events_parked_for_a_document_stay_in_order_when_lifting_fails(place: Pl
     host.control_projection(NOTES, Action::RetryParked)
         .await
         .unwrap();
-    let asked = Subject::Document("a".into());
+    let subject = Subject::Document("a".into());
     until_parked(&host, |events| {
         events.len() == 2
-            && events.iter().all(|it| it.subject == asked)
+            && events.iter().all(|it| it.subject == subject)
             && events[0]
                 .error
                 .as_deref()
@@ -267,7 +267,12 @@ async fn parked_events_survive_a_restart(place: Place) {
     note(&second, "note-3", &json!({"n": 4, "keys": ["a"]})).await;
     assert_eq!(document(&second, "a").await["sum"], 1);
     assert_eq!(active(&second).await.counts.parked, 3);
-    deploy(&second, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
+    deploy(
+        &second,
+        &healed(),
+        settings(Lifecycle::Async, OnError::Park),
+    )
+    .await;
     second
         .control_projection(NOTES, Action::RetryParked)
         .await

@@ -12,7 +12,7 @@ use quipu_tests::probe::probe;
 use quipu_tests::{Place, on_every_store};
 use serde_json::{Value, json};
 
-use super::support::{NOTES, build_of, deploy, host, kept, note, now, until};
+use super::support::{NOTES, build_of, deploy, host, note, now, settings, until};
 
 on_every_store!(
     documents_are_found_by_ranges_and_equality,
@@ -33,7 +33,7 @@ async fn filled(place: &Place) -> Host {
         {"name": "list", "pointer": "/list", "kind": "number"},
     ]});
     let probe = probe("note").event("noted", 1).projection(NOTES, 1, other);
-    deploy(&host, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     for n in 0..60 {
         let status = ["new", "old", "über"][n % 3];
         let sum = i64::try_from(n / 2).unwrap() - 10;
@@ -193,16 +193,16 @@ async fn follow(
     until: &str,
 ) -> (BTreeMap<String, Value>, ChangePlace) {
     let mut changes = host.changes(NOTES, after).await.unwrap();
-    let mut told = BTreeMap::new();
+    let mut documents = BTreeMap::new();
     while let Some(change) = changes.next().await {
         if let Change::Document {
             key, document, at, ..
         } = change.unwrap()
         {
             let document = document.map_or(Value::Null, |it| serde_json::from_str(&it).unwrap());
-            told.insert(key.to_string(), document);
+            documents.insert(key.to_string(), document);
             if *key == *until {
-                return (told, at);
+                return (documents, at);
             }
         }
     }
@@ -211,15 +211,15 @@ async fn follow(
 
 async fn changes_are_reported_in_order_and_can_be_resumed(place: Place) {
     let host = filled(&place).await;
-    let (told, at) = follow(&host, None, "k59").await;
-    assert_eq!(told.len(), 60);
+    let (documents, at) = follow(&host, None, "k59").await;
+    assert_eq!(documents.len(), 60);
     note(&host, "note-1", &json!({"n": 1, "keys": ["k07"]})).await;
     note(&host, "note-1", &json!({"delete": true, "keys": ["k08"]})).await;
     note(&host, "note-1", &json!({"n": 1, "keys": ["k99"]})).await;
-    let (told, _) = follow(&host, Some(at), "k99").await;
-    let keys: Vec<&String> = told.keys().collect();
+    let (documents, _) = follow(&host, Some(at), "k99").await;
+    let keys: Vec<&String> = documents.keys().collect();
     assert_eq!(keys, ["k07", "k08", "k99"]);
-    assert_eq!(told["k08"], Value::Null);
+    assert_eq!(documents["k08"], Value::Null);
     host.shutdown().await.unwrap();
 }
 
@@ -239,10 +239,10 @@ async fn followers_of_changes_are_notified_of_a_switch(place: Place) {
         matches!(change, Change::Switched { version: 1, .. }),
         "{change:?}"
     );
-    let mut told = 0;
-    while told < 60 {
+    let mut count = 0;
+    while count < 60 {
         let change = changes.next().await.unwrap().unwrap();
-        told += usize::from(matches!(change, Change::Document { .. }));
+        count += usize::from(matches!(change, Change::Document { .. }));
     }
     host.shutdown().await.unwrap();
 }

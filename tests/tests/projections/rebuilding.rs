@@ -10,7 +10,7 @@ use quipu_tests::{Place, on_every_store};
 use serde_json::json;
 
 use super::support::{
-    NOTES, active, build_of, builder, deploy, document, documents, host, kept, note, until,
+    NOTES, active, build_of, builder, deploy, document, documents, host, note, settings, until,
     until_state,
 };
 
@@ -41,15 +41,15 @@ fn version(version: u32) -> Probe {
         .projection(NOTES, version, json!({"keys": keys}))
 }
 
-fn kept_async() -> quipu::model::SettingsChange {
-    kept(Lifecycle::Async, OnError::Stop)
+fn async_settings() -> quipu::model::SettingsChange {
+    settings(Lifecycle::Async, OnError::Stop)
 }
 
 /// Version 2, whose keys differ on purpose. This looks like lost documents, so an operator has to
 /// confirm it.
 async fn switch_to_version_2(host: &Host) -> Status {
     until_state(host, State::CaughtUp).await;
-    deploy(host, &version(2), kept_async()).await;
+    deploy(host, &version(2), async_settings()).await;
     let waiting = until(host, "ready", |status| {
         build_of(status, Role::Next).is_some_and(|build| build.state == State::Ready)
     });
@@ -66,10 +66,10 @@ async fn switch_to_version_2(host: &Host) -> Status {
 
 async fn a_switch_directly_after_a_deployment_applies_to_its_rebuild(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &version(1), kept_async()).await;
+    deploy(&host, &version(1), async_settings()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     until_state(&host, State::CaughtUp).await;
-    deploy(&host, &version(2), kept_async()).await;
+    deploy(&host, &version(2), async_settings()).await;
     let order = Action::Switch;
     host.control_projection(NOTES, order).await.unwrap();
     let status = until(&host, "taken over", |status| {
@@ -81,11 +81,11 @@ async fn a_switch_directly_after_a_deployment_applies_to_its_rebuild(place: Plac
 
 async fn a_roll_back_directly_after_a_deployment_is_refused_because_of_its_rebuild(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &version(1), kept_async()).await;
+    deploy(&host, &version(1), async_settings()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     until_state(&host, State::CaughtUp).await;
     switch_to_version_2(&host).await;
-    deploy(&host, &version(3), kept_async()).await;
+    deploy(&host, &version(3), async_settings()).await;
     let back = host.control_projection(NOTES, Action::RollBack).await;
     let why = back.unwrap_err().to_string();
     assert!(why.contains("a rebuild is under way"), "{why}");
@@ -97,10 +97,10 @@ async fn a_roll_back_directly_after_a_deployment_is_refused_because_of_its_rebui
 
 async fn a_cancel_directly_after_a_deployment_restarts_its_rebuild(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &version(1), kept_async()).await;
+    deploy(&host, &version(1), async_settings()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     until_state(&host, State::CaughtUp).await;
-    deploy(&host, &version(2), kept_async()).await;
+    deploy(&host, &version(2), async_settings()).await;
     // What is deployed is what is wanted, so a rebuild to it begins from scratch.
     host.control_projection(NOTES, Action::Cancel)
         .await
@@ -117,7 +117,7 @@ async fn a_cancel_directly_after_a_deployment_restarts_its_rebuild(place: Place)
 
 async fn a_higher_version_is_built_next_to_the_active_one_and_replaces_it(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &version(1), kept_async()).await;
+    deploy(&host, &version(1), async_settings()).await;
     for n in 1..=10 {
         note(&host, &format!("note-{n}"), &json!({"n": n})).await;
     }
@@ -136,11 +136,11 @@ async fn a_higher_version_is_built_next_to_the_active_one_and_replaces_it(place:
 
 async fn the_same_version_in_a_new_module_keeps_its_documents(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &version(1), kept_async()).await;
+    deploy(&host, &version(1), async_settings()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     assert_eq!(document(&host, "note-1").await["count"], 1);
     let other = version(1).version("1.9.0");
-    deploy(&host, &other, kept_async()).await;
+    deploy(&host, &other, async_settings()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     assert_eq!(document(&host, "note-1").await["count"], 2);
     // The old module may have folded this event: the documents of both are the same.
@@ -154,7 +154,7 @@ async fn the_same_version_in_a_new_module_keeps_its_documents(place: Place) {
 
 async fn a_rebuild_can_be_held_until_the_operator_switches(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &version(1), kept_async()).await;
+    deploy(&host, &version(1), async_settings()).await;
     for n in 1..=5 {
         note(&host, &format!("note-{n}"), &json!({"n": n})).await;
     }
@@ -192,7 +192,7 @@ async fn a_rebuild_can_be_held_until_the_operator_switches(place: Place) {
 
 async fn documents_of_two_builds_are_compared_as_json_values(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &version(1), kept_async()).await;
+    deploy(&host, &version(1), async_settings()).await;
     for n in 1..=5 {
         note(&host, &format!("note-{n}"), &json!({"n": n})).await;
     }
@@ -202,7 +202,7 @@ async fn documents_of_two_builds_are_compared_as_json_values(place: Place) {
         .event("noted", 1)
         .version("2.0.0")
         .projection(NOTES, 2, otherwise);
-    deploy(&host, &otherwise, kept_async()).await;
+    deploy(&host, &otherwise, async_settings()).await;
     let status = until(&host, "taken over", |status| {
         build_of(status, Role::Active).is_some_and(|build| build.version == 2)
     });
@@ -216,7 +216,7 @@ async fn documents_of_two_builds_are_compared_as_json_values(place: Place) {
 
 async fn a_rebuild_can_be_cancelled(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &version(1), kept_async()).await;
+    deploy(&host, &version(1), async_settings()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     until_state(&host, State::CaughtUp).await;
     host.control_projection(NOTES, Action::Rebuild { hold: true })
@@ -235,7 +235,7 @@ async fn a_rebuild_can_be_cancelled(place: Place) {
 
 async fn a_roll_back_restores_the_old_documents_and_they_catch_up(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &version(1), kept_async()).await;
+    deploy(&host, &version(1), async_settings()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     switch_to_version_2(&host).await;
     note(&host, "note-1", &json!({"n": 2})).await;
@@ -256,7 +256,7 @@ async fn a_roll_back_restores_the_old_documents_and_they_catch_up(place: Place) 
 
 async fn the_previous_build_is_dropped_on_request(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &version(1), kept_async()).await;
+    deploy(&host, &version(1), async_settings()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     switch_to_version_2(&host).await;
     let status = host.control_projection(NOTES, Action::Drop).await.unwrap();
@@ -269,7 +269,7 @@ async fn the_previous_build_is_dropped_on_request(place: Place) {
 
 async fn a_changed_definition_with_the_same_version_is_refused(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &version(1), kept_async()).await;
+    deploy(&host, &version(1), async_settings()).await;
     let index = json!({"indexes": [{"name": "sum", "pointer": "/sum", "kind": "integer"}]});
     let other = probe("note")
         .event("noted", 1)
@@ -290,7 +290,7 @@ async fn a_changed_definition_with_the_same_version_is_refused(place: Place) {
 
 async fn a_rebuild_under_appends_counts_each_event_once(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &version(2), kept_async()).await;
+    deploy(&host, &version(2), async_settings()).await;
     let mut appended = 0;
     for _ in 0..3 {
         host.control_projection(NOTES, Action::Rebuild { hold: false })
@@ -311,7 +311,7 @@ async fn a_rebuild_under_appends_counts_each_event_once(place: Place) {
 
 async fn a_switch_succeeds_under_continuous_appends(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &version(2), kept_async()).await;
+    deploy(&host, &version(2), async_settings()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     until_state(&host, State::CaughtUp).await;
     let is_done = std::sync::atomic::AtomicBool::new(false);
@@ -358,7 +358,7 @@ async fn an_owner_renews_its_lease_during_long_work(place: Place) {
         ..super::support::quick()
     };
     let host = place.builder().projections(options).build().await.unwrap();
-    deploy(&host, &version(1), kept_async()).await;
+    deploy(&host, &version(1), async_settings()).await;
     for n in 0..200 {
         note(&host, &format!("note-{n}"), &json!({"n": 1})).await;
     }
@@ -377,7 +377,7 @@ async fn an_owner_renews_its_lease_during_long_work(place: Place) {
 
 async fn a_rebuild_continues_after_a_restart(place: Place) {
     let first = host(&place).await;
-    deploy(&first, &version(1), kept_async()).await;
+    deploy(&first, &version(1), async_settings()).await;
     for n in 1..=50 {
         note(&first, &format!("note-{}", n % 5), &json!({"n": n})).await;
     }
@@ -402,7 +402,7 @@ async fn a_rebuild_continues_after_a_restart(place: Place) {
 
 async fn a_projection_name_is_taken_over_on_request(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &version(1), kept_async()).await;
+    deploy(&host, &version(1), async_settings()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     assert_eq!(document(&host, "note-1").await["sum"], 1);
     let begun = active(&host).await.started_at;
@@ -456,11 +456,11 @@ async fn a_projection_name_is_taken_over_on_request(place: Place) {
     .unwrap();
     assert_eq!(owner(&host), back);
     let before = host.release_before("note").await.unwrap().unwrap();
-    let kept = ProjectionChanges::default();
+    let changes = ProjectionChanges::default();
     host.deploy(
         Deploy::new(before)
             .preflight(Demand::Skip)
-            .projections(kept.clone()),
+            .projections(changes.clone()),
     )
     .await
     .unwrap();

@@ -47,7 +47,7 @@ pub fn quick() -> Options {
 }
 
 /// The settings of a projection.
-pub fn kept(lifecycle: Lifecycle, on_error: OnError) -> SettingsChange {
+pub fn settings(lifecycle: Lifecycle, on_error: OnError) -> SettingsChange {
     SettingsChange {
         lifecycle: Some(lifecycle),
         on_error: Some(on_error),

@@ -15,7 +15,7 @@ use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{PATIENCE, Place, build};
 use serde_json::json;
 
-use super::support::{documents, is_settled, kept, patient};
+use super::support::{documents, is_settled, patient, settings};
 
 const CLIENTS: u64 = 64;
 const PAUSE: Duration = Duration::from_millis(500);
@@ -90,7 +90,7 @@ async fn release_under_load(hosts: Vec<Host>) {
         prepared.push(release);
     }
     let changes =
-        PROJECTIONS.map(|(name, lifecycle)| (name.to_owned(), kept(lifecycle, OnError::Stop)));
+        PROJECTIONS.map(|(name, lifecycle)| (name.to_owned(), settings(lifecycle, OnError::Stop)));
     let keeping = ProjectionChanges {
         changes: BTreeMap::from(changes),
         ..ProjectionChanges::default()

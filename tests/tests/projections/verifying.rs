@@ -8,7 +8,7 @@ use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, build, on_every_store};
 use serde_json::json;
 
-use super::support::{NOTES, active, deploy, host, kept, note, now, quick, until, until_state};
+use super::support::{NOTES, active, deploy, host, note, now, quick, settings, until, until_state};
 
 on_every_store!(
     a_store_without_projections_is_sound,
@@ -33,7 +33,7 @@ fn keyed() -> Probe {
 }
 
 fn as_async() -> SettingsChange {
-    kept(Lifecycle::Async, OnError::Stop)
+    settings(Lifecycle::Async, OnError::Stop)
 }
 
 async fn verified(host: &Host) -> Verified {
@@ -83,14 +83,14 @@ async fn check_while_appends_go_on(host: &Host) {
             note(host, &format!("note-{}", n % 5), &body).await;
         }
     };
-    let looks = async {
+    let checks = async {
         for _ in 0..12 {
             let found = verified(host).await;
             assert!(found.is_sound(), "{found:?}");
             assert!(found.projections.iter().all(|tally| tally.is_complete));
         }
     };
-    tokio::join!(appending, looks);
+    tokio::join!(appending, checks);
     host.view(NOTES, "all", now(host).await).await.unwrap();
     let documents = active(host).await.counts.documents;
     assert_eq!(tally(host).await, (documents, 0, 0));
@@ -106,7 +106,7 @@ async fn asynchronous_documents_are_sound_during_appends(place: Place) {
 
 async fn inline_documents_are_sound_during_appends(place: Place) {
     let host = super::support::patient(&place).await;
-    deploy(&host, &keyed(), kept(Lifecycle::Inline, OnError::Stop)).await;
+    deploy(&host, &keyed(), settings(Lifecycle::Inline, OnError::Stop)).await;
     until_state(&host, State::Inline).await;
     check_while_appends_go_on(&host).await;
     host.shutdown().await.unwrap();
@@ -130,8 +130,8 @@ async fn documents_that_do_not_fit_into_memory_are_folded_in_parts(place: Place)
         projections: true,
         ..Scope::default()
     };
-    let mut told = |progress: quipu::proof::Progress| last.push(progress.position);
-    let found = host.verify(&scope, &mut told).await.unwrap();
+    let mut report = |progress: quipu::proof::Progress| last.push(progress.position);
+    let found = host.verify(&scope, &mut report).await.unwrap();
     assert!(found.is_sound(), "{found:?}");
     assert_eq!(found.projections[0].same, 340);
     // The log was read once for each part.
@@ -143,7 +143,7 @@ async fn documents_that_do_not_fit_into_memory_are_folded_in_parts(place: Place)
 
 /// Two documents, one of which cannot fold the second event.
 async fn feed(host: &Host, on_error: OnError) {
-    deploy(host, &keyed(), kept(Lifecycle::Async, on_error)).await;
+    deploy(host, &keyed(), settings(Lifecycle::Async, on_error)).await;
     note(host, "note-1", &json!({"n": 1, "keys": ["a", "b"]})).await;
     let bad = json!({"apply": "bad-event", "key": "a"});
     note(
@@ -194,7 +194,7 @@ async fn dropped_events_are_not_findings(place: Place) {
 
 async fn a_live_projection_has_nothing_to_compare(place: Place) {
     let host = host(&place).await;
-    deploy(&host, &keyed(), kept(Lifecycle::Live, OnError::Stop)).await;
+    deploy(&host, &keyed(), settings(Lifecycle::Live, OnError::Stop)).await;
     note(&host, "note-1", &json!({"n": 1, "keys": ["a"]})).await;
     let found = verified(&host).await;
     assert!(found.is_sound() && found.projections.is_empty());
@@ -245,7 +245,7 @@ async fn documents_that_can_no_longer_be_folded_are_found(place: Place) {
 /// A host with documents a, b and c, with this lifecycle.
 async fn filled(place: &Place, lifecycle: Lifecycle) -> Host {
     let host = super::support::patient(place).await;
-    deploy(&host, &keyed(), kept(lifecycle, OnError::Stop)).await;
+    deploy(&host, &keyed(), settings(lifecycle, OnError::Stop)).await;
     if lifecycle == Lifecycle::Inline {
         until_state(&host, State::Inline).await;
     }

@@ -220,8 +220,11 @@ async fn names_and_reasons_are_checked(place: Place) {
     }
     let error = host.withdraw("nonsense").await.unwrap_err();
     assert!(matches!(error, proof::Error::Invalid(_)), "{error}");
-    let kept = host.acknowledged(None, 10).await.unwrap();
-    assert_eq!((kept.len(), &*kept[0].reason), (1, &*longest));
+    let acknowledgements = host.acknowledged(None, 10).await.unwrap();
+    assert_eq!(
+        (acknowledgements.len(), &*acknowledgements[0].reason),
+        (1, &*longest)
+    );
 }
 
 fn active() -> Probe {

@@ -73,9 +73,9 @@ async fn against(place: &Place, candidate: Probe) -> (Preflight, Vec<(Kind, Stri
     let host = filled(place).await;
     let found = preflight(&host, &candidate).await;
     let objections = found.objections.iter();
-    let told = |it: &Objection| (it.kind, it.text.clone());
-    let told = objections.map(told).collect();
-    (found, told)
+    let pair = |it: &Objection| (it.kind, it.text.clone());
+    let pairs = objections.map(pair).collect();
+    (found, pairs)
 }
 
 async fn an_equal_candidate_has_no_objections(place: Place) {
@@ -258,25 +258,25 @@ async fn a_budget_bounds_a_preflight(place: Place) {
         host.append(&note, append).await.unwrap();
     }
     let digest = upload(&host, active().version("2.0.0").component()).await;
-    let look = async |scope: Scope| {
+    let run = async |scope: Scope| {
         let policy = Policy::default();
         let found = host.preflight(digest, &policy, &scope, &mut |_| {}).await;
         found.unwrap()
     };
-    let few = look(Scope {
+    let few = run(Scope {
         events: Some(1),
         ..Scope::default()
     });
     let few = few.await;
     assert!(few.passes() && !few.is_whole());
     assert!(few.decided.until < few.decided.head);
-    let some = look(Scope {
+    let some = run(Scope {
         sample: Some(5),
         ..Scope::default()
     });
     let some = some.await;
     assert!(some.is_whole() && some.decided.events < 122);
-    let none = look(Scope {
+    let none = run(Scope {
         time: Some(std::time::Duration::ZERO),
         ..Scope::default()
     });
@@ -319,8 +319,8 @@ async fn the_history_records_the_summary_of_a_preflight(place: Place) {
     let candidate = upload(&host, active().decides("other").component()).await;
     let policy = Policy::allowing(&["decision".to_owned()]).unwrap();
     let scope = Scope::default();
-    let mut told = |_| {};
-    let found = host.preflight(candidate, &policy, &scope, &mut told);
+    let mut report = |_| {};
+    let found = host.preflight(candidate, &policy, &scope, &mut report);
     let found = found.await.unwrap();
     let keeping = quipu::deploy::ProjectionChanges::default();
     let deployed = host.deploy(
@@ -349,8 +349,8 @@ async fn a_preflight_of_another_plan_activates_nothing(place: Place) {
     let host = filled(&place).await;
     let candidate = upload(&host, active().version("2.0.0").component()).await;
     let (policy, scope) = (Policy::default(), Scope::default());
-    let mut told = |_| {};
-    let found = host.preflight(candidate, &policy, &scope, &mut told);
+    let mut report = |_| {};
+    let found = host.preflight(candidate, &policy, &scope, &mut report);
     let found = found.await.unwrap();
     examples::deploy(&host, active().version("3.0.0").component()).await;
     let keeping = quipu::deploy::ProjectionChanges::default();

@@ -365,11 +365,11 @@ async fn forgotten(place: &Place) -> Host {
 async fn prove(place: &Place) -> store::Proving {
     let store = place.open().await;
     let (reader, digests) = (&*store.reader, &*store.digests);
-    let mut told = 0;
-    let proving = store::prove(reader, digests, &mut |_| told += 1)
+    let mut reports = 0;
+    let proving = store::prove(reader, digests, &mut |_| reports += 1)
         .await
         .unwrap();
-    assert!(told > 0);
+    assert!(reports > 0);
     store.writer.close().await.unwrap();
     proving
 }
@@ -502,8 +502,8 @@ async fn a_changed_export_is_refused(place: Place) {
     let file = exported(&filled(&place).await).await;
     let deposited = r#""data":{"amount":2}}"#;
     // The last occurrence is the event; the command precedes it.
-    let (before, behind) = file.rsplit_once(deposited).unwrap();
-    let changed = format!(r#"{before}"data":{{"amount":9}}}}{behind}"#);
+    let (before, after) = file.rsplit_once(deposited).unwrap();
+    let changed = format!(r#"{before}"data":{{"amount":9}}}}{after}"#);
     let place = place.another();
     let host = place.host().await;
     let refused = import(&host, changed).await.unwrap_err();

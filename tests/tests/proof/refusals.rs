@@ -186,8 +186,8 @@ async fn rejections_with_text_that_no_database_can_store_are_kept(place: Place) 
     let host = place.host().await;
     examples::deploy(&host, active().decides("reject-nul").component()).await;
     note(&host, "note-1", "odd").await;
-    let kept = host.rejections(None, None, 10).await.unwrap();
-    assert_eq!(kept[0].message, "it is \u{fffd} odd");
+    let rejections = host.rejections(None, None, 10).await.unwrap();
+    assert_eq!(rejections[0].message, "it is \u{fffd} odd");
     assert!(super::verified(&host).await.is_sound());
 }
 

@@ -44,7 +44,7 @@ async fn upload(host: &Host, candidate: &Probe) -> Digest {
 struct Running {
     module: Digest,
     host: Host,
-    told: Arc<Mutex<Option<Shadow>>>,
+    last_report: Arc<Mutex<Option<Shadow>>>,
     task: JoinHandle<Result<Shadow, Error>>,
 }
 
@@ -58,17 +58,17 @@ const LONG: Shadowing = Shadowing {
 impl Running {
     async fn begin(host: &Host, candidate: &Probe, how: Shadowing) -> Self {
         let module = upload(host, candidate).await;
-        let told: Arc<Mutex<Option<Shadow>>> = Arc::default();
-        let (teller, asked) = (Arc::clone(&told), host.clone());
+        let last_report: Arc<Mutex<Option<Shadow>>> = Arc::default();
+        let (writer, runner) = (Arc::clone(&last_report), host.clone());
         let task = tokio::spawn(async move {
-            let mut report = |shadow| *teller.lock().unwrap() = Some(shadow);
+            let mut report = |shadow| *writer.lock().unwrap() = Some(shadow);
             let policy = Policy::default();
-            asked.shadow(module, &policy, &how, &mut report).await
+            runner.shadow(module, &policy, &how, &mut report).await
         });
         let running = Self {
             module,
             host: host.clone(),
-            told,
+            last_report,
             task,
         };
         running.until(|_| true).await;
@@ -79,7 +79,7 @@ impl Running {
     async fn until(&self, is_so: impl Fn(&Tally) -> bool) {
         let begun = std::time::Instant::now();
         while begun.elapsed() < PATIENCE {
-            if let Some(shadow) = &*self.told.lock().unwrap()
+            if let Some(shadow) = &*self.last_report.lock().unwrap()
                 && is_so(&tally(shadow))
             {
                 return;
@@ -87,12 +87,12 @@ impl Running {
             assert!(!self.task.is_finished());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("{:?}", self.told);
+        panic!("{:?}", self.last_report);
     }
 
     /// A value from its last report.
     fn last<T>(&self, what: impl Fn(&Shadow) -> T) -> T {
-        what(self.told.lock().unwrap().as_ref().unwrap())
+        what(self.last_report.lock().unwrap().as_ref().unwrap())
     }
 
     /// Waits until it has processed the end of the log.

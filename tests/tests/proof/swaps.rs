@@ -141,5 +141,5 @@ async fn check(host: &Host, swaps: usize, accepted: u64) {
         .values()
         .map(|tally| tally.refusals.same)
         .sum();
-    assert!(refused > 0, "no rejection was kept");
+    assert!(refused > 0, "no rejection was stored");
 }

@@ -110,13 +110,13 @@ async fn activations_under_load_leave_a_sound_history(place: Place) {
         }
     };
     // Whatever is appended meanwhile, the verified part is complete.
-    let looks = async {
+    let checks = async {
         for _ in 0..8 {
-            let beside = verified(&host).await;
-            assert!(beside.is_sound(), "{:?}", beside.findings);
+            let found = verified(&host).await;
+            assert!(found.is_sound(), "{:?}", found.findings);
         }
     };
-    tokio::join!(swaps, commands, looks);
+    tokio::join!(swaps, commands, checks);
     let verified = verified(&host).await;
     assert_eq!(
         decisions(&verified),
@@ -231,13 +231,13 @@ async fn progress_reaches_the_head_of_the_log(place: Place) {
         let append = build::append(build::events(900));
         host.append(&note, append).await.unwrap();
     }
-    let mut told: Vec<Progress> = Vec::new();
-    let mut tell = |progress| told.push(progress);
-    let verified = host.verify(&Scope::default(), &mut tell).await.unwrap();
+    let mut reports: Vec<Progress> = Vec::new();
+    let mut report = |progress| reports.push(progress);
+    let verified = host.verify(&Scope::default(), &mut report).await.unwrap();
     assert_eq!((verified.events, verified.raw), (2_700, 3));
     let head = host.log_head().await.unwrap();
-    assert!(told.len() > 1 && told.is_sorted_by_key(|progress| progress.position));
-    let last = told.last().unwrap();
+    assert!(reports.len() > 1 && reports.is_sorted_by_key(|progress| progress.position));
+    let last = reports.last().unwrap();
     assert_eq!(
         (last.position, last.head, verified.head),
         (head, head, head)

@@ -134,17 +134,17 @@ async fn every_command_of_the_log_gets_the_expected_answer() {
 fn check_answers(lines: &[Line], expected: &Count, answers: &[Answer]) {
     assert_eq!(answers.len(), lines.len());
     for (number, answer) in answers.iter().enumerate() {
-        let told = || format!("line {number}: {} -> {answer:?}", lines[number].r#type);
+        let context = || format!("line {number}: {} -> {answer:?}", lines[number].r#type);
         match answer {
             Ok(executed) => {
-                assert!(expected.accepted[number], "{}", told());
-                assert_eq!(executed.events.len(), 1, "{}", told());
+                assert!(expected.accepted[number], "{}", context());
+                assert_eq!(executed.events.len(), 1, "{}", context());
             }
             Err(Error::Rejected { rejection, .. }) => {
-                assert!(!expected.accepted[number], "{}", told());
-                assert_eq!(rejection.code, "work-not-started", "{}", told());
+                assert!(!expected.accepted[number], "{}", context());
+                assert_eq!(rejection.code, "work-not-started", "{}", context());
             }
-            Err(_) => panic!("{}", told()),
+            Err(_) => panic!("{}", context()),
         }
     }
 }

@@ -84,15 +84,18 @@ async fn a_subscription_ends_with_an_error_after_the_last_liftable_event(store: 
         record(&host, "order-1", &["noted"]).await;
         let log = Subscribe::log(Position(0), Filter::default());
         let mut all = subscribe(&host, log.clone()).await;
-        let (told, error) = until_the_end(&mut all).await;
+        let (delivery, error) = until_the_end(&mut all).await;
         let in_log = ["paid", "booked", "noted", "paid", "noted", "paid", "booked"];
-        assert_eq!(names(&told), in_log);
+        assert_eq!(names(&delivery), in_log);
         check(&error, 4);
-        assert_eq!(all.place(), Place::Log(told[6].position));
+        assert_eq!(all.place(), Place::Log(delivery[6].position));
         let of_stream = Subscribe::stream(stream("order-1"), Version(1));
         let mut one = subscribe(&host, of_stream.clone()).await;
-        let (told, error) = until_the_end(&mut one).await;
-        assert_eq!(names(&told), ["paid", "booked", "noted", "paid", "booked"]);
+        let (delivery, error) = until_the_end(&mut one).await;
+        assert_eq!(
+            names(&delivery),
+            ["paid", "booked", "noted", "paid", "booked"]
+        );
         check(&error, 4);
         assert_eq!(one.place(), Place::Stream(Version(3)));
         for (to, count) in [(log.as_stored(), 8), (of_stream.as_stored(), 5)] {
@@ -110,11 +113,11 @@ async fn a_waiting_subscription_ends_when_an_unliftable_event_is_committed(store
     for subscription in [&mut log, &mut one] {
         crate::follow::until_caught_up(subscription).await;
     }
-    let (told, keeps) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
-    let (tells, counts) = (Arc::clone(&told), Arc::clone(&keeps));
+    let (failures, commits) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
+    let (sink, counts) = (Arc::clone(&failures), Arc::clone(&commits));
     host.on_commit(move |committed| {
         match committed {
-            Committed::Unreadable(events, why) => tells.lock().unwrap().push((events, why)),
+            Committed::Unreadable(events, why) => sink.lock().unwrap().push((events, why)),
             _ => *counts.lock().unwrap() += 1,
         }
         async {}
@@ -125,15 +128,15 @@ async fn a_waiting_subscription_ends_when_an_unliftable_event_is_committed(store
     record_unreadable(&host, "order-1", "paid").await;
     record(&host, "order-1", &["paid"]).await;
     for subscription in [&mut log, &mut one] {
-        let (told, error) = until_the_end(subscription).await;
-        assert_eq!(names(&told), ["paid", "booked"]);
+        let (delivery, error) = until_the_end(subscription).await;
+        assert_eq!(names(&delivery), ["paid", "booked"]);
         check(&error, 2);
     }
-    until(|| *keeps.lock().unwrap() == 2).await;
-    let told = told.lock().unwrap();
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].0[0].schema_version, 1);
-    assert_eq!(told[0].1.version, Version(2));
+    until(|| *commits.lock().unwrap() == 2).await;
+    let failures = failures.lock().unwrap();
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0].0[0].schema_version, 1);
+    assert_eq!(failures[0].1.version, Version(2));
 }
 
 async fn a_subscription_that_filters_out_the_event_does_not_end(store: Store) {
@@ -167,25 +170,25 @@ async fn a_named_subscription_waits_until_the_upcaster_is_fixed(store: Store) {
     record(&host, "order-1", &["noted", "paid"]).await;
     record_unreadable(&host, "order-1", "paid").await;
     record(&host, "order-1", &["noted", "paid"]).await;
-    let (told, quickly) = (Arc::new(Mutex::new(Vec::new())), Duration::from_millis(1));
-    let keeps = Arc::clone(&told);
+    let (deliveries, quickly) = (Arc::new(Mutex::new(Vec::new())), Duration::from_millis(1));
+    let sink = Arc::clone(&deliveries);
     let mailer = host.subscription("mailer").unwrap().retry(quickly, quickly);
     let running = tokio::spawn(mailer.run(async move |events: &[Arc<RecordedEvent>]| {
         assert!(events.last().unwrap().is_last_part());
         let versions = events.iter().map(|it| (it.version.0, it.name.to_string()));
-        keeps.lock().unwrap().extend(versions);
+        sink.lock().unwrap().extend(versions);
         Ok::<_, String>(())
     }));
-    until(|| told.lock().unwrap().len() == 3).await;
+    until(|| deliveries.lock().unwrap().len() == 3).await;
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(told.lock().unwrap().len(), 3);
+    assert_eq!(deliveries.lock().unwrap().len(), 3);
     examples::deploy(&host, mended("orders", STEPS)).await;
-    until(|| told.lock().unwrap().len() == 8).await;
+    until(|| deliveries.lock().unwrap().len() == 8).await;
     record(&host, "order-1", &["noted"]).await;
-    until(|| told.lock().unwrap().len() == 9).await;
-    let versions: Vec<u64> = told.lock().unwrap().iter().map(|it| it.0).collect();
+    until(|| deliveries.lock().unwrap().len() == 9).await;
+    let versions: Vec<u64> = deliveries.lock().unwrap().iter().map(|it| it.0).collect();
     assert_eq!(versions, [1, 2, 2, 3, 3, 4, 5, 5, 6]);
     host.shutdown().await.unwrap();
     running.await.unwrap().unwrap();

@@ -18,26 +18,26 @@ on_every_store! {
     a_handler_that_panics_is_called_for_later_commits_and_a_stopped_one_is_not,
 }
 
-type Told = Arc<Mutex<Vec<Committed>>>;
+type Deliveries = Arc<Mutex<Vec<Committed>>>;
 
-fn events(told: &Told) -> usize {
-    let told = told.lock().unwrap();
+fn events(deliveries: &Deliveries) -> usize {
+    let deliveries = deliveries.lock().unwrap();
     let count = |it: &Committed| match it {
         Committed::Events(events) => events.len(),
         Committed::Missed(events) => *events as usize,
         Committed::Unreadable(events, _) => events.len(),
     };
-    told.iter().map(count).sum()
+    deliveries.iter().map(count).sum()
 }
 
 async fn a_handler_gets_every_commit_once_and_completely(store: Store) {
     let host = host(&store, Options::default()).await;
     note(&host, "note-1", 3).await;
     let before = host.log_head().await.unwrap();
-    let told = Told::default();
-    let keeps = Arc::clone(&told);
+    let deliveries = Deliveries::default();
+    let sink = Arc::clone(&deliveries);
     host.on_commit(move |committed| {
-        keeps.lock().unwrap().push(committed);
+        sink.lock().unwrap().push(committed);
         async {}
     })
     .await
@@ -48,9 +48,9 @@ async fn a_handler_gets_every_commit_once_and_completely(store: Store) {
     for (index, size) in sizes.iter().enumerate() {
         note(&host, &format!("note-{}", index % 2), *size).await;
     }
-    until(|| events(&told) >= total).await;
-    let told = std::mem::take(&mut *told.lock().unwrap());
-    let commits: Vec<_> = told
+    until(|| events(&deliveries) >= total).await;
+    let deliveries = std::mem::take(&mut *deliveries.lock().unwrap());
+    let commits: Vec<_> = deliveries
         .into_iter()
         .map(|committed| match committed {
             Committed::Events(events) => events,
@@ -64,17 +64,17 @@ async fn a_handler_gets_every_commit_once_and_completely(store: Store) {
 
 async fn a_handler_that_lags_is_notified_of_missed_events_and_blocks_nobody(store: Store) {
     let host = host(&store, small()).await;
-    let (told, gate) = (Told::default(), Arc::new(Semaphore::new(0)));
-    let (keeps, waits) = (Arc::clone(&told), Arc::clone(&gate));
+    let (deliveries, gate) = (Deliveries::default(), Arc::new(Semaphore::new(0)));
+    let (sink, waits) = (Arc::clone(&deliveries), Arc::clone(&gate));
     host.on_commit(move |committed| {
-        keeps.lock().unwrap().push(committed);
+        sink.lock().unwrap().push(committed);
         let waits = Arc::clone(&waits);
         async move { waits.acquire().await.unwrap().forget() }
     })
     .await
     .unwrap();
     note(&host, "note-1", 1).await;
-    until(|| events(&told) == 1).await;
+    until(|| events(&deliveries) == 1).await;
     let nothing = Filter {
         prefix: Some("other".into()),
         ..Filter::default()
@@ -89,13 +89,13 @@ async fn a_handler_that_lags_is_notified_of_missed_events_and_blocks_nobody(stor
     // A waiting subscription is notified of the end of the ring.
     let end = Message::Heartbeat(Place::Log(host.log_head().await.unwrap()));
     while next(&mut waits).await != end {}
-    assert_eq!(told.lock().unwrap().len(), 1);
+    assert_eq!(deliveries.lock().unwrap().len(), 1);
     gate.add_permits(Semaphore::MAX_PERMITS / 2);
-    until(|| events(&told) >= 61).await;
-    assert_eq!(events(&told), 61);
-    let told = told.lock().unwrap();
-    assert_eq!(told[1], Committed::Missed(54));
-    for committed in &told[2..] {
+    until(|| events(&deliveries) >= 61).await;
+    assert_eq!(events(&deliveries), 61);
+    let deliveries = deliveries.lock().unwrap();
+    assert_eq!(deliveries[1], Committed::Missed(54));
+    for committed in &deliveries[2..] {
         assert!(matches!(committed, Committed::Events(events) if events.len() == 3));
     }
 }

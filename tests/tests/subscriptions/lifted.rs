@@ -105,14 +105,14 @@ fn rings() -> [Options; 3] {
 }
 
 /// The events that a handler gets.
-type Told = Arc<Mutex<Vec<Arc<RecordedEvent>>>>;
+type Deliveries = Arc<Mutex<Vec<Arc<RecordedEvent>>>>;
 
-async fn on_commit(host: &Host, form: Form) -> Told {
-    let told = Told::default();
-    let keeps = Arc::clone(&told);
+async fn on_commit(host: &Host, form: Form) -> Deliveries {
+    let deliveries = Deliveries::default();
+    let sink = Arc::clone(&deliveries);
     host.on_commit_as(form, move |committed| {
         match committed {
-            Committed::Events(events) => keeps.lock().unwrap().extend(events),
+            Committed::Events(events) => sink.lock().unwrap().extend(events),
             // With a ring that is too small for it.
             Committed::Missed(_) => {}
             other => panic!("{other:?}"),
@@ -121,12 +121,12 @@ async fn on_commit(host: &Host, form: Form) -> Told {
     })
     .await
     .unwrap();
-    told
+    deliveries
 }
 
-fn named(host: &Host, form: Form) -> Told {
-    let told = Told::default();
-    let keeps = Arc::clone(&told);
+fn named(host: &Host, form: Form) -> Deliveries {
+    let deliveries = Deliveries::default();
+    let sink = Arc::clone(&deliveries);
     let named = host
         .subscription(&format!("{form:?}"))
         .unwrap()
@@ -137,10 +137,10 @@ fn named(host: &Host, form: Form) -> Told {
     };
     tokio::spawn(named.run(async move |events: &[Arc<RecordedEvent>]| {
         assert!(events.last().unwrap().is_last_part());
-        keeps.lock().unwrap().extend_from_slice(events);
+        sink.lock().unwrap().extend_from_slice(events);
         Ok::<_, String>(())
     }));
-    told
+    deliveries
 }
 
 async fn every_kind_of_subscription_delivers_events_in_the_current_form(store: Store) {
@@ -190,11 +190,11 @@ async fn every_kind_of_subscription_delivers_events_in_the_current_form(store: S
             let all = read(&host, form, &Filter::default()).await;
             let is_new = |it: &&Arc<RecordedEvent>| it.position > old;
             let new: Vec<_> = all.iter().filter(is_new).cloned().collect();
-            let told = up_to(subscription, end).await;
-            assert!(all.ends_with(&told) && told.len() >= new.len());
+            let delivery = up_to(subscription, end).await;
+            assert!(all.ends_with(&delivery) && delivery.len() >= new.len());
             let in_stream = all.iter().filter(|it| it.stream.category() == "order");
-            let told = up_to(of_stream, end_of_stream).await;
-            assert_eq!(told, in_stream.cloned().collect::<Vec<_>>());
+            let delivery = up_to(of_stream, end_of_stream).await;
+            assert_eq!(delivery, in_stream.cloned().collect::<Vec<_>>());
             if holds_all {
                 until(|| commits.lock().unwrap().len() >= new.len()).await;
                 assert_eq!(*commits.lock().unwrap(), new);
@@ -231,20 +231,20 @@ async fn a_filter_by_type_includes_older_names(store: Store) {
                 };
                 let to = to.heartbeat(Duration::from_millis(2));
                 let mut subscription = subscribe(&host, to).await;
-                let told = until_caught_up(&mut subscription).await;
-                assert_eq!(told, read(&host, form, &filter).await);
+                let delivery = until_caught_up(&mut subscription).await;
+                assert_eq!(delivery, read(&host, form, &filter).await);
                 if form == Form::Lifted {
-                    assert_eq!(names(&told).join(" "), expected);
+                    assert_eq!(names(&delivery).join(" "), expected);
                 }
-                subscriptions.push((filter.clone(), form, subscription, told));
+                subscriptions.push((filter.clone(), form, subscription, delivery));
             }
         }
         record(&host, "order-1", &STORED).await;
         let end = Place::Log(host.log_head().await.unwrap());
-        for (filter, form, mut subscription, mut told) in subscriptions {
-            told.extend(up_to(&mut subscription, end).await);
+        for (filter, form, mut subscription, mut delivery) in subscriptions {
+            delivery.extend(up_to(&mut subscription, end).await);
             assert_eq!(
-                told,
+                delivery,
                 read(&host, form, &filter).await,
                 "{filter:?} {form:?}"
             );
@@ -331,9 +331,9 @@ async fn a_waiting_subscription_gets_events_stored_under_older_names(store: Stor
     record(&host, "order-1", &["noted", "ordered"]).await;
     let end = Place::Log(host.log_head().await.unwrap());
     for subscription in [&mut new, &mut old] {
-        let told = up_to(subscription, end).await;
-        assert_eq!(names(&told), ["placed"]);
-        let stored = told[0].stored_as.as_ref().unwrap();
+        let delivery = up_to(subscription, end).await;
+        assert_eq!(names(&delivery), ["placed"]);
+        let stored = delivery[0].stored_as.as_ref().unwrap();
         assert_eq!(stored.name.as_str(), "ordered");
     }
 }
@@ -353,8 +353,8 @@ async fn the_same_type_name_in_another_category_is_a_different_type(store: Store
         write().await;
         let end = Place::Log(host.log_head().await.unwrap());
         let once = ["placed", "placed", "booked", "placed"];
-        let told = up_to(&mut subscription, end).await;
-        assert_eq!(names(&told), [once, once].concat());
+        let delivery = up_to(&mut subscription, end).await;
+        assert_eq!(names(&delivery), [once, once].concat());
     }
 }
 
@@ -382,8 +382,8 @@ async fn old_events_are_delivered_in_the_form_of_the_current_decider(store: Stor
     check_history(&host).await;
     let raw = foreign(vec![event("application-declined", "{}")]);
     host.append(&one, raw).await.unwrap();
-    let told = up_to(&mut waits, Place::Log(host.log_head().await.unwrap())).await;
-    assert_eq!(names(&told), ["application-declined"]);
+    let delivery = up_to(&mut waits, Place::Log(host.log_head().await.unwrap())).await;
+    assert_eq!(names(&delivery), ["application-declined"]);
     drop(waits);
     host.shutdown().await.unwrap();
     // Read from pages.
@@ -395,7 +395,7 @@ async fn check_history(host: &Host) {
         let to = Subscribe::log(Position(0), filter);
         until_caught_up(&mut subscribe(host, to).await).await
     };
-    let told = all(Filter::default()).await;
+    let delivery = all(Filter::default()).await;
     let expected = [
         "application-submitted",
         "application-checked",
@@ -405,8 +405,8 @@ async fn check_history(host: &Host) {
         "application-approved",
         "credit-granted",
     ];
-    assert_eq!(names(&told)[..7], expected);
-    let body = std::str::from_utf8(told[6].body.bytes()).unwrap();
+    assert_eq!(names(&delivery)[..7], expected);
+    let body = std::str::from_utf8(delivery[6].body.bytes()).unwrap();
     assert_eq!(body, r#"{"credit":{"units":500,"currency":"EUR"}}"#);
     for (filter, count) in [
         (&["application-shortlisted"][..], 1),

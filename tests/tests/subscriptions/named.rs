@@ -73,9 +73,9 @@ async fn a_handler_that_fails_gets_the_same_events_a_second_time(place: Place) {
     let host = host(&place, small()).await;
     note(&host, "note-1", 10).await;
     let (calls, named) = (Arc::new(Mutex::new(Vec::new())), named(&host, "mailer"));
-    let keeps = Arc::clone(&calls);
+    let sink = Arc::clone(&calls);
     let running = tokio::spawn(named.run(async move |events: &[Arc<RecordedEvent>]| {
-        let mut calls = keeps.lock().unwrap();
+        let mut calls = sink.lock().unwrap();
         calls.push(of(events));
         // It fails in the middle of the second batch, twice.
         match calls.len() {
@@ -97,13 +97,13 @@ async fn of_two_runners_only_one_handles_events_until_it_ends(place: Place) {
     let host = host(&place, small()).await;
     let (first, second) = (Handled::default(), Handled::default());
     let gate = Arc::new(Semaphore::new(5));
-    let (named_first, keeps, waits) = (
+    let (named_first, sink, waits) = (
         named(&host, "mailer").batch_max(1),
         Arc::clone(&first),
         Arc::clone(&gate),
     );
     let running = tokio::spawn(named_first.run(async move |events: &[Arc<RecordedEvent>]| {
-        keeps.lock().unwrap().extend(of(events));
+        sink.lock().unwrap().extend(of(events));
         waits.acquire().await.unwrap().forget();
         Ok::<_, String>(())
     }));
@@ -160,7 +160,7 @@ async fn a_named_subscription_skips_excluded_events(place: Place) {
         note(&host, to, 2).await;
     }
     let handled = Handled::default();
-    let keeps = Arc::clone(&handled);
+    let sink = Arc::clone(&handled);
     let filter = Filter {
         not_categories: Some(vec!["other".into()]),
         not_prefixes: Some(vec!["note-1".into()]),
@@ -168,7 +168,7 @@ async fn a_named_subscription_skips_excluded_events(place: Place) {
     };
     let named = named(&host, "mailer").filter(filter);
     let running = tokio::spawn(named.run(async move |events: &[Arc<RecordedEvent>]| {
-        keeps.lock().unwrap().extend(of(events));
+        sink.lock().unwrap().extend(of(events));
         Ok::<_, String>(())
     }));
     until(|| count(&handled) == 2).await;
@@ -185,9 +185,9 @@ async fn a_name_is_taken_over_when_its_owner_stops_renewing_the_lease(place: Pla
     let host = place.builder().opened_store(store).build().await.unwrap();
     note(&host, "note-1", 3).await;
     let handled = Handled::default();
-    let (named, keeps) = (named(&host, "mailer").lease(length), Arc::clone(&handled));
+    let (named, sink) = (named(&host, "mailer").lease(length), Arc::clone(&handled));
     let running = tokio::spawn(named.run(async move |events: &[Arc<RecordedEvent>]| {
-        keeps.lock().unwrap().extend(of(events));
+        sink.lock().unwrap().extend(of(events));
         Ok::<_, String>(())
     }));
     until(|| count(&handled) >= 3).await;
@@ -203,10 +203,10 @@ async fn a_handler_is_cancelled_when_its_lease_is_lost() {
         Arc::new(Mutex::new(Vec::new())),
         Arc::new(Semaphore::new(0)),
     );
-    let (keeps, waits) = (Arc::clone(&calls), Arc::clone(&gate));
+    let (sink, waits) = (Arc::clone(&calls), Arc::clone(&gate));
     let named = named(&host, "mailer").lease(Duration::from_millis(300));
     let running = tokio::spawn(named.run(async move |events: &[Arc<RecordedEvent>]| {
-        keeps.lock().unwrap().push(of(events));
+        sink.lock().unwrap().push(of(events));
         waits.acquire().await.unwrap().forget();
         Ok::<_, String>(())
     }));
@@ -233,9 +233,9 @@ async fn a_shutdown_waits_for_the_handler_up_to_a_limit() {
         let host = host(&Place::memory(), options).await;
         note(&host, "note-1", 1).await;
         let (gate, began) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-        let (waits, tells) = (Arc::clone(&gate), Arc::clone(&began));
+        let (waits, signal) = (Arc::clone(&gate), Arc::clone(&began));
         let running = tokio::spawn(named(&host, "mailer").run(async move |_| {
-            tells.add_permits(1);
+            signal.add_permits(1);
             waits.acquire().await.unwrap().forget();
             Ok::<_, String>(())
         }));
@@ -276,11 +276,11 @@ async fn every_event_is_handled_at_least_once_across_restarts(place: Place) {
                 note(&host, "note-1", random.random_range(1..=9)).await;
             }
             let all = all_positions(&host).await;
-            let (told, mut next) = tokio::sync::mpsc::unbounded_channel();
+            let (sender, mut next) = tokio::sync::mpsc::unbounded_channel();
             let named = named(&host, "mailer").lease(Duration::from_secs(60));
             let running = tokio::spawn(named.run(async move |events: &[Arc<RecordedEvent>]| {
                 let (go_on, may_go_on) = tokio::sync::oneshot::channel();
-                told.send((of(events), go_on)).unwrap();
+                sender.send((of(events), go_on)).unwrap();
                 may_go_on.await.unwrap_or(Err("dropped"))
             }));
             let mut last_ok = 0;

@@ -56,11 +56,15 @@ async fn a_client_that_reconnects_continues_after_its_last_complete_event() {
         for cut in 0..=all.len() {
             // Only complete events count: the last id, and the events before it.
             let last = all[..cut].iter().rposition(|it| !it.id.is_empty());
-            let kept = last.map_or(0, |last| last + 1);
+            let complete = last.map_or(0, |last| last + 1);
             let id = last.map(|last| all[last].id.as_str());
             let rest = events(&mut server.get(path, id).await).await;
-            assert_eq!(rest, all[kept..], "{path} cut after {cut}");
-            assert!(kept == 0 || kept == all.len() || all[kept].version != all[kept - 1].version);
+            assert_eq!(rest, all[complete..], "{path} cut after {cut}");
+            assert!(
+                complete == 0
+                    || complete == all.len()
+                    || all[complete].version != all[complete - 1].version
+            );
         }
     }
 }
@@ -77,10 +81,10 @@ async fn a_client_can_choose_the_stored_or_the_lifted_form() {
             ("?form=stored", &STORED),
         ] {
             let mut client = server.get(&format!("{path}{form}"), None).await;
-            let told = events(&mut client).await;
-            let names: Vec<_> = told.iter().map(|it| it.name.as_str()).collect();
+            let delivery = events(&mut client).await;
+            let names: Vec<_> = delivery.iter().map(|it| it.name.as_str()).collect();
             assert_eq!(names, expected, "{path}{form}");
-            let ids = told.iter().filter(|it| !it.id.is_empty()).count();
+            let ids = delivery.iter().filter(|it| !it.id.is_empty()).count();
             // `paid` has three parts; `pinged` is dropped, and has none.
             assert_eq!(ids, if form == "?form=stored" { 5 } else { 4 });
         }

@@ -63,7 +63,7 @@ async fn draw(host: &Host, random: &mut StdRng) -> (Subscribe, Filter, Place) {
     )
 }
 
-fn is_behind(event: &RecordedEvent, place: Place) -> bool {
+fn is_after(event: &RecordedEvent, place: Place) -> bool {
     match place {
         Place::Log(position) => event.position > position,
         Place::Stream(version) => event.version > version,
@@ -96,7 +96,7 @@ async fn follow(host: Host, mut random: StdRng, mut done: tokio::sync::watch::Re
         let is_done = *done.borrow_and_update();
         if is_done && expected.is_none() {
             let all = read(&host, Position(0), &filter).await;
-            let later = all.into_iter().filter(|event| is_behind(event, from));
+            let later = all.into_iter().filter(|event| is_after(event, from));
             expected = Some(later.collect());
         }
         if let Some(expected) = expected.take_if(|expected| expected.len() <= found.len()) {

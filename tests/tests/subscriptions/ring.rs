@@ -116,8 +116,8 @@ async fn a_stream_can_be_followed_from_a_version(store: Store) {
         }
     }
     assert_eq!(versions, (5..=20).collect::<Vec<_>>());
-    let told = next(&mut subscription).await;
-    assert_eq!(told, Message::CaughtUp(Place::Stream(Version(20))));
+    let message = next(&mut subscription).await;
+    assert_eq!(message, Message::CaughtUp(Place::Stream(Version(20))));
     note(&host, "note-1", 30).await;
     note(&host, "note-2", 1).await;
     positions(&mut subscription, 1).await;

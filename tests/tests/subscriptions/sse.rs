@@ -41,9 +41,9 @@ impl Server {
         let host = crate::follow::host(&Place::memory(), options).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (end, told) = oneshot::channel();
+        let (end, signal) = oneshot::channel();
         let serving = quipu_server::serve(listener, host.clone(), http, async {
-            _ = told.await;
+            _ = signal.await;
         });
         let ended = tokio::spawn(serving);
         Self {

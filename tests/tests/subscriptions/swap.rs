@@ -87,7 +87,7 @@ async fn swap(host: Host) {
 }
 
 /// The delivered form of a stored event under a plan.
-fn told_of(stored: &RecordedEvent, plan: usize, filter: &Filter) -> Vec<&'static str> {
+fn form_of(stored: &RecordedEvent, plan: usize, filter: &Filter) -> Vec<&'static str> {
     let kind = STORED.iter().position(|name| *name == stored.name.as_str());
     let plan = if stored.stream.category() == "a" {
         plan
@@ -106,16 +106,16 @@ fn told_of(stored: &RecordedEvent, plan: usize, filter: &Filter) -> Vec<&'static
 
 /// Checks that each stored event was delivered in order, once, in the form of some plan. The plan
 /// is never older than the one of its commit, or than the one of an event delivered before.
-fn check(stored: &[RecordedEvent], told: &[Arc<RecordedEvent>], filter: &Filter, last: usize) {
-    let mut rest = told;
+fn check(stored: &[RecordedEvent], delivery: &[Arc<RecordedEvent>], filter: &Filter, last: usize) {
+    let mut rest = delivery;
     let mut plan = 0;
     for event in stored {
         let own = rest.iter().take_while(|it| it.position == event.position);
-        let (own, behind) = rest.split_at(own.count());
-        rest = behind;
+        let (own, later) = rest.split_at(own.count());
+        rest = later;
         let names: Vec<&str> = own.iter().map(|it| it.name.as_str()).collect();
         let first = plan.max(usize::try_from(event.commit.plan).unwrap());
-        let found = (first..=last).find(|plan| told_of(event, *plan, filter) == names);
+        let found = (first..=last).find(|plan| form_of(event, *plan, filter) == names);
         plan = found.unwrap_or_else(|| {
             panic!("{event:?} was delivered as {names:?}, plan {first} or later, with {filter:?}")
         });
@@ -158,7 +158,7 @@ async fn follow(host: Host, mut random: StdRng, mut done: watch::Receiver<bool>)
     let brief = Duration::from_millis(3);
     let mut subscription = subscribe(&host, to(begin).heartbeat(brief)).await;
     // Events after the last place were delivered completely, or are delivered from the start.
-    let (mut told, mut whole) = (Vec::new(), 0);
+    let (mut delivery, mut whole) = (Vec::new(), 0);
     // The last position and version, read once, when nothing more is written.
     let mut last = None;
     loop {
@@ -168,13 +168,13 @@ async fn follow(host: Host, mut random: StdRng, mut done: watch::Receiver<bool>)
             Message::Event(event) => {
                 let position = event.position;
                 let version = event.version;
-                told.push(event);
+                delivery.push(event);
                 let place = subscription.place();
                 if place == Place::Log(position) || place == Place::Stream(version) {
-                    whole = told.len();
+                    whole = delivery.len();
                 }
             }
-            _ if is_done && whole == told.len() => {
+            _ if is_done && whole == delivery.len() => {
                 if last.is_none() {
                     let all = stored(&host).await;
                     let of_stream = all.iter().filter(|it| it.stream == stream("a-1"));
@@ -195,7 +195,7 @@ async fn follow(host: Host, mut random: StdRng, mut done: watch::Receiver<bool>)
             tokio::task::yield_now().await;
         }
         if random.random_bool(0.02) {
-            told.truncate(whole);
+            delivery.truncate(whole);
             let place = subscription.place();
             subscription = subscribe(&host, to(place).heartbeat(brief)).await;
         }
@@ -206,7 +206,7 @@ async fn follow(host: Host, mut random: StdRng, mut done: watch::Receiver<bool>)
     };
     let mut all = stored(&host).await;
     all.retain(concerns);
-    check(&all, &told, &filter, PLANS.len() - 1);
+    check(&all, &delivery, &filter, PLANS.len() - 1);
 }
 
 async fn nothing_is_missed_or_duplicated_while_upcasters_change(store: Store) {
@@ -238,7 +238,7 @@ async fn nothing_is_missed_or_duplicated_while_upcasters_change(store: Store) {
 }
 
 /// The types of the next events.
-async fn told(subscription: &mut Subscription, count: usize) -> Vec<String> {
+async fn next_types(subscription: &mut Subscription, count: usize) -> Vec<String> {
     let mut names = Vec::new();
     while names.len() < count {
         if let Message::Event(event) = next(subscription).await {
@@ -271,9 +271,9 @@ async fn an_upcaster_activated_by_another_host_lifts_events_committed_under_it()
                 there.append(&stream("a-1"), one).await.unwrap();
             }
             let mut expected = made.concat();
-            assert_eq!(told(&mut all, expected.len()).await, expected);
+            assert_eq!(next_types(&mut all, expected.len()).await, expected);
             expected.retain(|name| *name == "new");
-            assert_eq!(told(&mut new, expected.len()).await, expected);
+            assert_eq!(next_types(&mut new, expected.len()).await, expected);
         }
     }
 }

@@ -211,13 +211,13 @@ async fn an_invalid_anchor_is_refused_with_its_line(place: Place) {
         let place = place.another();
         let host = place.host().await;
         let file = with_anchor_lines(text(&whole), &[anchor]);
-        let told = refused(&host, file.as_bytes()).await;
-        assert!(told.contains(why), "{told}");
+        let message = refused(&host, file.as_bytes()).await;
+        assert!(message.contains(why), "{message}");
         let named = [
             format!("line {number}: "),
             format!("lines {number} to {number}: "),
         ];
-        assert!(named.iter().any(|it| told.starts_with(it)), "{told}");
+        assert!(named.iter().any(|it| message.starts_with(it)), "{message}");
         // The log was imported, and the whole file continues it.
         let file = with_anchor_lines(text(&whole), std::slice::from_ref(&good));
         import(&host, file.as_bytes()).await.unwrap();

@@ -123,13 +123,13 @@ async fn a_backup_has_the_permissions_of_the_store() {
 async fn the_backup_of_another_kind_of_store_is_refused_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let missing = format!("sqlite:{}/no.db", folder.path().display());
-    for (url, told) in [
+    for (url, hint) in [
         ("memory:", "export it"),
         ("postgres://ann:secret@127.0.0.1:1/bank", "pg_dump"),
         (&missing, "there is no store at"),
     ] {
         let why = refused(url, &folder.path().join("backup")).await;
-        assert!(why.contains(told) && !why.contains("secret"), "{why}");
+        assert!(why.contains(hint) && !why.contains("secret"), "{why}");
     }
     assert_eq!(names(folder.path()), Vec::<String>::new());
 }

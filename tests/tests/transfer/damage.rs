@@ -91,8 +91,8 @@ async fn check(host: &Host, line: usize, damaged: &[String], what: &str) {
     let file = damaged.concat();
     match import(host, file.as_bytes()).await {
         Err(failed) => {
-            let told = failed.to_string();
-            assert!(!told.contains("unexpected answer"), "{told}");
+            let message = failed.to_string();
+            assert!(!message.contains("unexpected answer"), "{message}");
         }
         Ok(_) => panic!("line {line}: {what} was imported: {file}"),
     }
@@ -128,11 +128,11 @@ async fn a_file_with_any_line_damaged_is_refused() {
             ),
         ] {
             let host = Place::memory().host().await;
-            let told = refused(&host, replaced(by).concat().as_bytes()).await;
+            let message = refused(&host, replaced(by).concat().as_bytes()).await;
             let named = format!("line {}: ", line + 1);
             assert!(
-                told.starts_with(&named),
-                "{what} in line {}: {told}",
+                message.starts_with(&named),
+                "{what} in line {}: {message}",
                 line + 1
             );
         }
@@ -162,16 +162,16 @@ async fn an_unknown_kind_of_line_is_refused_with_its_name_and_line() {
     let flower = r#"{"specversion":"1.0","id":"f","source":"/v1/export","type":"quipu.flower"}"#;
     let mut lines: Vec<&str> = file.lines().collect();
     lines.insert(number, flower);
-    let told = refused(&Place::memory().host().await, lines.join("\n").as_bytes()).await;
+    let message = refused(&Place::memory().host().await, lines.join("\n").as_bytes()).await;
     let expected = format!(
         "line {}: this program knows no line of type \"quipu.flower\"",
         number + 1
     );
-    assert!(told.starts_with(&expected), "{told}");
+    assert!(message.starts_with(&expected), "{message}");
 
     let newer = file.replacen("\"format\":6", "\"format\":7", 1);
-    let told = refused(&Place::memory().host().await, newer.as_bytes()).await;
-    assert!(told.contains("use a newer program"), "{told}");
+    let message = refused(&Place::memory().host().await, newer.as_bytes()).await;
+    assert!(message.contains("use a newer program"), "{message}");
 }
 
 #[tokio::test]
@@ -224,6 +224,9 @@ fn is_same(one: &str, other: &str) -> bool {
 #[tokio::test]
 async fn the_length_of_a_line_is_bounded() {
     let host = Place::memory().host().await;
-    let told = refused(&host, &vec![b' '; LINE_BYTES_MAX + 1]).await;
-    assert!(told.starts_with("line 1: the line has more than"), "{told}");
+    let message = refused(&host, &vec![b' '; LINE_BYTES_MAX + 1]).await;
+    assert!(
+        message.starts_with("line 1: the line has more than"),
+        "{message}"
+    );
 }

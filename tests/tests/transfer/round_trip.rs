@@ -57,8 +57,8 @@ async fn settings_of_projections_are_imported(place: Place) {
     // The file matches the store, whatever else the store knows about its projections.
     import(&source, &file).await.unwrap();
     host.shutdown().await.unwrap();
-    let kept = other.open().await.modules.deployments().await.unwrap();
-    let projections = &kept[0].projections;
+    let deployments = other.open().await.modules.deployments().await.unwrap();
+    let projections = &deployments[0].projections;
     let settings = &projections.settings["totals"];
     assert_eq!(settings.lifecycle, Lifecycle::Live);
     assert_eq!(settings.on_error, OnError::Park);
@@ -125,11 +125,11 @@ fn with_holes(file: &str) -> String {
     let mut holes = String::new();
     for line in file.lines() {
         let value: Value = serde_json::from_str(line).unwrap();
-        let tripled = |text: String, before: &str, number: &Value, behind: &str| {
+        let tripled = |text: String, before: &str, number: &Value, after: &str| {
             let number = number.as_u64().unwrap();
-            let old = format!("{before}{number}{behind}");
+            let old = format!("{before}{number}{after}");
             assert_eq!(text.matches(&old).count(), 1, "{text}");
-            text.replace(&old, &format!("{before}{}{behind}", number * 3))
+            text.replace(&old, &format!("{before}{}{after}", number * 3))
         };
         let line = line.to_owned();
         holes += &match value["type"].as_str().unwrap() {

@@ -45,7 +45,7 @@ async fn components_that_were_never_activated_are_not_exported(place: Place) {
     let host = source.host().await;
     examples::deploy(&host, examples::account()).await;
     let bytes = quipu_tests::guest::component("skeleton");
-    let beside = host.upload(bytes.clone()).await.unwrap().module.digest();
+    let other = host.upload(bytes.clone()).await.unwrap().module.digest();
     let account = build::stream("account-1");
     host.execute(&account, build::open_account()).await.unwrap();
     let target = place.host().await;
@@ -54,7 +54,7 @@ async fn components_that_were_never_activated_are_not_exported(place: Place) {
     assert_eq!(target.modules().await.unwrap().len(), 2);
     // Pruned at one host, activated at the other: later exports still match.
     target.prune(std::time::Duration::ZERO, true).await.unwrap();
-    host.activate(beside, None).await.unwrap();
+    host.activate(other, None).await.unwrap();
     host.execute(&account, build::deposit(1)).await.unwrap();
     let later = crate::exported_after(&host, 1).await;
     import(&target, &later).await.unwrap();
@@ -72,8 +72,8 @@ async fn invalid_data_about_a_component_or_an_activation_is_refused(place: Place
     }
     let digest = Digest::of(&bytes);
     let (policy, scope) = (Policy::default(), Scope::default());
-    let mut told = |_| {};
-    let found = host.preflight(digest, &policy, &scope, &mut told);
+    let mut report = |_| {};
+    let found = host.preflight(digest, &policy, &scope, &mut report);
     let found = found.await.unwrap();
     let keeping = ProjectionChanges::default();
     host.deploy(Deploy::checked(found.clone()).projections(keeping.clone()))

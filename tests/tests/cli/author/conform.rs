@@ -103,8 +103,8 @@ fn the_example_keeps_every_rule() {
     let said = run_in(dir.path(), &["conform", "account.wasm", "rules.yaml"]);
     let out = said.ok();
     assert!(!out.contains("not tried"), "{out}");
-    let kept = out.lines().filter(|line| line.starts_with("ok "));
-    assert_eq!(kept.count(), 16, "{out}");
+    let passes = out.lines().filter(|line| line.starts_with("ok "));
+    assert_eq!(passes.count(), 16, "{out}");
     assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
     // Without scenarios the rules about histories are not tried, and the output says so.
     let said = run_in(dir.path(), &["conform", "account.wasm", "--json"]);

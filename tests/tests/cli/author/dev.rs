@@ -132,15 +132,15 @@ fn a_failed_step_keeps_the_version_that_serves() {
     dev.until("note 1.0.0 serves with plan 1");
     dev.run(&["execute", "note-1", "note", r#"[["noted",{"n":1}]]"#])
         .ok();
-    let keeps = "the module that was active stays active";
+    let ending = "the module that was active stays active";
     // The build.
     std::fs::write(dev.dir.path().join("source"), "broken").unwrap();
-    assert!(dev.until("error: ").ends_with(keeps));
+    assert!(dev.until("error: ").ends_with(ending));
     // The scenarios.
     let scenarios = dev.dir.path().join("scenarios/rules.yaml");
     dev.write(&note().version("2.0.0").decides("trap"));
     std::fs::write(&scenarios, SCENARIOS.replace("{\"n\": 1}", "{\"odd\": 1}")).unwrap();
-    assert!(dev.until("1 of 1 scenarios failed").ends_with(keeps));
+    assert!(dev.until("1 of 1 scenarios failed").ends_with(ending));
     std::fs::write(&scenarios, SCENARIOS).unwrap();
     dev.until("note 2.0.0 serves");
     // The contract.
@@ -158,12 +158,12 @@ fn a_failed_step_keeps_the_version_that_serves() {
             .event("said", 1),
     );
     std::fs::write(&scenarios, SCENARIOS.replace("noted", "said")).unwrap();
-    assert!(dev.until("the preflight objects").ends_with(keeps));
+    assert!(dev.until("the preflight objects").ends_with(ending));
     // The project file.
     let manifest = dev.dir.path().join("quipu.toml");
     let text = std::fs::read_to_string(&manifest).unwrap();
     std::fs::write(&manifest, format!("{text}wacth = []\n")).unwrap();
-    assert!(dev.until("unknown field `wacth`").ends_with(keeps));
+    assert!(dev.until("unknown field `wacth`").ends_with(ending));
     dev.run(&["execute", "note-1", "note", r#"[["noted",{"n":2}]]"#])
         .ok();
 }
@@ -182,11 +182,11 @@ fn the_events_stay_until_fresh_asks_for_an_empty_store() {
     let dir = std::mem::replace(&mut dev.dir, tempfile::tempdir().unwrap());
     drop(dev);
     // Without a terminal it does not ask, and deletes nothing.
-    let asked = quipu(&["dev", "--listen", "127.0.0.1:0", "--fresh"])
+    let output = quipu(&["dev", "--listen", "127.0.0.1:0", "--fresh"])
         .current_dir(dir.path())
         .output();
-    let asked = said(&asked.unwrap());
-    assert_eq!(asked.code, 2, "{}", asked.err);
+    let output = said(&output.unwrap());
+    assert_eq!(output.code, 2, "{}", output.err);
     assert!(dir.path().join(".quipu/dev.db").exists());
     let dev = Dev::start_in(dir, &["--fresh", "--yes"]);
     dev.until("note 1.0.0 serves with plan 1");

@@ -16,7 +16,7 @@ on_every_store!(random_requests_with_tokens_of_others_get_no_byte_of_a_tenant);
 /// Random requests with tokens of others.
 const ATTEMPTS: usize = 1_000;
 
-/// What can be asked for of a tenant with a note, a document and a named subscription.
+/// Requests to a tenant with a note, a document and a named subscription.
 const REQUESTS: &[(&str, &str, &str)] = &[
     ("GET", "/v1/events", ""),
     ("GET", "/v1/events?direction=backward&limit=10", ""),

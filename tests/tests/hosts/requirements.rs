@@ -41,21 +41,21 @@ async fn a_database_that_cannot_store_every_text_is_refused() {
 fn without_options(message: &[u8]) -> Vec<u8> {
     let (version, rest) = message.split_at(4);
     let words: Vec<&[u8]> = rest.split(|byte| *byte == 0).collect();
-    let mut kept = version.to_vec();
+    let mut content = version.to_vec();
     for pair in words.chunks(2) {
         if let [name, value] = pair
             && !name.is_empty()
             && *name != b"options"
         {
             for word in [name, value] {
-                kept.extend_from_slice(word);
-                kept.push(0);
+                content.extend_from_slice(word);
+                content.push(0);
             }
         }
     }
-    kept.push(0);
-    let length = u32::try_from(kept.len() + 4).unwrap();
-    [&length.to_be_bytes()[..], &kept].concat()
+    content.push(0);
+    let length = u32::try_from(content.len() + 4).unwrap();
+    [&length.to_be_bytes()[..], &content].concat()
 }
 
 /// The start of a request for TLS; the answer is no.
