@@ -75,7 +75,11 @@ async fn a_command_is_previewed_on_a_page_and_nothing_is_stored(place: Place) {
         ),
         (
             given("none", ""),
-            vec!["It would not be executed", "unknown-type"],
+            vec![
+                "It would not be executed",
+                "invalid-command",
+                "no command none",
+            ],
         ),
         (
             given(
