@@ -20,7 +20,8 @@ const NEEDED: [(&str, &str); 3] = [
 ];
 
 /// Generates both clients from what a host says of itself and of its domain, and runs their programs
-/// against it: with a component that they upload, and with one whose commands have schemas.
+/// against it, with a token: with a component that they upload, and with one whose commands have
+/// schemas.
 pub fn check(root: &Path, target: &Path, component: &Path, domain: &Path) -> Result<()> {
     for (program, what) in NEEDED {
         let found = Command::new(program).arg("--version").output();
@@ -31,8 +32,25 @@ pub fn check(root: &Path, target: &Path, component: &Path, domain: &Path) -> Res
     let host = Host::start(&quipu)?;
     let (program, file) = (quipu.display().to_string(), domain.display().to_string());
     run(target, &program, &["deploy", &file, "--url", &host.url])?;
-    typescript(&fresh(root, &made, "typescript")?, &host, component)?;
-    python(&fresh(root, &made, "python")?, &host, component)
+    let (typescript, python) = (
+        fresh(root, &made, "typescript")?,
+        fresh(root, &made, "python")?,
+    );
+    generate_typescript(&typescript, &host)?;
+    let interpreter = generate_python(&python, &host)?;
+    // From the first token on, every request needs one.
+    let token = host.create_token(&quipu)?;
+    let component = component.display().to_string();
+    for (folder, program, scripts) in [
+        (&typescript, "node", ["build/client.js", "build/domain.js"]),
+        (&python, &*interpreter, ["client.py", "domain.py"]),
+    ] {
+        let [client, of_domain] = scripts;
+        let token = Some(&*token);
+        run_with(folder, program, &[client, &host.url, &component], token)?;
+        run_with(folder, program, &[of_domain, &host.url], token)?;
+    }
+    Ok(())
 }
 
 /// A folder with a client's program, without what an earlier run generated.
@@ -49,7 +67,7 @@ fn fresh(root: &Path, made: &Path, name: &str) -> Result<PathBuf> {
     Ok(to)
 }
 
-fn typescript(folder: &Path, host: &Host, component: &Path) -> Result<()> {
+fn generate_typescript(folder: &Path, host: &Host) -> Result<()> {
     run(
         folder,
         "npm",
@@ -61,13 +79,11 @@ fn typescript(folder: &Path, host: &Host, component: &Path) -> Result<()> {
     let description = format!("{}/v1/domain/openapi.json", host.url);
     let generate = ["run", "--silent", "generate-domain", "--", &description];
     run(folder, "npm", &generate)?;
-    run(folder, "npm", &["run", "--silent", "check"])?;
-    let component = component.display().to_string();
-    run(folder, "node", &["build/client.js", &host.url, &component])?;
-    run(folder, "node", &["build/domain.js", &host.url])
+    run(folder, "npm", &["run", "--silent", "check"])
 }
 
-fn python(folder: &Path, host: &Host, component: &Path) -> Result<()> {
+/// Returns the interpreter that has what the programs need.
+fn generate_python(folder: &Path, host: &Host) -> Result<String> {
     let programs = folder.join("venv/bin");
     if !programs.join("python").exists() {
         run(folder, "python3", &["-m", "venv", "venv"])?;
@@ -93,18 +109,23 @@ fn python(folder: &Path, host: &Host, component: &Path) -> Result<()> {
         &python,
         &[&["-m", "mypy", "--strict"][..], &programs].concat(),
     )?;
-    let component = component.display().to_string();
-    run(folder, &python, &["client.py", &host.url, &component])?;
-    run(folder, &python, &["domain.py", &host.url])
+    Ok(python)
 }
 
 fn run(folder: &Path, program: &str, args: &[&str]) -> Result<()> {
+    run_with(folder, program, args, None)
+}
+
+fn run_with(folder: &Path, program: &str, args: &[&str], token: Option<&str>) -> Result<()> {
     let mut command = Command::new(program);
     // The host is on this machine.
     command
         .args(args)
         .current_dir(folder)
         .env("NO_PROXY", "127.0.0.1");
+    if let Some(token) = token {
+        command.env("QUIPU_TOKEN", token);
+    }
     let status = command
         .status()
         .with_context(|| format!("`{program}` did not start"))?;
@@ -139,6 +160,18 @@ impl Host {
             url: url.to_owned(),
             child,
         })
+    }
+
+    /// Creates the first token.
+    fn create_token(&self, quipu: &Path) -> Result<String> {
+        let arguments = ["token", "create", "clients", "--role", "admin"];
+        let output = Command::new(quipu)
+            .args(arguments)
+            .args(["--url", &self.url])
+            .output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "no token was created: {errors}");
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 }
 

@@ -4,12 +4,13 @@ follows a subscription across a reconnect.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
-from quipu_client import Client
+from quipu_client import AuthenticatedClient
 from quipu_client.api.commands import execute
 from quipu_client.api.deployments import activate
 from quipu_client.api.modules import download, upload
@@ -58,7 +59,7 @@ def frames(lines: Iterator[str]) -> Iterator[tuple[str, str | None, str]]:
             name, seen, data = "", None, []
 
 
-def follow(client: Client, seen: str | Unset, count: int) -> tuple[list[Event], str | Unset]:
+def follow(client: AuthenticatedClient, seen: str | Unset, count: int) -> tuple[list[Event], str | Unset]:
     """The next events of the stream, after the last id that was seen."""
     events = list[Event]()
     request = subscribe_stream._get_kwargs(STREAM, last_event_id=seen)
@@ -78,7 +79,7 @@ def follow(client: Client, seen: str | Unset, count: int) -> tuple[list[Event], 
 
 
 def main(url: str, component: Path) -> None:
-    client = Client(base_url=url)
+    client = AuthenticatedClient(base_url=url, token=os.environ["QUIPU_TOKEN"])
     bytes_ = component.read_bytes()
 
     uploaded = upload.sync(client=client, body=File(payload=BytesIO(bytes_)))

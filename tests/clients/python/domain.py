@@ -2,9 +2,10 @@
 description of the domain, without a cast.
 """
 
+import os
 import sys
 
-from domain_client import Client
+from domain_client import AuthenticatedClient
 from domain_client.api.coin import coin_deposit, coin_spend
 from domain_client.models import (
     CoinDeposit,
@@ -16,7 +17,7 @@ from domain_client.models import (
 
 
 def main(url: str) -> None:
-    client = Client(base_url=url)
+    client = AuthenticatedClient(base_url=url, token=os.environ["QUIPU_TOKEN"])
     deposited = coin_deposit.sync(
         "py 1", client=client, body=CoinDeposit(wei=5), idempotency_key="py-deposit"
     )

@@ -14,7 +14,10 @@ type Problem = components["schemas"]["Problem"];
 const [url, component] = process.argv.slice(2);
 assert(url !== undefined && component !== undefined, "usage: client URL COMPONENT");
 
-const client = createClient<paths>({ baseUrl: url });
+const token = process.env["QUIPU_TOKEN"];
+assert(token !== undefined, "QUIPU_TOKEN: the token of the host");
+
+const client = createClient<paths>({ baseUrl: url, headers: { Authorization: `Bearer ${token}` } });
 
 /** The data of an answer; throws the problem otherwise. */
 function expectData<T>(answer: { data?: T; error?: Problem }): T {

@@ -8,7 +8,10 @@ import type { components, paths } from "./generated/domain.js";
 const [url] = process.argv.slice(2);
 assert(url !== undefined, "usage: domain URL");
 
-const client = createClient<paths>({ baseUrl: url });
+const token = process.env["QUIPU_TOKEN"];
+assert(token !== undefined, "QUIPU_TOKEN: the token of the host");
+
+const client = createClient<paths>({ baseUrl: url, headers: { Authorization: `Bearer ${token}` } });
 const path = { key: "ts 1" };
 
 const deposit: components["schemas"]["CoinDeposit"] = { wei: 5 };
