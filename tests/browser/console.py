@@ -100,7 +100,7 @@ class Browser:
         self.call("Page.navigate", url=url)
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
 
-    def look(self, width: int, scheme: str) -> None:
+    def set_view(self, width: int, scheme: str) -> None:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
@@ -180,6 +180,7 @@ def pages(host: Host) -> dict[str, str]:
         "projection": f"/console/projections/{projection}",
         "documents": f"/console/projections/{projection}/documents",
         "document": f"/console/projections/{projection}/documents?key={document}",
+        "preview": f"/console/preview?stream={stream}&type=submit",
         "proposals": "/console/proposals",
         "proposal": f"/console/proposals/{proposal}",
         "approve": f"/console/act?what=proposal&name={proposal}&action=approve",
@@ -239,6 +240,20 @@ def steps(browser: Browser, host: Host, path: str) -> None:
     assert not browser.complaints(200), browser.complaints(200)
 
 
+def previews(browser: Browser, host: Host, shots: Path, axe: str) -> None:
+    """A command is decided from its form, and nothing is stored."""
+    head = host.ask("/v1/events?direction=backward&limit=1")["head"]
+    for size, scheme in itertools.product(WIDTHS, ["light", "dark"]):
+        browser.set_view(WIDTHS[size], scheme)
+        browser.open(host.url + "/console/preview?stream=loan-new&type=submit")
+        data = json.dumps(json.dumps({"amount": 1_000}))
+        browser.evaluate(f"document.getElementById('data').value = {data}; document.querySelector('form.command button').click()")
+        browser.until("document.body.textContent.includes('Nothing was stored') && document.readyState === 'complete'")
+        browser.picture(shots / f"previewed-{scheme}-{size}.png")
+        check(browser, f"previewed {scheme} {size}", axe, 200)
+    assert host.ask("/v1/events?direction=backward&limit=1")["head"] == head
+
+
 def decides(browser: Browser, host: Host, proposal: str) -> None:
     """Approves a proposal by the keyboard's way: link, form, button."""
     browser.open(host.url + proposal)
@@ -252,7 +267,7 @@ def decides(browser: Browser, host: Host, proposal: str) -> None:
 def signs_in(browser: Browser, host: Host, shots: Path, axe: str) -> None:
     token = host.ask("/v1/tokens", {"name": "root", "role": "admin"})["token"]
     for scheme in ["light", "dark"]:
-        browser.look(WIDTHS["wide"], scheme)
+        browser.set_view(WIDTHS["wide"], scheme)
         browser.open(host.url + "/console/log")
         check(browser, "sign-in", axe, 401)
         browser.picture(shots / f"sign-in-{scheme}-wide.png")
@@ -284,7 +299,7 @@ def main() -> None:
             for name, path in all_pages.items():
                 expected = 404 if name == "missing" else 200
                 for (size, width), scheme in itertools.product(WIDTHS.items(), ["light", "dark"]):
-                    browser.look(width, scheme)
+                    browser.set_view(width, scheme)
                     browser.open(host.url + path)
                     browser.picture(given.shots / f"{name}-{scheme}-{size}.png")
                     try:
@@ -295,9 +310,10 @@ def main() -> None:
             works(browser, host, all_pages["stream"])
             follows(browser, host)
             steps(browser, host, all_pages["steps"])
+            previews(browser, host, given.shots, axe)
             decides(browser, host, all_pages["proposal"])
             signs_in(browser, host, given.shots, axe)
-            print(f"{len(all_pages) + 1} pages are good, pictures in {given.shots}")
+            print(f"{len(all_pages) + 2} pages are good, pictures in {given.shots}")
         finally:
             browser.close()
             host.close()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures what open consoles cost: commands per second without and with 20 of them.
+"""Measures what open consoles cost: commands per second without and with 20 of them, from 20 addresses.
 
     python3 tests/browser/consoles.py --quipu target/debug/quipu [--consoles 20] [--commands 4000] [--rounds 5]
 
@@ -8,6 +8,7 @@ alternate, and the medians are compared.
 """
 
 import argparse
+import http.client
 import json
 import os
 import statistics
@@ -15,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-import urllib.request
+import urllib.parse
+from contextlib import closing
 from pathlib import Path
 
 REFRESH_S = 5
@@ -25,18 +27,22 @@ class Consoles:
     """Open consoles, each in a thread of its own."""
 
     def __init__(self, url: str, count: int, path: str) -> None:
-        self.url, self.path, self.pages, self.bytes = url, path, 0, 0
+        self.host, self.path, self.pages, self.bytes = urllib.parse.urlsplit(url).netloc, path, 0, 0
         self.over = threading.Event()
-        self.threads = [threading.Thread(target=self.look, args=(number / count,), daemon=True) for number in range(count)]
+        self.threads = [threading.Thread(target=self.read, args=(number, number / count), daemon=True) for number in range(count)]
         for thread in self.threads:
             thread.start()
 
-    def look(self, begin: float) -> None:
-        # People do not look at the same moment.
+    def read(self, number: int, begin: float) -> None:
+        # People do not read at the same moment, and not from the same machine.
         self.over.wait(begin * REFRESH_S)
+        address = (f"127.0.1.{1 + number}", 0)
         while not self.over.is_set():
             try:
-                with urllib.request.urlopen(self.url + self.path, timeout=60) as answer:
+                with closing(http.client.HTTPConnection(self.host, timeout=60, source_address=address)) as connection:
+                    connection.request("GET", self.path)
+                    answer = connection.getresponse()
+                    assert answer.status == 200, answer.read()
                     while part := answer.read1(1 << 16):
                         self.bytes += len(part)
                         if self.over.is_set():

@@ -129,8 +129,8 @@ fn commands_of(described: &Value, category: &str, commands: &[Command<'_>]) -> M
             h3 { "Commands" }
             @for (name, operation) in commands {
                 @let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
-                (schema_of(name, resolved(described, schema)))
-                p.note { a href=(previews::path(&format!("{category}-"), name)) { "Preview " (Untrusted(name)) } }
+                @let preview = html! { a href=(previews::path(&format!("{category}-"), name)) { "Preview" } };
+                (schema_of(name, resolved(described, schema), &preview))
             }
         }
         @if let Some(codes) = codes { h3 { "Rejections" } p { code { (Untrusted(codes)) } } }
@@ -143,7 +143,7 @@ fn events_of(described: &Value, category: &str, events: &[&EventTypeView]) -> Ma
         @for it in events {
             @let stored: u64 = it.stored.iter().map(|form| form.events).sum();
             @let title = format!("{}, {} stored", it.r#type, stored);
-            (schema_of(&title, event_schema(described, category, &it.r#type)))
+            (schema_of(&title, event_schema(described, category, &it.r#type), &html! {}))
             @if !it.known { p.note { "No active component names " (Untrusted(&it.r#type)) "." } }
         }
     }
@@ -161,13 +161,13 @@ fn read_by(readers: &Readers, category: &str) -> Markup {
     }
 }
 
-/// A type with its schema, if it declares one.
-fn schema_of(title: &str, schema: Option<&Value>) -> Markup {
+/// A type with its schema, if it declares one, and what can be done with it.
+fn schema_of(title: &str, schema: Option<&Value>, link: &Markup) -> Markup {
     let text = schema.filter(|it| it.as_object().is_some_and(|it| !it.is_empty()));
     html! {
         @match text {
-            Some(schema) => details.schema { summary { (Untrusted(title)) } (text::json(&schema.to_string(), "quipu types --json")) },
-            None => p.schema { (Untrusted(title)) " " span.note { "without a schema" } },
+            Some(schema) => details.schema { summary { (Untrusted(title)) } (text::json(&schema.to_string(), "quipu types --json")) (link) },
+            None => p.schema { (Untrusted(title)) " " span.note { "without a schema" } " " (link) },
         }
     }
 }
