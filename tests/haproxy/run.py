@@ -8,7 +8,8 @@ of their own. Each client keeps one connection to HAProxy and sends appends and 
 other gets SIGTERM and is started again. No request may fail, and each append is stored once.
 
 With --upgrade, the store gets an additive migration of a later version halfway, while both hosts run. With --from, the
-hosts are first started with another program, so each restart replaces it.
+hosts are first started with an older program. Then the new one migrates the store while they run, and each restart replaces
+an older program.
 """
 
 import argparse
@@ -206,6 +207,13 @@ def until_up(stats: Path) -> None:
     sys.exit(f"HAProxy sees the hosts as {states}")
 
 
+def until_appended(clients: list, more: int) -> None:
+    """Waits for appends, or for the first that fails."""
+    wanted = sum(client.appended for client in clients) + more
+    while sum(client.appended for client in clients) < wanted and not any(client.failures for client in clients):
+        time.sleep(0.05)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quipu", required=True)
@@ -235,8 +243,14 @@ def main() -> None:
         clients = [Client(port, number, stop) for number in range(arguments.clients)]
         for client in clients:
             client.start()
+        if arguments.earlier:
+            until_appended(clients, 10)
+            migrated = subprocess.run([arguments.quipu, "migrate", "--store", store], capture_output=True, text=True)
+            print("migrate:", migrated.stdout.strip(), migrated.stderr.strip(), flush=True)
+            if migrated.returncode:
+                sys.exit(1)
+            until_appended(clients, 10)
         for number in range(arguments.restarts):
-            before = sum(client.appended for client in clients)
             if arguments.upgrade and number == arguments.restarts // 2:
                 postgres.execute(ADDITIVE)
                 print("migrated", flush=True)
@@ -245,8 +259,7 @@ def main() -> None:
             host.program = arguments.quipu
             host.start()
             until_up(stats)
-            while sum(client.appended for client in clients) < before + 10 and not any(c.failures for c in clients):
-                time.sleep(0.05)
+            until_appended(clients, 10)
             print(f"restart {number + 1}: {host.name}, {sum(client.appended for client in clients)} appends", flush=True)
         stop.set()
         for client in clients:
