@@ -33,7 +33,9 @@ const EXTENSIONS: [&str; 10] = [
 ];
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // Asked when it runs, because the folder may have been moved since it was compiled.
+    let package = env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let root = Path::new(&package).join("../..");
     let root = fs::canonicalize(root).expect("the repository is there");
     let mut text = String::new();
     for (name, parts) in SDKS {

@@ -8,6 +8,7 @@ use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
     process::{Command, exit},
+    sync::LazyLock,
     thread,
     time::Instant,
 };
@@ -231,7 +232,13 @@ fn run(command: &mut Command) -> Result<()> {
     }
 }
 
+/// The folder of the repository. Cargo names it when it runs this program: the folder may have been
+/// moved since the program was compiled.
 fn root() -> &'static Path {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().unwrap_or(own)
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let own = env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
+        let own = PathBuf::from(own);
+        own.parent().map_or_else(|| own.clone(), Path::to_path_buf)
+    });
+    &ROOT
 }

@@ -6,13 +6,14 @@
 //! shows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use quipu_tests::{examples, seed};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::program::Served;
 
@@ -43,7 +44,8 @@ const MODULES_KEPT: usize = 24;
 struct Load {
     url: String,
     client: Client,
-    is_over: AtomicBool,
+    /// A permit for each request. Closed at the end.
+    permits: Semaphore,
     answered: AtomicU64,
 }
 
@@ -61,8 +63,9 @@ impl Load {
     /// Commands, rejections, raw appends, reads and subscriptions, one after the other.
     async fn work(self: Arc<Self>, number: u64) {
         for n in 0.. {
-            if self.is_over.load(Ordering::SeqCst) {
-                return;
+            match self.permits.acquire().await {
+                Ok(permit) => permit.forget(),
+                Err(_) => return,
             }
             let account = format!("/v1/streams/account-{}", (number * 7 + n) % 500);
             let answer = match n % 8 {
@@ -122,9 +125,9 @@ impl Load {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_and_handles_are_flat_under_mixed_load_with_many_deployments() {
-    let (deployments, pause) = match seed::is_long() {
-        true => (500, Duration::from_millis(1_200)),
-        false => (40, Duration::ZERO),
+    let (deployments, pause, requests) = match seed::is_long() {
+        true => (500, Duration::from_millis(1_200), 20_000),
+        false => (40, Duration::ZERO, 400),
     };
     // By then the host keeps as many modules as it ever does.
     let warm = (deployments / 4).max(20);
@@ -132,7 +135,7 @@ async fn memory_and_handles_are_flat_under_mixed_load_with_many_deployments() {
     let load = Arc::new(Load {
         url: host.url.clone(),
         client: Client::builder().no_proxy().build().unwrap(),
-        is_over: AtomicBool::new(false),
+        permits: Semaphore::new(0),
         answered: AtomicU64::new(0),
     });
     let clients = (0..8).map(|number| tokio::spawn(Arc::clone(&load).work(number)));
@@ -140,6 +143,8 @@ async fn memory_and_handles_are_flat_under_mixed_load_with_many_deployments() {
     let (mut before, begun) = (None, Instant::now());
     for number in 0..deployments {
         let (from, due) = (load.answered.load(Ordering::SeqCst), Instant::now() + pause);
+        // Many of the requests arrive while the module is compiled.
+        load.permits.add_permits(requests);
         load.deploy(number).await;
         // The module is used before the next one takes its place.
         while load.answered.load(Ordering::SeqCst) < from + 50 || Instant::now() < due {
@@ -155,7 +160,7 @@ async fn memory_and_handles_are_flat_under_mixed_load_with_many_deployments() {
         }
     }
     let (before, after) = (before.unwrap(), Held::by(&host));
-    load.is_over.store(true, Ordering::SeqCst);
+    load.permits.close();
     for client in clients {
         client.await.unwrap();
     }
