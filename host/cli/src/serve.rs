@@ -138,7 +138,7 @@ impl Serve {
         http.console = console(&config);
         http.logs = Some(log::ring());
         http.tenants = tenants(&url, &config, &of_tenants);
-        let modules = general.modules;
+        let (modules, name) = (general.modules, url.to_string());
         // In a separate task, so that a store that does not answer, or a file that never ends, does
         // not delay the handling of signals.
         let starting = tokio::spawn(async move {
@@ -162,7 +162,9 @@ impl Serve {
             return Err(open_to_all(address, &store));
         }
         tokio::spawn(reload::at_signals(hangup, reload));
-        let mut lines = format!("ready {scheme}://{}\n", listeners.main.local_addr()?);
+        let address = listeners.main.local_addr()?;
+        tracing::info!(%address, store = name, version = env!("CARGO_PKG_VERSION"), "serving");
+        let mut lines = format!("ready {scheme}://{address}\n");
         if let Some(admin) = &listeners.admin {
             lines += &format!("admin {scheme}://{}\n", admin.local_addr()?);
         }

@@ -37,8 +37,9 @@ fn a_log_of_json_has_one_object_in_each_line() {
             messages.push(line["fields"]["message"].to_string());
         }
         assert!(!log.contains(" INFO "), "{log}");
-        let is_there = messages.iter().any(|it| it.contains("shutting down"));
-        assert!(is_there, "{log}");
+        for message in ["serving", "shutting down"] {
+            assert!(messages.iter().any(|it| it.contains(message)), "{log}");
+        }
     }
 }
 

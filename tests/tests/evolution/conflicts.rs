@@ -127,7 +127,7 @@ async fn a_component_that_contradicts_itself_is_refused_at_upload(place: Place) 
             step(probe("a").step("thing", ("went", 1), &[]), ("went", 1), &[]),
             "two steps",
         ),
-        (probe("a").step("Thing", ("went", 1), &[]), "no category"),
+        (probe("a").step("Thing", ("went", 1), &[]), "not a category"),
         (
             probe("thing")
                 .event("went", 2)

@@ -175,10 +175,15 @@ fn same(visitor: &Visitor, what: &str, command: &str, path: &str) -> Markup {
         None => "",
     };
     let curl = format!("curl{token} {}", quoted(&format!("{}{path}", visitor.base)));
+    commands(what, &format!("{command}{curl}"))
+}
+
+/// Commands with the same result as a page.
+pub fn commands(what: &str, text: &str) -> Markup {
     html! {
         details.same {
             summary { "The same as a " (what) }
-            pre tabindex="0" role="group" aria-label="Commands" { code { (Untrusted(command)) (Untrusted(&curl)) } }
+            pre tabindex="0" role="group" aria-label="Commands" { code { (Untrusted(text)) } }
         }
     }
 }

@@ -106,13 +106,7 @@ impl Trial {
                 (preview.changes())
             },
         };
-        html! {
-            (result)
-            details.same {
-                summary { "The same as a command" }
-                pre tabindex="0" role="group" aria-label="Commands" { code { (Untrusted(&command)) } }
-            }
-        }
+        html! { (result) (layout::commands("command", &command)) }
     }
 }
 
