@@ -124,7 +124,7 @@ async fn a_malformed_projection_command_is_refused() {
         (
             "retry-parked",
             "{\"document\":\"a\",\"position\":9223372036854775808}",
-            "no whole number",
+            "not a whole number",
         ),
         (
             "retry-parked",

@@ -62,7 +62,7 @@ async fn a_malformed_query_is_refused() {
         ("notes/a?x=1", "no parameter \"x\""),
         ("notes/a?timeout=5", "without after"),
         ("notes/a?after=1&timeout=30001", "between 0 and 30000 ms"),
-        ("notes/a?after=x", "no whole number"),
+        ("notes/a?after=x", "not a whole number"),
         ("notes?where=status", "INDEX=VALUE"),
         ("notes?where=%3Dopen", "INDEX=VALUE"),
         ("notes?limit=0", "between 1 and 1000"),
