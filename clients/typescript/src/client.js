@@ -26,22 +26,22 @@ export class Quipu {
 
   async execute(stream, command, options = {}) {
     checkOptions('execute', options, ['id', 'expectedVersion', 'metadata', 'signal', ...TRACE]);
-    checkOptions('command', command, COMMAND);
-    const path = `/v1/streams/${segment('stream', stream)}/commands`;
-    const body = snakeCased({ ...command, metadata: options.metadata });
-    const headers = { ...conditionOf(options.expectedVersion), ...writeHeaders(options) };
-    const isSafe = options.id !== undefined;
-    return outcomeOf(await this.#transport.post(path, body, { headers, signal: options.signal, isSafe }));
+    return this.#decide('commands', stream, command, options, options.id !== undefined);
   }
 
   async preview(stream, command, options = {}) {
     checkOptions('preview', options, ['expectedVersion', 'metadata', 'signal', ...TRACE]);
+    // Nothing is stored, so it can be repeated.
+    return this.#decide('preview', stream, command, options, true);
+  }
+
+  /** Sends a command to be executed or previewed. */
+  async #decide(action, stream, command, options, isSafe) {
     checkOptions('command', command, COMMAND);
-    const path = `/v1/streams/${segment('stream', stream)}/preview`;
+    const path = `/v1/streams/${segment('stream', stream)}/${action}`;
     const body = snakeCased({ ...command, metadata: options.metadata });
     const headers = { ...conditionOf(options.expectedVersion), ...writeHeaders(options) };
-    // Nothing is stored, so it can be repeated.
-    return outcomeOf(await this.#transport.post(path, body, { headers, signal: options.signal, isSafe: true }));
+    return outcomeOf(await this.#transport.post(path, body, { headers, signal: options.signal, isSafe }));
   }
 
   async append(stream, events, options = {}) {

@@ -147,7 +147,7 @@ impl Subscription {
             NextEvent::Waiting if self.target.is_some() => Ok(Some(Poll::Ready(self.caught_up()))),
             NextEvent::Waiting | NextEvent::Starting => Ok(Some(Poll::Pending)),
             NextEvent::More => Ok(None),
-            NextEvent::Behind => {
+            NextEvent::OutOfRing => {
                 self.is_live = false;
                 self.target = None;
                 self.read();

@@ -73,7 +73,7 @@ pub(super) enum NextEvent {
     Starting,
     /// The ring starts after the subscription's position, so the events have to be read from the
     /// store.
-    Behind,
+    OutOfRing,
 }
 
 impl Board {
@@ -154,7 +154,7 @@ impl Board {
             return Ok(NextEvent::Waiting);
         }
         if *at < self.ring.start() {
-            return Ok(NextEvent::Behind);
+            return Ok(NextEvent::OutOfRing);
         }
         let (plan, mut count) = (self.reading.plan(), 0);
         for event in self.ring.events_after(*at).take(EVENTS_PER_CHECK_MAX) {
