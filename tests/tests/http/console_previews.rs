@@ -2,7 +2,8 @@
 
 use quipu::access::{Grant, Role};
 use quipu_server::Options;
-use quipu_tests::{Place, on_every_store};
+use quipu_tests::coin::coin;
+use quipu_tests::{Place, examples, on_every_store};
 use serde_json::json;
 
 use crate::access::token;
@@ -10,6 +11,41 @@ use crate::console::{FORM, browser, check_page, page, session};
 use crate::server::{Answered, Server, send};
 
 on_every_store!(a_command_is_previewed_on_a_page_and_nothing_is_stored);
+
+/// The types are offered; a type with a schema begins with an example that the decider takes.
+#[tokio::test]
+async fn a_form_offers_the_types_and_an_example_of_the_data() {
+    let host = Place::memory().host().await;
+    examples::deploy(&host, coin()).await;
+    let server = Server::start(host, Options::default()).await;
+    let form = page(&server, "/console/preview?stream=coin-1", "").await;
+    check_page(PATH, &form);
+    for name in ["check", "deposit", "spend"] {
+        let link = format!("/console/preview?stream=coin-1&amp;type={name}");
+        assert!(form.text.contains(&link), "{name}: {}", form.text);
+    }
+    assert!(!form.text.contains("made from the schema"), "{}", form.text);
+    let form = page(&server, "/console/preview?stream=coin-1&type=deposit", "").await;
+    check_page(PATH, &form);
+    for text in [
+        "{\n  &quot;wei&quot;: 1\n}</textarea>",
+        "made from the schema of deposit",
+        "&quot;required&quot;",
+    ] {
+        assert!(form.text.contains(text), "{text}: {}", form.text);
+    }
+    let given = [
+        ("stream", "coin-1"),
+        ("type", "deposit"),
+        ("data", "{\n  \"wei\": 1\n}"),
+    ];
+    let answer = preview(&server, "", &server.url, &given).await;
+    for text in ["deposited", "stream=coin-1&amp;type=spend"] {
+        assert!(answer.text.contains(text), "{text}: {}", answer.text);
+    }
+    let other = page(&server, "/console/preview?stream=other-1&type=deposit", "").await;
+    assert!(!other.text.contains("Types of command"), "{}", other.text);
+}
 
 const PATH: &str = "/console/preview";
 
@@ -63,6 +99,8 @@ async fn a_command_is_previewed_on_a_page_and_nothing_is_stored(place: Place) {
                 "on version 1",
                 "Nothing was stored",
                 "--dry-run",
+                "-H &#39;Content-Type: application/json&#39; -d &#39;{&quot;type&quot;:&quot;deposit&quot;,",
+                "/v1/streams/account-1/preview",
             ],
         ),
         (

@@ -253,16 +253,12 @@ impl ActionRequest {
     }
 
     fn shown(&self, visitor: &Visitor, what: &str, name: &str, action: &str) -> Markup {
-        let token = match visitor.caller.name() {
-            Some(_) => " -H \"Authorization: Bearer $QUIPU_TOKEN\"",
-            None => "",
-        };
         let reason = if self.needs_reason {
             " -H 'Quipu-Reason: WHY'"
         } else {
             ""
         };
-        let url = quoted(&format!("{}{}", visitor.base, self.path));
+        let curl = layout::curl(visitor, &format!(" -X POST{reason}"), &self.path);
         let flag = if self.needs_reason {
             " --reason WHY"
         } else {
@@ -285,7 +281,7 @@ impl ActionRequest {
                 a href=(self.back) { "Leave it" }
             }
             h2 { "The same as a command" }
-            pre tabindex="0" role="group" aria-label="Commands" { code { (Untrusted(&command)) "\ncurl -X POST" (token) (reason) " " (Untrusted(&url)) } }
+            pre tabindex="0" role="group" aria-label="Commands" { code { (Untrusted(&command)) "\n" (Untrusted(&curl)) } }
         }
     }
 }

@@ -6,6 +6,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::described::{self, CommandType, Described};
 use super::layout::{self, Tab};
 use super::previews;
 use super::text::{self, Untrusted, encoded};
@@ -15,8 +16,6 @@ use quipu_api::{DeploymentList, EventTypeView, ModuleView, SourceView, TypeList}
 
 /// Components that are read.
 const MODULES_MAX: usize = 50;
-/// The text before the codes in the description of a rejection.
-const CODES: &str = "one of the declared codes: ";
 
 /// Which projection reads a category.
 type Readers = BTreeMap<Option<String>, BTreeSet<String>>;
@@ -28,15 +27,14 @@ pub async fn show(visitor: Visitor) -> Response {
 
 async fn body(visitor: &Visitor) -> Result<Markup> {
     let types = visitor.get::<TypeList>("/v1/types").await?;
-    let described = visitor.get::<Value>("/v1/domain/openapi.json").await?;
+    let described = Described::of(visitor).await?;
     let modules = active(visitor).await?;
     let readers = readers(&modules);
     let mut categories: BTreeMap<&str, Vec<&EventTypeView>> = BTreeMap::new();
     for it in &types.types {
         categories.entry(&it.category).or_default().push(it);
     }
-    let commands = commands(&described);
-    let empty = Vec::new();
+    let commands = described.commands();
     for category in commands.keys() {
         categories.entry(category).or_default();
     }
@@ -50,7 +48,7 @@ async fn body(visitor: &Visitor) -> Result<Markup> {
             section.category aria-labelledby={ "c-" (encoded(category)) } {
                 h2 id={ "c-" (encoded(category)) } { (Untrusted(category)) }
                 p { a href={ "/console/streams?category=" (encoded(category)) } { "Streams" } " \u{b7} " a href={ "/console/log?category=" (encoded(category)) } { "Events" } }
-                (commands_of(&described, category, commands.get(*category).unwrap_or(&empty)))
+                @if let Some(commands) = commands.get(category) { (commands_of(category, commands)) }
                 (events_of(&described, category, events))
                 (read_by(&readers, category))
             }
@@ -88,62 +86,24 @@ fn readers(modules: &[Answer<ModuleView>]) -> Readers {
     readers
 }
 
-/// A command: its name, and its operation.
-type Command<'a> = (String, &'a Value);
-
-/// The commands of each category, from the description of the domain.
-fn commands(described: &Value) -> BTreeMap<&str, Vec<Command<'_>>> {
-    let mut commands: BTreeMap<&str, Vec<Command<'_>>> = BTreeMap::new();
-    let paths = described["paths"].as_object().into_iter().flatten();
-    for (path, item) in paths {
-        let operation = &item["post"];
-        let category = operation["tags"][0].as_str();
-        let (Some(category), Some((_, name))) = (category, path.rsplit_once('/')) else {
-            continue;
-        };
-        commands
-            .entry(category)
-            .or_default()
-            .push((decoded(name), operation));
-    }
-    commands
-}
-
-/// A part of an address as text.
-fn decoded(part: &str) -> String {
-    let uri = format!("/?n={part}").parse();
-    let query = uri
-        .ok()
-        .and_then(|uri| axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri).ok());
-    let first = query.and_then(|query| query.0.into_iter().next());
-    first.map_or_else(|| part.to_owned(), |(_, name)| name)
-}
-
-fn commands_of(described: &Value, category: &str, commands: &[Command<'_>]) -> Markup {
-    let codes = commands.iter().find_map(|(_, it)| {
-        let text = it["responses"]["422"]["description"].as_str()?;
-        text.split_once(CODES).map(|(_, codes)| codes)
-    });
+fn commands_of(category: &str, commands: &[CommandType<'_>]) -> Markup {
     html! {
-        @if !commands.is_empty() {
-            h3 { "Commands" }
-            @for (name, operation) in commands {
-                @let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
-                @let preview = html! { a href=(previews::path(&format!("{category}-"), name)) { "Preview" } };
-                (schema_of(name, resolved(described, schema), &preview))
-            }
+        h3 { "Commands" }
+        @for command in commands {
+            @let preview = html! { a href=(previews::path(&format!("{category}-"), &command.name)) { "Preview" } };
+            (schema_of(&command.name, command.schema, &preview))
         }
-        @if let Some(codes) = codes { h3 { "Rejections" } p { code { (Untrusted(codes)) } } }
+        @if let Some(codes) = described::codes(commands) { h3 { "Rejections" } p { code { (Untrusted(codes)) } } }
     }
 }
 
-fn events_of(described: &Value, category: &str, events: &[&EventTypeView]) -> Markup {
+fn events_of(described: &Described, category: &str, events: &[&EventTypeView]) -> Markup {
     html! {
         @if !events.is_empty() { h3 { "Events" } }
         @for it in events {
             @let stored: u64 = it.stored.iter().map(|form| form.events).sum();
             @let title = format!("{}, {} stored", it.r#type, stored);
-            (schema_of(&title, event_schema(described, category, &it.r#type), &html! {}))
+            (schema_of(&title, described.event(category, &it.r#type), &html! {}))
             @if !it.known { p.note { "No active component names " (Untrusted(&it.r#type)) "." } }
         }
     }
@@ -163,36 +123,12 @@ fn read_by(readers: &Readers, category: &str) -> Markup {
 
 /// A type with its schema, if it declares one, and what can be done with it.
 fn schema_of(title: &str, schema: Option<&Value>, link: &Markup) -> Markup {
-    let text = schema.filter(|it| it.as_object().is_some_and(|it| !it.is_empty()));
     html! {
-        @match text {
+        @match schema {
             Some(schema) => details.schema { summary { (Untrusted(title)) } (text::json(&schema.to_string(), "quipu types --json")) (link) },
             None => p.schema { (Untrusted(title)) " " span.note { "without a schema" } " " (link) },
         }
     }
-}
-
-fn resolved<'a>(described: &'a Value, schema: &'a Value) -> Option<&'a Value> {
-    match schema["$ref"].as_str() {
-        Some(reference) => described.pointer(reference.strip_prefix('#')?),
-        None => Some(schema).filter(|schema| !schema.is_null()),
-    }
-}
-
-/// The schema of an event: the names of schemas are made of those of category and type.
-fn event_schema<'a>(described: &'a Value, category: &str, name: &str) -> Option<&'a Value> {
-    let letters = |text: &str| -> String {
-        text.chars()
-            .filter(|c| c.is_alphanumeric())
-            .flat_map(char::to_lowercase)
-            .collect()
-    };
-    let wanted = letters(&format!("{category}{name}event"));
-    let schemas = described["components"]["schemas"].as_object()?;
-    schemas
-        .iter()
-        .find(|(name, _)| letters(name) == wanted)
-        .map(|(_, schema)| schema)
 }
 
 /// The events that a projection receives of a category.

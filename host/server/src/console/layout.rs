@@ -169,17 +169,29 @@ pub fn same_as_request(visitor: &Visitor, path: &str) -> Markup {
     same(visitor, "request", "", path)
 }
 
+/// The same as a command and as a request with a body.
+pub fn same_as_post(visitor: &Visitor, command: &str, path: &str, body: &str) -> Markup {
+    let json = "-H 'Content-Type: application/json' -d";
+    let curl = curl(visitor, &format!(" {json} {}", quoted(body)), path);
+    commands("command", &format!("{command}\n{curl}"))
+}
+
 fn same(visitor: &Visitor, what: &str, command: &str, path: &str) -> Markup {
+    commands(what, &format!("{command}{}", curl(visitor, "", path)))
+}
+
+/// A request of a program, in the name of the reader.
+pub fn curl(visitor: &Visitor, options: &str, path: &str) -> String {
     let token = match visitor.caller.name() {
         Some(_) => " -H \"Authorization: Bearer $QUIPU_TOKEN\"",
         None => "",
     };
-    let curl = format!("curl{token} {}", quoted(&format!("{}{path}", visitor.base)));
-    commands(what, &format!("{command}{curl}"))
+    let address = quoted(&format!("{}{path}", visitor.base));
+    format!("curl{options}{token} {address}")
 }
 
 /// Commands with the same result as a page.
-pub fn commands(what: &str, text: &str) -> Markup {
+fn commands(what: &str, text: &str) -> Markup {
     html! {
         details.same {
             summary { "The same as a " (what) }

@@ -7,9 +7,11 @@
 mod act;
 mod assets;
 mod charts;
+mod described;
 mod documents;
 mod domain;
 mod event;
+mod example;
 mod layout;
 mod led_here;
 mod live;

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::described::{CommandType, Described};
+use super::example;
 use super::layout::{self, Tab};
 use super::proposals::{EffectEvent, list_events};
 use super::sign_in::form;
@@ -43,15 +45,29 @@ pub fn path(stream: &str, name: &str) -> String {
     format!("{PATH}?stream={}&type={}", encoded(stream), encoded(name))
 }
 
-/// The form.
+/// The form, with an example of the data if the type of the command declares a schema.
 pub async fn show(visitor: Visitor) -> Response {
     let given = |name| visitor.text(name).unwrap_or_default().to_owned();
-    let trial = Trial {
+    let mut trial = Trial {
         stream: given("stream"),
         name: given("type"),
         data: "{}".to_owned(),
     };
-    let body = trial.form();
+    let described = Described::of(&visitor).await.ok();
+    let known = trial.known(described.as_ref());
+    let chosen = known.iter().find(|it| it.name == trial.name);
+    let schema = chosen.and_then(|it| it.schema);
+    if let (Some(described), Some(schema)) = (&described, schema) {
+        let example = example::of(described, schema);
+        trial.data = text::indented(&example.to_string()).0;
+    }
+    let body = html! {
+        (trial.form(&known))
+        @if let Some(schema) = schema {
+            p.note { "The data are an example that was made from the schema of " (Untrusted(&trial.name)) ". Replace its values." }
+            details.schema { summary { "Schema" } (text::json(&schema.to_string(), "quipu types --json")) }
+        }
+    };
     visitor.page(Tab::Streams, "Preview a command", Ok(body))
 }
 
@@ -61,17 +77,32 @@ pub async fn decide(visitor: Visitor, request: Request) -> Response {
     let decided = async {
         visitor.check_origin(&parts)?;
         let trial: Trial = form(&parts, body).await?;
+        let described = Described::of(&visitor).await.ok();
+        let known = trial.known(described.as_ref());
         let result = trial.decided(&visitor).await;
-        Ok::<_, Failure>(html! { (trial.form()) h2 { "Result" } (result) })
+        Ok::<_, Failure>(html! { (trial.form(&known)) h2 { "Result" } (result) })
     };
     let body = decided.await;
     visitor.page(Tab::Streams, "Preview a command", body)
 }
 
 impl Trial {
-    fn form(&self) -> Markup {
+    /// The types of command that the stream takes.
+    fn known<'a>(&self, described: Option<&'a Described>) -> Vec<CommandType<'a>> {
+        let category = self.stream.split_once('-').map_or(&*self.stream, |it| it.0);
+        let commands = described.and_then(|it| it.commands().remove(category.trim()));
+        commands.unwrap_or_default()
+    }
+
+    fn form(&self, known: &[CommandType<'_>]) -> Markup {
         html! {
             p { "Decides a command on the state that its stream has now. Nothing is executed or stored." }
+            @if !known.is_empty() {
+                p id="types" { "Types of command:" }
+                ul.inline aria-labelledby="types" {
+                    @for it in known { li { (layout::link(&path(&self.stream, &it.name), &it.name)) } }
+                }
+            }
             form.command action=(PATH) method="post" {
                 label for="stream" { "Stream" }
                 input #stream name="stream" value=(self.stream) maxlength="512" required autocomplete="off" spellcheck="false" placeholder="account-1";
@@ -98,7 +129,8 @@ impl Trial {
             quoted(data),
             quoted(&visitor.base)
         );
-        let result = match ask(visitor, stream, name, data).await {
+        let (path, body) = request(stream, name, data);
+        let result = match ask(visitor, stream, &path, data, &body).await {
             Err(failure) => not_executed(&failure),
             Ok(preview) => html! {
                 (preview.decided_by())
@@ -106,17 +138,30 @@ impl Trial {
                 (preview.changes())
             },
         };
-        html! { (result) (layout::commands("command", &command)) }
+        html! { (result) (layout::same_as_post(visitor, &command, &path, &body)) }
     }
 }
 
-async fn ask(visitor: &Visitor, stream: &str, name: &str, data: &str) -> Result<Preview> {
-    let stream = StreamId::new(stream)?;
-    check_json(data.as_bytes()).map_err(|error| Failure::bad_request(format!("data: {error}")))?;
+/// The path and the body of the request.
+fn request(stream: &str, name: &str, data: &str) -> (String, String) {
+    let path = format!("/v1/streams/{}/preview", encoded(stream));
     // Digits and order of the data stay as they are.
-    let body = format!("{{\"type\":{},\"data\":{data}}}", json!(name));
-    let path = format!("/v1/streams/{}/preview", encoded(&stream.to_string()));
-    let answer = visitor.post::<Preview>(&path, body, None).await?;
+    (
+        path,
+        format!("{{\"type\":{},\"data\":{data}}}", json!(name)),
+    )
+}
+
+async fn ask(
+    visitor: &Visitor,
+    stream: &str,
+    path: &str,
+    data: &str,
+    body: &str,
+) -> Result<Preview> {
+    StreamId::new(stream)?;
+    check_json(data.as_bytes()).map_err(|error| Failure::bad_request(format!("data: {error}")))?;
+    let answer = visitor.post::<Preview>(path, body.to_owned(), None).await?;
     Ok(answer.into_value())
 }
 

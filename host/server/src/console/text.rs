@@ -88,7 +88,7 @@ pub fn payload(shown: &str, rest: usize, rest_from: &str) -> Markup {
 
 /// Breaks JSON into lines without changing its numbers or texts. Ends at the limit of a page, and
 /// returns how many bytes of the JSON follow.
-fn indented(json: &str) -> (String, usize) {
+pub fn indented(json: &str) -> (String, usize) {
     let mut lines = String::new();
     let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
     let mut chars = json.char_indices().peekable();

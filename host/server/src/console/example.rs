@@ -1,0 +1,261 @@
+//! An example of data, from the JSON Schema that describes them.
+//!
+//! Its values are plain ones that a person replaces. It matches the schema where `required`, types,
+//! bounds and choices decide that; rules such as `pattern` and `not` are not followed.
+
+use serde_json::{Map, Number, Value, json};
+
+use super::described::Described;
+
+/// Deeper levels are left out: a schema may refer to itself.
+const DEPTH_MAX: usize = 12;
+/// Deeper than that, `null` is preferred where it is a choice.
+const CHOICE_DEPTH_MAX: usize = 4;
+/// The most values of an example.
+const VALUES_MAX: usize = 500;
+/// The most elements of one array, and the most characters of a text.
+const LENGTH_MAX: u64 = 100;
+
+/// Returns data of a schema. `described` has the parts to which the schema refers.
+pub fn of<'a>(described: &'a Described, schema: &'a Value) -> Value {
+    let resolved = |schema: &'a Value| described.resolved(schema);
+    let mut example = Example {
+        resolved: &resolved,
+        values: 0,
+    };
+    example.value(schema, 0)
+}
+
+struct Example<'a, 'r> {
+    /// The schema to which a schema refers, or itself.
+    resolved: &'r dyn Fn(&'a Value) -> Option<&'a Value>,
+    values: usize,
+}
+
+impl<'a> Example<'a, '_> {
+    fn value(&mut self, schema: &'a Value, depth: usize) -> Value {
+        self.values += 1;
+        if depth > DEPTH_MAX || self.values > VALUES_MAX {
+            return Value::Null;
+        }
+        let Some(members) = schema.as_object() else {
+            return json!({});
+        };
+        if members.contains_key("$ref") {
+            return match (self.resolved)(schema) {
+                Some(schema) => self.value(schema, depth + 1),
+                None => json!({}),
+            };
+        }
+        if let Some(value) = given(members) {
+            return value.clone();
+        }
+        let value = match kind(members) {
+            Some("object") => self.object(members, depth),
+            Some("array") => self.array(members, depth),
+            Some("string") => text(members),
+            Some("integer") => number(members, true),
+            Some("number") => number(members, false),
+            Some("boolean") => false.into(),
+            Some("null") => Value::Null,
+            _ => return self.of_parts(members, json!({}), depth),
+        };
+        self.of_parts(members, value, depth)
+    }
+
+    /// Adds what `allOf` and the first choice of `oneOf` and `anyOf` say.
+    fn of_parts(&mut self, members: &'a Map<String, Value>, value: Value, depth: usize) -> Value {
+        let list = |keyword| members.get(keyword).and_then(Value::as_array);
+        let mut parts: Vec<&Value> = list("allOf").into_iter().flatten().collect();
+        for keyword in ["oneOf", "anyOf"] {
+            let choices = list(keyword).map_or(&[][..], Vec::as_slice);
+            let wanted = |choice: &&Value| (choice["type"] == "null") == (depth > CHOICE_DEPTH_MAX);
+            parts.extend(choices.iter().find(wanted).or(choices.first()));
+        }
+        parts.into_iter().fold(value, |value, part| {
+            let part = self.value(part, depth + 1);
+            match (value, part) {
+                (Value::Object(mut value), Value::Object(part)) => {
+                    value.extend(part);
+                    Value::Object(value)
+                }
+                (_, part) => part,
+            }
+        })
+    }
+
+    /// The members that are required; all, if none is.
+    fn object(&mut self, members: &'a Map<String, Value>, depth: usize) -> Value {
+        let properties = members.get("properties").and_then(Value::as_object);
+        let required = members.get("required").and_then(Value::as_array);
+        let required = required.filter(|names| !names.is_empty());
+        let mut object = Map::new();
+        for (name, schema) in properties.into_iter().flatten() {
+            if required.is_none_or(|names| names.iter().any(|it| it == name)) {
+                object.insert(name.clone(), self.value(schema, depth + 1));
+            }
+        }
+        for name in required.into_iter().flatten().filter_map(Value::as_str) {
+            object.entry(name).or_insert_with(|| json!({}));
+        }
+        Value::Object(object)
+    }
+
+    fn array(&mut self, members: &'a Map<String, Value>, depth: usize) -> Value {
+        let first = members.get("prefixItems").and_then(Value::as_array);
+        let mut array: Vec<Value> = first
+            .into_iter()
+            .flatten()
+            .map(|schema| self.value(schema, depth + 1))
+            .collect();
+        let max = bound(members, "maxItems").unwrap_or(LENGTH_MAX);
+        let usual = u64::from(array.is_empty() && max > 0);
+        let min = bound(members, "minItems").unwrap_or(usual).min(LENGTH_MAX);
+        if let Some(items) = members.get("items").filter(|items| items.is_object()) {
+            while (array.len() as u64) < min && self.values <= VALUES_MAX {
+                array.push(self.value(items, depth + 1));
+            }
+        }
+        array.into()
+    }
+}
+
+/// A value that the schema itself has.
+fn given(members: &Map<String, Value>) -> Option<&Value> {
+    let first = |keyword| members.get(keyword).and_then(|list| list.get(0));
+    let given = members.get("const").or_else(|| first("examples"));
+    let given = given.or_else(|| members.get("default"));
+    given.or_else(|| first("enum"))
+}
+
+/// The first type that is not `null`, or that of the keywords.
+fn kind(members: &Map<String, Value>) -> Option<&str> {
+    let has = |keyword| members.contains_key(keyword);
+    match members.get("type") {
+        Some(Value::Array(kinds)) => {
+            let mut kinds = kinds.iter().filter_map(Value::as_str);
+            kinds.find(|kind| *kind != "null").or(Some("null"))
+        }
+        Some(kind) => kind.as_str(),
+        None if has("properties") || has("required") => Some("object"),
+        None if has("items") || has("prefixItems") => Some("array"),
+        None => None,
+    }
+}
+
+fn bound(members: &Map<String, Value>, keyword: &str) -> Option<u64> {
+    members.get(keyword)?.as_u64()
+}
+
+fn text(members: &Map<String, Value>) -> Value {
+    let formatted = match members.get("format").and_then(Value::as_str) {
+        Some("date-time") => "2026-01-31T12:00:00Z",
+        Some("date") => "2026-01-31",
+        Some("time") => "12:00:00Z",
+        Some("duration") => "PT1H",
+        Some("uuid") => "00000000-0000-4000-8000-000000000000",
+        Some("email") => "ann@example.com",
+        Some("uri") => "https://example.com/",
+        Some("hostname") => "example.com",
+        Some("ipv4") => "192.0.2.1",
+        Some("ipv6") => "2001:db8::1",
+        _ => "text",
+    };
+    let min = bound(members, "minLength").unwrap_or(0).min(LENGTH_MAX);
+    let max = bound(members, "maxLength").unwrap_or(u64::MAX);
+    let longer = (formatted.len() as u64..min).map(|_| 'x');
+    let text: String = formatted
+        .chars()
+        .chain(longer)
+        .enumerate()
+        .map_while(|(at, c)| ((at as u64) < max).then_some(c))
+        .collect();
+    text.into()
+}
+
+/// 1, or the nearest number that the bounds allow.
+fn number(members: &Map<String, Value>, is_whole: bool) -> Value {
+    let at = |keyword| members.get(keyword).and_then(Value::as_f64);
+    let next = |bound: f64| bound.floor() + 1.0;
+    let previous = |bound: f64| bound.ceil() - 1.0;
+    let min = [at("minimum"), at("exclusiveMinimum").map(next)];
+    let max = [at("maximum"), at("exclusiveMaximum").map(previous)];
+    let number = min.into_iter().flatten().fold(1.0, f64::max);
+    let number = max.into_iter().flatten().fold(number, f64::min);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "checked to be whole and in range"
+    )]
+    let whole = number as i64;
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "compared with what it was made of"
+    )]
+    let is_exact = whole as f64 == number;
+    match is_whole || is_exact {
+        true => whole.into(),
+        false => Number::from_f64(number).map_or(Value::Null, Value::Number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quipu::schema::Schema;
+    use serde_json::{Value, json};
+
+    use super::Example;
+
+    fn example(document: &Value) -> Value {
+        let resolved = |schema: &Value| match schema["$ref"].as_str() {
+            Some(reference) => document.pointer(reference.trim_start_matches('#')),
+            None => None,
+        };
+        Example {
+            resolved: &resolved,
+            values: 0,
+        }
+        .value(document, 0)
+    }
+
+    #[test]
+    fn an_example_matches_its_schema() {
+        for schema in [
+            json!({"type": "object", "required": ["amount"], "properties": {"amount": {"type": "integer", "minimum": 5}, "note": {"type": "string"}}}),
+            json!({"type": "object", "properties": {"owner": {"type": ["null", "string"], "maxLength": 2}, "at": {"type": "string", "format": "date-time"}}}),
+            json!({"type": "array", "minItems": 3, "items": {"enum": ["a", 1]}}),
+            json!({"type": "array", "maxItems": 0, "items": {"type": "null"}}),
+            json!({"prefixItems": [{"const": 7}, {"type": "boolean"}], "items": false}),
+            json!({"oneOf": [{"type": "null"}, {"type": "object", "required": ["open"], "properties": {"open": {"$ref": "#/$defs/open"}}}], "$defs": {"open": {"allOf": [{"required": ["a"]}, {"properties": {"b": {"type": "number", "exclusiveMaximum": -1.5}}, "required": ["b"]}]}}}),
+            json!({"$defs": {"node": {"type": "object", "required": ["next"], "properties": {"next": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/node"}]}}}}, "type": "object", "required": ["name"], "properties": {"name": {"type": "string", "minLength": 9}}}),
+            json!({"type": "number", "exclusiveMinimum": 2.5, "maximum": 4}),
+            json!(true),
+            json!({}),
+        ] {
+            let example = example(&schema);
+            let text = example.to_string();
+            let checked = Schema::new(&schema.to_string())
+                .unwrap()
+                .check(text.as_bytes());
+            assert!(checked.is_ok(), "{schema}: {text}: {checked:?}");
+        }
+    }
+
+    #[test]
+    fn an_example_of_any_schema_has_an_end() {
+        let endless = json!({"$defs": {"a": {"type": "object", "required": ["b", "c"], "properties": {"b": {"$ref": "#/$defs/a"}, "c": {"$ref": "#/$defs/a"}}}}, "$ref": "#/$defs/a"});
+        assert!(example(&endless).to_string().len() < 64 << 10);
+        let itself = json!({"$ref": "#"});
+        assert_eq!(example(&itself), Value::Null);
+        let many = json!({"type": "array", "minItems": u64::MAX, "items": {"type": "string", "minLength": u64::MAX}});
+        assert!(example(&many).to_string().len() < 64 << 10);
+        for odd in [
+            json!({"type": 7, "properties": 7, "items": 7, "oneOf": 7, "enum": {}, "minimum": "a"}),
+            json!({"type": "integer", "minimum": 1e300}),
+            json!({"type": "number", "minimum": 2, "maximum": 1}),
+            json!({"type": "string", "maxLength": 0, "minLength": 5}),
+            json!([]),
+        ] {
+            example(&odd);
+        }
+    }
+}
