@@ -89,7 +89,7 @@ pub use exit::Exit;
     bin_name = "quipu",
     version,
     arg_required_else_help = true,
-    max_term_width = 90,
+    max_term_width = 80,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong use, 3 rejected by the domain, 4 conflict"
 )]
 struct Cli {

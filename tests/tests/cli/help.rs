@@ -15,19 +15,18 @@ fn the_help_equals_the_published_text() {
         }
     }
     golden::check("help.txt", &text);
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
 }
 
 /// The actions of a command that has its own ones.
 fn actions(help: &str) -> Vec<String> {
     let listed = help.split("\nCommands:\n").nth(1).unwrap_or_default();
     let listed = listed.split("\n\n").next().unwrap_or_default();
-    let names = listed
-        .lines()
-        .filter_map(|line| line.split_whitespace().next());
+    let mut names = commands(listed);
+    names.retain(|name| name != "help");
     names
-        .filter(|name| *name != "help")
-        .map(str::to_owned)
-        .collect()
 }
 
 /// The commands that the help lists. Another test checks that the list is complete.

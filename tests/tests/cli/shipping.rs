@@ -314,6 +314,24 @@ fn a_drill_passes_and_fails() {
 }
 
 #[test]
+fn a_folder_that_does_not_exist_is_named_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let gone = text(&folder.path().join("gone"));
+    let target = format!("sqlite:{}", text(&folder.path().join("store.db")));
+    let expected =
+        format!("there is no folder {gone}; name the one into which `quipu ship` writes");
+    for command in [
+        &["drill", &*gone][..],
+        &["drill", &gone, "--json"],
+        &["recover", &gone, "--to", &target],
+    ] {
+        let said = run(command);
+        assert!(!said.out.contains("RPO"), "{}", said.out);
+        said.fails(1, &expected);
+    }
+}
+
+#[test]
 fn an_unfinished_recovery_into_postgres_cannot_be_served() {
     let host = Served::start();
     let dir = host.path("shipped");

@@ -56,10 +56,11 @@ pub(super) fn check(
         match play::repeats(components, scenario) {
             Ok(Repeated { lifted, documents }) => {
                 if !lifted {
-                    lifting = lifting.and(fail("the same events are lifted differently again"));
+                    lifting =
+                        lifting.and(fail("the same events are lifted differently a second time"));
                 }
                 if !documents {
-                    pure = pure.and(fail("the same events give other documents again"));
+                    pure = pure.and(fail("the same events give other documents a second time"));
                 }
             }
             Err(error) => lifting = lifting.and(fail(&error)),

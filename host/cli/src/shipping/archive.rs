@@ -58,6 +58,15 @@ pub fn is_read(dir: &Path) -> bool {
     folder.is_ok_and(|folder| matches!(folder.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
+/// Checks that a folder exists.
+pub fn check_folder(dir: &Path) -> Result<()> {
+    if !dir.is_dir() {
+        let shown = dir.display();
+        bail!("there is no folder {shown}; name the one into which `quipu ship` writes");
+    }
+    Ok(())
+}
+
 /// The segments that the manifest does not list: they were not shipped.
 pub fn unlisted(dir: &Path, manifest: &Manifest) -> Result<Vec<String>> {
     let entries = manifest.segments.iter();
@@ -82,6 +91,7 @@ impl Archive {
     /// # Errors
     /// When nothing was shipped into the folder, or the manifest was changed.
     pub fn open(dir: &Path) -> Result<Self> {
+        check_folder(dir)?;
         let shown = dir.display();
         // Before the manifest is read. It waits while a shipper removes files.
         let folder = File::open(dir).ok();

@@ -11,7 +11,7 @@ use super::super::secret::Secret;
 use super::super::table::{Table, grouped};
 use super::super::transfer::{Bar, StoreFile};
 use super::super::{Client, Connection};
-use super::archive::Archive;
+use super::archive::{Archive, check_folder};
 use super::contents::Contents;
 use super::host;
 use super::manifest::Manifest;
@@ -70,6 +70,7 @@ struct Report {
 
 impl Drill {
     pub async fn run(self) -> Result<()> {
+        check_folder(&self.dir)?;
         let to = self.store_file.or_option(self.store.as_ref())?;
         let mut report = Report::default();
         if let Err(error) = self.drill(to, &mut report).await {
