@@ -97,7 +97,7 @@ pub fn work() -> String {
     format!(r#"{{"item":"{}"}}"#, "w".repeat(64))
 }
 
-fn stream(number: u64) -> StreamId {
+pub fn stream(number: u64) -> StreamId {
     StreamId::new(&format!("loan-{number}")).unwrap_or_else(|_| unreachable!("a short id"))
 }
 

@@ -11,6 +11,7 @@ mod host;
 mod http;
 mod load;
 mod machine;
+mod overload;
 mod place;
 mod projections;
 mod reading;
@@ -85,6 +86,8 @@ pub enum Load {
     Http,
     /// A tenant next to one that is far above its limit
     Tenants,
+    /// Ten times as many commands as the host executes
+    Overload,
 }
 
 /// Components with projections of the loan guest's events.
@@ -94,7 +97,7 @@ struct Views {
 }
 
 impl Load {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Many,
         Self::ManyWithoutIds,
         Self::Hot,
@@ -103,6 +106,7 @@ impl Load {
         Self::Swaps,
         Self::Http,
         Self::Tenants,
+        Self::Overload,
     ];
 
     fn parts(self) -> Option<(Kind, Ids)> {
@@ -111,7 +115,7 @@ impl Load {
             Self::ManyWithoutIds => Some((Kind::ManyStreams, Ids::None)),
             Self::Hot => Some((Kind::HotStream, Ids::Callers)),
             Self::Replays => Some((Kind::Replays, Ids::Callers)),
-            Self::Projections | Self::Swaps | Self::Http | Self::Tenants => None,
+            Self::Projections | Self::Swaps | Self::Http | Self::Tenants | Self::Overload => None,
         }
     }
 }
@@ -149,6 +153,11 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report> {
         progress("a tenant next to one that is far above its limit");
         tenants = Some(tenants::measure(options).await?);
     }
+    let mut overload = None;
+    if loads.contains(&Load::Overload) && options.hosts == 1 {
+        progress("ten times as many commands as the host executes");
+        overload = Some(overload::measure(options, &component).await?);
+    }
     let (mut projections, mut reading, mut evolution) = (None, None, None);
     if options.events > 0 && loads.contains(&Load::Projections) {
         let views = Views {
@@ -174,6 +183,7 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report> {
         swaps,
         http,
         tenants,
+        overload,
         projections,
     })
 }

@@ -61,21 +61,21 @@ where
     let seconds = begin.elapsed().as_secs_f64();
     latencies_us.sort_unstable();
     let requests = latencies_us.len();
-    let at = |share: f64| {
-        let index = ((requests as f64 * share) as usize).min(requests.saturating_sub(1));
-        latencies_us
-            .get(index)
-            .copied()
-            .map_or(0.0, |us| f64::from(us) / 1000.0)
-    };
     let each = |total: f64| total / requests.max(1) as f64;
     Ok(Measured {
         requests: requests as u64,
         rate: requests as f64 / seconds,
-        p50_ms: at(0.5),
-        p99_ms: at(0.99),
+        p50_ms: percentile(&latencies_us, 0.5),
+        p99_ms: percentile(&latencies_us, 0.99),
         cpu_us: each((machine::cpu() - cpu).as_secs_f64() * 1e6),
         written_bytes: each((machine::written_bytes() - written) as f64),
         batches: 0,
     })
+}
+
+/// The time within which a share of the answers came, in milliseconds. The latencies are sorted.
+pub fn percentile(latencies_us: &[u32], share: f64) -> f64 {
+    let index = (latencies_us.len() as f64 * share) as usize;
+    let latency = latencies_us.get(index).or(latencies_us.last());
+    latency.map_or(0.0, |us| f64::from(*us) / 1000.0)
 }

@@ -7,6 +7,7 @@ use super::guest::{Component, Cost};
 use super::host::{Ids, Kind, Memory};
 use super::http::Http;
 use super::load::Measured;
+use super::overload::Overload;
 use super::projections::Projections;
 use super::reading::Reading;
 use super::swaps::Swaps;
@@ -31,6 +32,8 @@ pub struct Report {
     pub http: Option<Http>,
     /// Two tenants, unless they were left out.
     pub tenants: Option<Tenants>,
+    /// More commands than the host executes, unless that was left out.
+    pub overload: Option<Overload>,
     /// The cost of projections, unless it was left out.
     pub projections: Option<Projections>,
 }
@@ -140,6 +143,9 @@ impl fmt::Display for Report {
         }
         if let Some(tenants) = &self.tenants {
             tenants.fmt(f)?;
+        }
+        if let Some(overload) = &self.overload {
+            overload.fmt(f)?;
         }
         if let Some(projections) = &self.projections {
             projections.fmt(f)?;

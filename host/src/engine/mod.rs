@@ -4,6 +4,7 @@
 //! durable, and only then is the caller answered. State that is ahead of the log exists only in a
 //! worker. It is dropped when the commit that it depends on fails.
 
+mod admission;
 mod append;
 mod archive;
 mod brakes;
@@ -48,6 +49,7 @@ pub use snapshots::{Policies, Policy};
 pub use state::{At, Checked, StateView};
 pub use validation::{SchemaMismatches, Validation};
 
+use self::admission::{Admission, Admitted};
 use self::resume::Resumes;
 use self::snapshots::Snapshotter;
 use self::worker::{Inbox, Message, Worker};
@@ -66,6 +68,10 @@ pub struct Options {
     /// Highest number of commands in flight on this host. Further ones are rejected as
     /// `overloaded`.
     pub in_flight_max: usize,
+    /// How long a further command would wait, judged by how many are in flight and how many are
+    /// answered per second. Above that it is rejected as `overloaded`. Counts from 256 commands
+    /// in flight.
+    pub wait_max: Duration,
     /// How long a command is re-decided after conflicts.
     pub deadline: Duration,
     /// Highest number of warm aggregates of one worker.
@@ -99,6 +105,7 @@ impl Default for Options {
         Self {
             workers: cores.min(8),
             in_flight_max: 16_384,
+            wait_max: Duration::from_millis(500),
             deadline: Duration::from_secs(5),
             warm_aggregates_max: 20_000,
             warm_bytes_max: 512 << 20,
@@ -129,15 +136,15 @@ struct Shared {
     loading: Seat,
 }
 
-/// One of the permits for requests in flight.
-type Permit = Arc<OwnedSemaphorePermit>;
+/// A command or an append in flight, held by all who work on it.
+type Permit = Arc<Admitted>;
 
 /// Executes commands. There is one engine per store. Cheap to share.
 pub struct Engine {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
     hasher: RandomState,
-    permits: Arc<Semaphore>,
+    admission: Admission,
     /// Limits the direct appends that are folded at the same time.
     trials: Semaphore,
     /// States on which appended events are folded.
@@ -163,9 +170,7 @@ impl Engine {
         (enrichers, supervisor): (Enrichers, &Supervisor),
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Handle::current();
-        let permits = Arc::new(Semaphore::new(
-            options.in_flight_max.min(Semaphore::MAX_PERMITS),
-        ));
+        let admission = Admission::new(options.in_flight_max, options.wait_max);
         let snapshotter = Snapshotter::start(
             (&runtime, supervisor),
             Arc::clone(&folder),
@@ -204,7 +209,7 @@ impl Engine {
             trials,
             resumes: Mutex::default(),
             hasher: RandomState::new(),
-            permits,
+            admission,
             secret,
             enrichers,
         })
@@ -218,16 +223,12 @@ impl Engine {
     /// Takes a permit for a command or an append in flight. It is returned when the staged items
     /// have been answered, even if the caller has gone.
     fn permit(&self) -> Result<Permit, Error> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned();
-        permit.map(Arc::new).map_err(|_| Error::Overloaded)
+        self.admission.admit().map(Arc::new)
     }
 
     /// Returns the number of commands in flight.
     pub fn in_flight(&self) -> usize {
-        self.shared
-            .options
-            .in_flight_max
-            .saturating_sub(self.permits.available_permits())
+        self.admission.in_flight()
     }
 
     /// Returns the number of aggregates in memory, and the guest memory of their instances.
@@ -242,18 +243,12 @@ impl Engine {
     /// # Errors
     /// When the host is shutting down.
     pub async fn hold(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let all = u32::try_from(self.shared.options.in_flight_max).unwrap_or(u32::MAX);
-        let held = Arc::clone(&self.permits).acquire_many_owned(all).await;
-        held.map_err(|_| Error::Stopped)
+        self.admission.hold().await.map_err(|_| Error::Stopped)
     }
 
     /// Rejects new commands and waits until those in flight have been answered.
     pub async fn drain(&self) {
-        let all = u32::try_from(self.shared.options.in_flight_max).unwrap_or(u32::MAX);
-        if let Ok(permits) = self.permits.acquire_many(all).await {
-            permits.forget();
-        }
-        self.permits.close();
+        self.admission.close().await;
     }
 
     fn worker(&self, stream: &StreamId) -> &Worker {

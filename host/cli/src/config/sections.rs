@@ -231,6 +231,9 @@ section! {
         workers: usize in THREADS => workers ("4", "the number of processors, at most 8");
         /// Commands in flight; one more is answered with `overloaded`.
         in_flight_max: usize in MANY => in_flight_max;
+        /// How long one more would wait, judged by the number in flight and the rate of answers; above that it is
+        /// answered with `overloaded`. Counts from 256 in flight.
+        wait_max_ms: Millis in TIME => wait_max;
         /// How long a command is decided again after conflicts.
         deadline_ms: Millis in TIME => deadline;
         /// Aggregates that one worker keeps in memory.

@@ -1,0 +1,166 @@
+//! Measures commands when ten times as many come as the host can execute.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use rand::Rng;
+use serde::Serialize;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Options;
+use super::host::{Guests, Ids, Kind, executed, shut_down, stream, warm_hosts, work};
+use super::load::{Measured, percentile};
+use super::place::Place;
+use quipu::Host;
+use quipu::engine::Error;
+use quipu::model::Command;
+
+/// Commands in flight that keep the host busy.
+const IN_FLIGHT: usize = 256;
+/// How many times as many come.
+const TIMES: f64 = 10.0;
+/// Those of this time come at once.
+const TICK: Duration = Duration::from_millis(1);
+
+/// The results.
+#[derive(Debug, Clone, Serialize)]
+pub struct Overload {
+    /// As many commands as the host executes.
+    pub full: Measured,
+    /// Commands per second that came then.
+    pub coming: f64,
+    /// Those of them that were executed, per second.
+    pub rate: f64,
+    /// 99 of 100 of these were answered within this time, in milliseconds.
+    pub p99_ms: f64,
+}
+
+/// Measures on a new store.
+pub async fn measure(options: &Options, component: &[u8]) -> Result<Overload> {
+    let place = Place::new(options)?;
+    let hosts = warm_hosts(options, &place, &Guests::only(component)).await?;
+    let streams = options.streams as u64;
+    let duration = Duration::from_secs(options.seconds);
+    let full = || {
+        let kind = (Kind::ManyStreams, Ids::None);
+        executed(&hosts, streams, kind, IN_FLIGHT, duration)
+    };
+    // All streams are warm after this load.
+    full().await?;
+    let full = full().await?;
+    let load = Load {
+        host: hosts[0].clone(),
+        streams,
+        work: work(),
+        refused: AtomicU64::new(0),
+        failed: Mutex::default(),
+        latencies_us: Mutex::default(),
+    };
+    let (load, begun) = (Arc::new(load), Instant::now());
+    Arc::clone(&load).come(full.rate * TIMES, duration).await;
+    let seconds = begun.elapsed().as_secs_f64();
+    let refused = load.refused.load(Ordering::Relaxed);
+    let latencies_us = load.latencies_us.lock();
+    let mut latencies_us =
+        std::mem::take(&mut *latencies_us.unwrap_or_else(PoisonError::into_inner));
+    shut_down(hosts).await?;
+    place.remove().await?;
+    let failed = load
+        .failed
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    latencies_us.sort_unstable();
+    let executed = latencies_us.len() as f64;
+    Ok(Overload {
+        full,
+        coming: (executed + refused as f64) / seconds,
+        rate: executed / seconds,
+        p99_ms: percentile(&latencies_us, 0.99),
+    })
+}
+
+struct Load {
+    host: Host,
+    streams: u64,
+    work: String,
+    refused: AtomicU64,
+    failed: Mutex<Option<Error>>,
+    latencies_us: Mutex<Vec<u32>>,
+}
+
+impl Load {
+    /// Lets commands come, whether earlier ones were answered or not, and waits for all answers.
+    async fn come(self: Arc<Self>, per_second: f64, duration: Duration) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let (begun, mut sent) = (Instant::now(), 0_u64);
+        let mut last = Vec::new();
+        while begun.elapsed() < duration {
+            ticks.tick().await;
+            let due = (begun.elapsed().as_secs_f64() * per_second) as u64;
+            while sent < due {
+                last.push(tokio::spawn(Arc::clone(&self).execute()));
+                sent += 1;
+            }
+            last.retain(|one| !one.is_finished());
+        }
+        for one in last {
+            // A panic shows in the counts.
+            _ = one.await;
+        }
+    }
+
+    async fn execute(self: Arc<Self>) {
+        let begun = Instant::now();
+        let number = rand::rng().random_range(0..self.streams);
+        let Ok(command) = Command::new("schedule-work", self.work.clone()) else {
+            return;
+        };
+        match self.host.execute(&stream(number), command).await {
+            Ok(_) => {
+                let elapsed = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
+                let mut all = self
+                    .latencies_us
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                all.push(elapsed);
+            }
+            Err(Error::Overloaded) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                *failed = Some(error);
+            }
+        }
+    }
+}
+
+impl fmt::Display for Overload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\noverload: more commands come than are executed\n{:>24} {:>11} {:>11} {:>8}",
+            "", "coming/s", "executed/s", "p99 ms"
+        )?;
+        for (name, coming, rate, p99_ms) in [
+            (
+                "256 in flight",
+                self.full.rate,
+                self.full.rate,
+                self.full.p99_ms,
+            ),
+            ("overload", self.coming, self.rate, self.p99_ms),
+        ] {
+            writeln!(f, "{name:>24} {coming:>11.0} {rate:>11.0} {p99_ms:>8.2}")?;
+        }
+        writeln!(f, "executed, as a ratio: {:.2}", self.rate / self.full.rate)
+    }
+}
