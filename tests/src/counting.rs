@@ -13,6 +13,8 @@ use quipu::store::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::documents;
+
 /// Key of the document of all events.
 pub const ALL: &str = "all";
 
@@ -238,7 +240,7 @@ pub async fn stored(store: &dyn DocumentStore, build: BuildId) -> BTreeMap<Arc<s
     let mut stored = BTreeMap::new();
     let mut after = 0;
     loop {
-        let changed = store.changed(build, after, 500).await.unwrap();
+        let changed = documents::changed(store, build, after, 500).await;
         let Some(last) = changed.last() else {
             return stored;
         };

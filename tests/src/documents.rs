@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use quipu::model::{Digest, Position, Timestamp};
 use quipu::store::{
-    BatchOutcome, Build, BuildBatch, BuildClaim, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore,
-    DocumentWrite, IndexEntry, Role, Scan, StoredDocument,
+    BatchOutcome, Build, BuildBatch, BuildClaim, BuildId, ChangedDocument, DOCUMENTS_PAGE_MAX,
+    DocumentStore, DocumentWrite, IndexEntry, Role, Scan, StoredDocument,
 };
 
 /// A lease that lasts longer than any test.
@@ -128,4 +128,24 @@ pub fn between(index: Option<u16>, from: Option<&[u8]>, to: Option<&[u8]>) -> Sc
 pub async fn scanned(store: &dyn DocumentStore, build: BuildId, scan: &Scan) -> Vec<String> {
     let found = store.scan(build, scan).await.unwrap();
     found.iter().map(|found| found.key.to_string()).collect()
+}
+
+/// Documents that changed after a change, with their contents.
+pub async fn changed(
+    store: &dyn DocumentStore,
+    build: BuildId,
+    after: u64,
+    limit: usize,
+) -> Vec<StoredDocument> {
+    let changed = store.changed(build, after, limit).await.unwrap();
+    let keys: Vec<_> = changed.iter().map(|it| Arc::clone(&it.key)).collect();
+    let read = store.documents(build, &keys).await.unwrap();
+    let read: Vec<_> = read.into_iter().flatten().collect();
+    let listed = read.iter().map(|it| ChangedDocument {
+        key: Arc::clone(&it.key),
+        change: it.change,
+        bytes: it.document.as_ref().map_or(0, |text| text.len() as u64),
+    });
+    assert!(listed.eq(changed));
+    read
 }

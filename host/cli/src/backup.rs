@@ -149,6 +149,20 @@ fn prune(dir: &Path, url: &StoreUrl, keep: u64) -> Result<u64> {
     Ok(removed)
 }
 
+/// Whether a file belongs to the copy of a store, whole or begun. The copy of another store may have
+/// a name that begins like this one.
+fn is_of_copy(file: &str, name: &str) -> bool {
+    let Some(rest) = file.strip_prefix(name) else {
+        return false;
+    };
+    let is_partial = || {
+        let random = rest.strip_prefix('.')?.split_once('.')?;
+        let is_random = random.0.len() == 8 && random.0.bytes().all(|it| it.is_ascii_hexdigit());
+        (is_random && random.1.starts_with("partial")).then_some(())
+    };
+    matches!(rest, "" | "-wal" | "-shm" | "-journal") || is_partial().is_some()
+}
+
 /// The name of a folder for a copy, in order of time.
 fn now() -> String {
     let now = jiff::Timestamp::now();
@@ -169,7 +183,7 @@ fn is_of_time(name: &str) -> bool {
 fn remove(folder: &Path, name: &str) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(name) {
+        if is_of_copy(&entry.file_name().to_string_lossy(), name) {
             let path = entry.path();
             fs::remove_file(&path).with_context(|| path.display().to_string())?;
         }
@@ -182,6 +196,28 @@ fn remove(folder: &Path, name: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_files_of_the_copy_belong_to_it() {
+        for file in [
+            "a.db",
+            "a.db-wal",
+            "a.db.0f1e2d3c.partial",
+            "a.db.0f1e2d3c.partial-wal",
+        ] {
+            assert!(is_of_copy(file, "a.db"), "{file}");
+        }
+        for file in [
+            "a.db2",
+            "a.db.db",
+            "a.db-archive",
+            "a.db.x.0f1e2d3c.partial",
+            "b.db",
+            "a",
+        ] {
+            assert!(!is_of_copy(file, "a.db"), "{file}");
+        }
+    }
 
     #[test]
     fn the_folder_of_a_copy_is_named_by_its_time() {

@@ -44,6 +44,7 @@ const CHECKED_BY_HANDLER: &[&str] = &[
     "show_proposal",
     "approve_proposal",
     "deny_proposal",
+    "preview_proposal",
 ];
 /// Operations that the audit records although they need the action `command`: they change
 /// proposals, which are not in the log.
@@ -389,7 +390,7 @@ struct Watched {
 
 /// Why a request that was let in may not go on.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+pub(super) enum Ended {
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error("who may do what has changed; send the request again")]
@@ -495,9 +496,13 @@ impl HttpBody for GuardedBody {
         };
         let checked = ready!(checking.as_mut().poll(context));
         let part = self.waiting.take().and_then(|(part, _)| part);
-        self.checked_at = Instant::now();
         Poll::Ready(match checked {
-            Ok(()) => part,
+            Ok(()) => {
+                self.checked_at = Instant::now();
+                part
+            }
+            // While the store is away nothing can be written either. The next part is checked.
+            Err(Ended::Refused(Refused::Store(_))) => part,
             Err(refused) => {
                 self.body = Body::empty();
                 Some(Err(axum::Error::new(refused)))

@@ -123,15 +123,18 @@ impl Room {
         Ok(self.of(away(bytes, answer)?))
     }
 
+    /// Holds as much as is needed. What is longer than expected is sent nevertheless.
+    pub fn resize(&mut self, bytes: usize) {
+        _ = self.of_all.resize(bytes);
+        if let Some(held) = &mut self.of_connection {
+            _ = held.resize(bytes);
+        }
+    }
+
     /// The answer, which holds the memory until it is sent.
     pub fn of(mut self, response: Response) -> Response {
         if let Some(bytes) = response.body().size_hint().exact() {
-            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-            // An answer that is longer than expected is sent nevertheless.
-            _ = self.of_all.resize(bytes);
-            if let Some(held) = &mut self.of_connection {
-                _ = held.resize(bytes);
-            }
+            self.resize(usize::try_from(bytes).unwrap_or(usize::MAX));
         }
         response.map(|body| Body::new(Roomy { body, _room: self }))
     }

@@ -97,7 +97,9 @@ pub async fn read(
         Limit::Page(limit) => limit,
         Limit::Lines(limit) => {
             let range = Range::Log(Position(after), direction, filter);
-            return LongRead::new(&app, form, range, limit).answer().await;
+            return LongRead::new(&app, visit, form, range, limit)
+                .answer()
+                .await;
         }
     };
     let room = visit.room(&app).await?;

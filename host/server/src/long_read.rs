@@ -4,8 +4,10 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use serde::Serialize;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
+use super::answering::{Room, Visit};
 use super::failure::{Failure, Result, not_lifted};
 use super::{App, answer, streams};
 use quipu::engine;
@@ -59,21 +61,28 @@ pub enum Range {
     Log(Position, Direction, Filter),
 }
 
-/// A long read in progress. It holds one page.
+/// A long read in progress. It holds one page, and the memory that is reserved for it until the next
+/// one is read.
 pub struct LongRead {
     app: App,
+    visit: Visit,
+    room: Option<Room>,
     form: Form,
     range: Range,
     /// Number of stored events that may still be read.
     left: u64,
     end: ReadEnd,
+    /// The last line was written.
+    is_over: bool,
 }
 
 impl LongRead {
     /// A read of all events of a range, or of at most this many.
-    pub fn new(app: &App, form: Form, range: Range, limit: Option<u64>) -> Self {
+    pub fn new(app: &App, visit: Visit, form: Form, range: Range, limit: Option<u64>) -> Self {
         Self {
             app: app.clone(),
+            visit,
+            room: None,
             form,
             range,
             left: limit.unwrap_or(u64::MAX),
@@ -83,6 +92,7 @@ impl LongRead {
                 head: None,
                 next: None,
             },
+            is_over: false,
         }
     }
 
@@ -94,14 +104,20 @@ impl LongRead {
         let begun = Some((self, Some(first)));
         let chunks = futures::stream::unfold(begun, |state| async move {
             let (mut read, first) = state?;
+            if read.is_over {
+                return None;
+            }
             let page = match first {
                 Some(page) => Ok(page),
-                None => read.page().await,
+                None => read.next_page().await,
             };
             let mut chunk = Vec::new();
-            let goes_on = read.write(page, &mut chunk);
+            read.is_over = !read.write(page, &mut chunk);
+            if let Some(room) = &mut read.room {
+                room.resize(chunk.len());
+            }
             let chunk = Ok::<_, std::convert::Infallible>(Bytes::from(chunk));
-            Some((chunk, goes_on.then_some((read, None))))
+            Some((chunk, Some((read, None))))
         });
         let response = answer::varying(answer::ndjson(Body::from_stream(chunks)));
         match version {
@@ -110,11 +126,19 @@ impl LongRead {
         }
     }
 
+    /// A page after the first one, once the one before it was sent.
+    async fn next_page(&mut self) -> Result<Vec<RecordedEvent>> {
+        self.room = None;
+        self.visit.arrived = Instant::now();
+        self.page().await
+    }
+
     /// The next page, and where to continue after it.
     async fn page(&mut self) -> Result<Vec<RecordedEvent>> {
         if self.app.ending.is_cancelled() {
             return Err(engine::Error::Stopped.into());
         }
+        self.room = Some(self.visit.room(&self.app).await?);
         let host = &self.app.host;
         let limit = usize::try_from(self.left).unwrap_or(LOG_PAGE_MAX);
         let limit = limit.min(LOG_PAGE_MAX);

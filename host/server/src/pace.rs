@@ -9,11 +9,11 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::access::Ended;
 use super::activity::{Activity, Waiting};
 use super::answering::Visit;
 use super::budget::BodyHeld;
 use super::limits::excess_of;
-use quipu::access::Refused;
 use quipu_api::{Code, Problem};
 
 /// How many bytes have to arrive within the time limit of a body, unless it ends before. Much less
@@ -76,25 +76,29 @@ pub enum Broken {
 impl Broken {
     fn code(&self) -> Code {
         match self {
-            Self::Connection(error) if is_refusal(error) => Code::Unauthorized,
-            Self::Connection(error) if excess_of(error).is_some() => Code::RateLimited,
-            Self::Connection(_) => Code::BadRequest,
+            Self::Connection(error) => match cause_of(error) {
+                Some(Ended::Refused(_)) => Code::Unauthorized,
+                // As for a host that ends: the request may be sent a second time.
+                Some(Ended::Changed) => Code::Overloaded,
+                None if excess_of(error).is_some() => Code::RateLimited,
+                None => Code::BadRequest,
+            },
             Self::Slow(_) => Code::BodyTimeout,
             Self::Overloaded => Code::Overloaded,
         }
     }
 }
 
-/// Whether the caller was refused while the body was read.
-fn is_refusal(error: &axum::Error) -> bool {
+/// Why the caller was refused while the body was read.
+fn cause_of(error: &axum::Error) -> Option<&Ended> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(it) = cause {
-        if it.is::<Refused>() {
-            return true;
+        if let Some(ended) = it.downcast_ref() {
+            return Some(ended);
         }
         cause = it.source();
     }
-    false
+    None
 }
 
 impl From<Broken> for Box<Problem> {

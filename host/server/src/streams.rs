@@ -193,7 +193,9 @@ pub async fn read(
         Limit::Page(limit) => limit,
         Limit::Lines(limit) => {
             let range = Range::Stream(stream, versions);
-            return LongRead::new(&app, form, range, limit).answer().await;
+            return LongRead::new(&app, visit, form, range, limit)
+                .answer()
+                .await;
         }
     };
     let room = visit.room(&app).await?;

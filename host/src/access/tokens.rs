@@ -139,7 +139,7 @@ impl Tokens {
         };
         if !self.store.add(&stored).await? {
             return Err(Error::NotAdded(format!(
-                "a valid token is named {:?} already, or the store has {TOKENS_MAX} tokens",
+                "a valid token is named {:?} already, or the store has {TOKENS_MAX} tokens; revoke one",
                 stored.name
             )));
         }
@@ -165,12 +165,17 @@ impl Tokens {
         let not_found = || Error::NotFound(secret::redacted(id_or_name).into_owned());
         let parts = secret::read(id_or_name);
         let id_or_name = parts.as_ref().map_or(id_or_name, |parts| &parts.id);
-        let tokens = self.store.tokens().await?;
-        let found = tokens.into_iter().find(|token| {
+        let at = self.clock.now();
+        let mut tokens = self.store.tokens().await?;
+        tokens.retain(|token| {
             token.revoked_at.is_none() && [&*token.id, &*token.name].contains(&id_or_name)
         });
+        // Tokens that have expired may have the name of a valid one.
+        let found = tokens.into_iter().max_by_key(|token| {
+            let is_valid = token.expires_at.is_none_or(|expires_at| expires_at > at);
+            (&*token.id == id_or_name, is_valid, token.created_at)
+        });
         let mut token = found.ok_or_else(not_found)?;
-        let at = self.clock.now();
         if !self.store.revoke(&token.id, at).await? {
             return Err(not_found());
         }

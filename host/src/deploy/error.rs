@@ -80,6 +80,9 @@ pub enum Error {
     /// The module does not exist.
     #[error("module {0} is not in the store; upload it first")]
     NotFound(Digest),
+    /// The plan in force could not be loaded a moment ago.
+    #[error("{0}")]
+    NotLoaded(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -101,6 +104,7 @@ impl Error {
             Self::Raced | Self::PreflightOutdated { .. } => "conflict",
             Self::NotFound(_) => "module-not-found",
             Self::WrongSignature { .. } | Self::Unsigned { .. } => "unsigned",
+            Self::NotLoaded(_) => "not-ready",
             Self::Stopped => "overloaded",
             Self::Fold(error) => error.code(),
             Self::Store(error) => error.code(),

@@ -20,7 +20,7 @@ mod ways;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -53,6 +53,8 @@ const RECENT_MAX: usize = 8;
 /// Number of plans before the current one that are cached, because readers compare the plans under
 /// which they read.
 const PLANS_MAX: usize = 16;
+/// For this time nobody tries to load a plan again that could not be loaded.
+const NOT_LOADED_PAUSE: Duration = Duration::from_millis(250);
 
 /// Uploads and activates modules, and knows the active ones.
 pub struct Registry {
@@ -69,10 +71,17 @@ pub struct Registry {
     /// new plan.
     changing: tokio::sync::RwLock<()>,
     /// Locked while the plan is read from the store.
-    refreshing: tokio::sync::Mutex<()>,
+    refreshing: tokio::sync::Mutex<Option<NotLoaded>>,
     /// Modules that were compiled recently, the latest one last. An uploaded module is usually
     /// activated soon, and a replaced one may be activated a second time.
     recent: Mutex<VecDeque<Arc<Module>>>,
+}
+
+/// A plan that this host could not load.
+struct NotLoaded {
+    number: u64,
+    at: Instant,
+    why: String,
 }
 
 /// A module that was uploaded.
@@ -118,15 +127,30 @@ impl Registry {
     /// # Errors
     /// When the store does not answer, or an active module can't be loaded.
     pub async fn refresh(&self) -> Result<(), Error> {
-        let _one_at_a_time = self.refreshing.lock().await;
+        // One at a time. What can't be loaded is not compiled by each of those who wait.
+        let mut failed = self.refreshing.lock().await;
         let known = self.plan();
         let history = self.modules.deployments().await?;
         let number = history.last().map_or(0, |last| last.plan);
         if number <= known.number {
             return Ok(());
         }
-        let plan = self.composed(&history, number, &known).await?;
-        self.plan.publish(plan);
+        if let Some(failed) = &*failed
+            && failed.number == number
+            && failed.at.elapsed() < NOT_LOADED_PAUSE
+        {
+            return Err(Error::NotLoaded(failed.why.clone()));
+        }
+        let composed = self.composed(&history, number, &known).await;
+        *failed = match &composed {
+            Ok(_) | Err(Error::Store(_)) => None,
+            Err(error) => Some(NotLoaded {
+                number,
+                at: Instant::now(),
+                why: error.to_string(),
+            }),
+        };
+        self.plan.publish(composed?);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::request::{executed, replay, replayed};
-use super::retry::pause;
+use super::retry::{learn_plan, pause};
 use super::{Engine, Error, Executed, Permit};
 use crate::commit::{Staged, Verdict};
 use crate::model::{
@@ -133,7 +133,9 @@ impl Engine {
                     return Err(Error::PartialDuplicate { stream, id });
                 }
                 // The plan has changed: check who owns the category once more.
-                (Outcome::PlanMoved, _) => self.shared.registry.refresh_or_warn().await,
+                (Outcome::PlanMoved, _) => {
+                    learn_plan(&self.shared.registry, &mut conflicts, deadline).await?;
+                }
                 (_, Some(refusal)) => return Err(refusal),
                 (Outcome::WrongVersion { stream, found, .. }, None) => {
                     check_expected(&append, &stream, found)?;

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use super::executor::Executor;
 use super::recent_ids::IdStatus;
 use super::request::{Request, executed, outcome};
-use super::retry::decide_again;
+use super::retry::{decide_again, learn_plan};
 use super::slot::Warm;
 use super::worker::{Inbox, Message};
 use super::{Engine, Error, Executed, Permit, Shared, check};
@@ -499,12 +499,15 @@ impl Answering {
             (Outcome::PlanMoved, _) => {
                 let shared = self.shared;
                 let runtime = shared.runtime.clone();
+                let mut request = request;
                 runtime.spawn(async move {
-                    // Another host may have raised it. A plan that can't be read now is
-                    // refused again, and read again.
-                    let refreshing = shared.registry.refresh_or_warn();
-                    _ = shared.loading.attempt(refreshing).await;
-                    worker.send(Message::Again(request));
+                    // Another host may have raised it.
+                    let deadline = request.deadline;
+                    let learning = learn_plan(&shared.registry, &mut request.conflicts, deadline);
+                    match shared.loading.attempt(learning).await {
+                        Ok(Err(error)) => request.answer(Err(error)),
+                        _ => worker.send(Message::Again(request)),
+                    }
                     // Not earlier: later commands of the stream would be decided first.
                     drop(answered);
                 });

@@ -155,6 +155,12 @@ pub enum Error {
         if .0.is_failing { "; detach it (lifecycle async), or deploy one that can" } else { "" }
     )]
     Unprojected(Box<store::Unprojected>),
+    /// Another host has activated what this host can't load.
+    #[error(
+        "this host can't load the plan that is in force: {0}; send the request to another host, \
+         and replace this one by one that can, or roll back"
+    )]
+    PlanNotLoaded(String),
     /// Too many commands are in flight.
     #[error("too many commands are in flight; try again in a moment")]
     Overloaded,
@@ -211,6 +217,7 @@ impl Error {
             Self::StateNotShown(_) => "state-not-shown",
             Self::TooLarge(_) => "too-large",
             Self::Invalid(_) => "bad-request",
+            Self::PlanNotLoaded(_) => "not-ready",
             Self::Overloaded | Self::Stopped => "overloaded",
             Self::Store(error) => error.code(),
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::Error;
 use super::request::Request;
 use super::worker::{Inbox, Message};
+use crate::deploy::{self, Registry};
 
 /// The pause after a conflict is random, at most 1 ms doubled with each conflict, at most this
 /// many times.
@@ -33,6 +34,34 @@ pub fn decide_again(runtime: &tokio::runtime::Handle, worker: &Inbox, mut reques
         tokio::time::sleep(pause).await;
         worker.send(Message::Again(request));
     });
+}
+
+/// Reads the plan that another host has raised. If this host can't load it, waits until the next try,
+/// until a deadline.
+///
+/// # Errors
+/// Why it can't be loaded, after the deadline.
+pub async fn learn_plan(
+    registry: &Registry,
+    tries: &mut u32,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let Err(error) = registry.refresh().await else {
+        return Ok(());
+    };
+    if Instant::now() >= deadline {
+        return Err(match error {
+            deploy::Error::Store(error) => error.into(),
+            error => Error::PlanNotLoaded(error.to_string()),
+        });
+    }
+    if *tries == 0 {
+        tracing::warn!(%error, "the plan could not be read; the store rejects the old one");
+    }
+    // A pause even after the first time.
+    *tries = (*tries).max(1) + 1;
+    tokio::time::sleep(pause(*tries)).await;
+    Ok(())
 }
 
 /// Returns the pause after this many conflicts: none after the first one, then a random time.

@@ -1,5 +1,6 @@
 //! Reads, queries and change feeds of documents.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::{
     ViewPage,
 };
 use crate::model::{Index, Invalid};
-use crate::store::{DOCUMENTS_PAGE_MAX, PAGE_BYTES_MAX, Scan, ScannedDocument};
+use crate::store::{ChangedDocument, DOCUMENTS_PAGE_MAX, PAGE_BYTES_MAX, Scan, ScannedDocument};
 
 /// Limit for the number of conditions in a query.
 const CONDITIONS_MAX: usize = 16;
@@ -24,6 +25,8 @@ const SCANNED_DOCUMENTS_MAX: usize = 5_000;
 const AT_FIRST: usize = 32;
 /// Number of changes in one read. It is more than a single event can make.
 const CHANGES_PAGE: usize = 300;
+/// Bytes of changed documents that one reader has in memory. A single larger one is still read.
+const CHANGED_BYTES_MAX: u64 = 256 << 10;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 impl Service {
@@ -154,6 +157,7 @@ impl Service {
                 build: build.id,
                 change: 0,
             }),
+            changed: VecDeque::new(),
             buffer: Vec::new().into_iter(),
             has_failed: false,
         };
@@ -294,6 +298,8 @@ struct Following {
     shared: Arc<Shared>,
     name: Arc<str>,
     at: ChangePlace,
+    /// Documents of the build that have changed, and are read next.
+    changed: VecDeque<ChangedDocument>,
     buffer: std::vec::IntoIter<Change>,
     has_failed: bool,
 }
@@ -335,6 +341,10 @@ impl Following {
 
     /// Reads the next changes. Returns false if there are none.
     async fn read(&mut self) -> Result<bool, Error> {
+        if !self.changed.is_empty() {
+            self.read_documents().await?;
+            return Ok(true);
+        }
         let Active {
             build, position, ..
         } = self.shared.active(&self.name).await?;
@@ -358,22 +368,43 @@ impl Following {
             // committed.
             changed.retain(|document| document.change <= position.0);
         }
-        let Some(last) = changed.last() else {
-            return Ok(false);
-        };
-        self.at.change = last.change;
-        let changes: Vec<u64> = changed.iter().map(|document| document.change).collect();
-        let numbered = changed.into_iter().zip(1..);
-        let buffer = numbered.map(|(document, next)| Change::Document {
-            is_last: changes.get(next) != Some(&document.change),
-            at: ChangePlace {
-                build: build.id,
-                change: document.change,
-            },
-            key: document.key,
-            document: document.document,
-        });
-        self.buffer = buffer.collect::<Vec<_>>().into_iter();
-        Ok(true)
+        self.changed = changed.into();
+        Ok(!self.changed.is_empty())
+    }
+
+    /// Reads as many of the changed documents as may be in memory.
+    async fn read_documents(&mut self) -> Result<(), Error> {
+        let (mut read, mut bytes) = (Vec::new(), 0);
+        while let Some(next) = self.changed.front()
+            && (read.is_empty() || bytes + next.bytes <= CHANGED_BYTES_MAX)
+        {
+            bytes += next.bytes;
+            read.extend(self.changed.pop_front());
+        }
+        let keys: Vec<_> = read.iter().map(|it| Arc::clone(&it.key)).collect();
+        let documents = self.shared.documents.documents(self.at.build, &keys);
+        let documents = documents.await?;
+        let mut next = read
+            .iter()
+            .skip(1)
+            .chain(self.changed.front())
+            .map(|it| it.change);
+        let mut buffer = Vec::with_capacity(read.len());
+        for (place, found) in read.iter().zip(documents) {
+            self.at.change = place.change;
+            let is_last = next.next() != Some(place.change);
+            // One that has changed since comes with its new change.
+            if let Some(found) = found.filter(|found| found.change == place.change) {
+                buffer.push(Change::Document {
+                    is_last,
+                    at: self.at,
+                    key: found.key,
+                    document: found.document,
+                });
+            }
+        }
+        drop(next);
+        self.buffer = buffer.into_iter();
+        Ok(())
     }
 }

@@ -154,6 +154,17 @@ pub struct StoredDocument {
     pub change: u64,
 }
 
+/// A document that changed, without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedDocument {
+    /// Its key.
+    pub key: Arc<str>,
+    /// Its last change.
+    pub change: u64,
+    /// Length of its content in bytes; 0 if it was deleted.
+    pub bytes: u64,
+}
+
 /// A value by which a document is found: the number of the index and the encoded value.
 pub type IndexEntry = (u16, Box<[u8]>);
 
@@ -459,14 +470,14 @@ pub trait DocumentStore: Send + Sync {
     async fn scan(&self, build: BuildId, scan: &Scan) -> Result<Vec<ScannedDocument>>;
 
     /// Returns documents that changed after a change, in the order of their changes, including
-    /// deleted ones. The documents of one change are returned together, unless they exceed the
-    /// limit by themselves.
+    /// deleted ones, without their contents. The documents of one change are returned together,
+    /// unless they exceed the limit by themselves.
     async fn changed(
         &self,
         build: BuildId,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<StoredDocument>>;
+    ) -> Result<Vec<ChangedDocument>>;
 
     /// Returns parked events, in order of subject (documents first) and position, after one of
     /// them.

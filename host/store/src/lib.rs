@@ -64,10 +64,10 @@ pub use digests::{
     RowContent, prove,
 };
 pub use documents::{
-    BatchOutcome, Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX,
-    DocumentStore, DocumentWrite, DroppedEvent, FailedEvent, IndexEntry, LOST_KEYS_MAX,
-    LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Role, SKIPPED_BY_POLICY, Scan,
-    ScannedDocument, Steer, StoredDocument, StoredProjection, Subject,
+    BatchOutcome, Build, BuildBatch, BuildClaim, BuildCounts, BuildId, ChangedDocument,
+    DOCUMENTS_PAGE_MAX, DocumentStore, DocumentWrite, DroppedEvent, FailedEvent, IndexEntry,
+    LOST_KEYS_MAX, LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Role,
+    SKIPPED_BY_POLICY, Scan, ScannedDocument, Steer, StoredDocument, StoredProjection, Subject,
 };
 pub use error::Error;
 pub use follow::{Follower, Step, Wrong};

@@ -1,6 +1,6 @@
 //! Code that back-ends share to read documents in an order.
 
-use super::{DOCUMENTS_PAGE_MAX, Scan, ScannedDocument, StoredDocument};
+use super::{ChangedDocument, DOCUMENTS_PAGE_MAX, Scan, ScannedDocument};
 
 /// Sorts after every value, because none has more than 1,024 bytes.
 static VALUES_END: [u8; 1_025] = [u8::MAX; 1_025];
@@ -75,7 +75,7 @@ pub fn changes_limit(limit: usize) -> usize {
 
 /// Returns up to `limit` of the documents that were read, in the order of their changes. Never
 /// returns a part of the documents of the last change, unless there is only one change.
-pub fn whole_changes(mut read: Vec<StoredDocument>, limit: usize) -> Vec<StoredDocument> {
+pub fn whole_changes(mut read: Vec<ChangedDocument>, limit: usize) -> Vec<ChangedDocument> {
     let limit = limit.min(DOCUMENTS_PAGE_MAX);
     if let Some(cut) = read.get(limit).map(|document| document.change) {
         let whole = read.partition_point(|document| document.change < cut);

@@ -359,7 +359,11 @@ fn the_newest_backups_are_kept() {
     let dir = host.path("copies");
     let mut copies = Vec::new();
     fs::create_dir_all(dir.join("20000101T000000.000Z")).unwrap();
-    fs::write(dir.join("20000101T000000.000Z/q.db.1.partial"), "x").unwrap();
+    fs::write(dir.join("20000101T000000.000Z/q.db.0000000a.partial"), "x").unwrap();
+    // The backup of another store, whose name only begins so.
+    let other = dir.join("20000102T000000.000Z");
+    fs::create_dir_all(&other).unwrap();
+    fs::write(other.join("q.db2"), "x").unwrap();
     fs::write(dir.join("notes"), "x").unwrap();
     for _ in 0..4 {
         let report = run(&[
@@ -377,7 +381,8 @@ fn the_newest_backups_are_kept() {
     }
     let are_there: Vec<bool> = copies.iter().map(|it| Path::new(it).exists()).collect();
     assert_eq!(are_there, [false, false, true, true]);
-    assert_eq!(fs::read_dir(&dir).unwrap().count(), 3, "{dir:?}");
+    assert!(other.join("q.db2").exists());
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 4, "{dir:?}");
     // The host knows of them.
     let status = host.run(&["status"]).ok();
     let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap();
@@ -394,7 +399,7 @@ fn the_newest_backups_are_kept() {
     );
     let gone = format!("sqlite:{}", text(&host.path("gone.db")));
     run(&["backup", &text(&dir), "--store", &gone, "--keep", "1"]).fails(1, "there is no store");
-    assert_eq!(fs::read_dir(&dir).unwrap().count(), 3, "{dir:?}");
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 4, "{dir:?}");
     run(&["backup", &text(&dir), "--keep", "0"]).fails(2, "--keep");
 }
 

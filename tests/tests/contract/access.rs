@@ -73,9 +73,25 @@ async fn a_valid_token_keeps_its_name_to_itself(place: Place) {
     assert!(!tokens.add(&token("a2", "shop")).await.unwrap());
     assert!(tokens.revoke("a1", Timestamp(5)).await.unwrap());
     assert!(tokens.add(&token("a2", "shop")).await.unwrap());
+    // A token that has expired leaves its name to others.
+    let later = StoredToken {
+        created_at: Timestamp(1_900_000_000_000_000),
+        expires_at: None,
+        ..token("a3", "shop")
+    };
+    assert!(tokens.add(&later).await.unwrap());
+    assert!(
+        !tokens
+            .add(&StoredToken {
+                id: "a4".into(),
+                ..later
+            })
+            .await
+            .unwrap()
+    );
     let ids = tokens.tokens().await.unwrap();
     let ids: Vec<_> = ids.iter().map(|token| &*token.id).collect();
-    assert_eq!(ids, ["a1", "a2"]);
+    assert_eq!(ids, ["a1", "a2", "a3"]);
 }
 
 async fn the_last_use_only_moves_forward(place: Place) {

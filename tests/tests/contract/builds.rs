@@ -9,7 +9,7 @@ use quipu::store::{
     BatchOutcome, Build, BuildBatch, BuildId, DocumentStore, Role, Steer, StoredProjection,
 };
 use quipu_tests::documents::{
-    LONG, batch, begin, claim, document, entry, filled, json, keep, moved,
+    LONG, batch, begin, changed, claim, document, entry, filled, json, keep, moved,
 };
 use quipu_tests::{Place, build, on_every_store};
 
@@ -494,7 +494,7 @@ async fn the_data_of_dropped_builds_is_swept(place: Place) {
             };
             assert_eq!(store.scan(build, &scan).await.unwrap().len(), expected);
         }
-        let changed = store.changed(build, 0, 9).await.unwrap();
+        let changed = changed(&*store, build, 0, 9).await;
         assert_eq!(changed.len(), expected);
     }
 }

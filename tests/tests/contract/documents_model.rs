@@ -7,7 +7,7 @@ use quipu::store::{
     BuildId, DOCUMENTS_PAGE_MAX, DocumentStore, DocumentWrite, IndexEntry, Role, Scan,
     ScannedDocument, StoredDocument,
 };
-use quipu_tests::documents::{batch, begin, claim, document, keep};
+use quipu_tests::documents::{batch, begin, changed, claim, document, keep};
 use quipu_tests::{Place, on_every_store, seed};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -156,19 +156,16 @@ async fn compare(store: &dyn DocumentStore, build: BuildId, model: &Model, rando
         let found = store.scan(build, &scan).await.unwrap();
         assert_eq!(found, model.found(&scan), "{scan:?}");
     }
-    let mut changed: Vec<_> = model
+    let mut expected: Vec<_> = model
         .documents
         .keys()
         .filter_map(|it| model.stored(it))
         .collect();
-    changed.sort_by_key(|it| (it.change, it.key.clone()));
+    expected.sort_by_key(|it| (it.change, it.key.clone()));
     let after = random.random_range(0..40);
-    changed.retain(|it| it.change > after);
-    let found = store
-        .changed(build, after, DOCUMENTS_PAGE_MAX)
-        .await
-        .unwrap();
-    assert_eq!(found, changed);
+    expected.retain(|it| it.change > after);
+    let found = changed(store, build, after, DOCUMENTS_PAGE_MAX).await;
+    assert_eq!(found, expected);
     let living = model
         .documents
         .values()

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::future::join_all;
 use quipu::model::{Digest, Timestamp};
@@ -63,6 +64,49 @@ async fn a_host_is_notified_of_activations_by_another() {
         tokio::task::yield_now().await;
     }
     assert_eq!(here.plan().active("account"), Some(digest));
+}
+
+/// A host that can't load what another host activated answers so, and goes on when it can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_cannot_load_the_plan_answers_within_the_deadline() {
+    let place = Place::postgres();
+    let small = guest::component("skeleton");
+    let limits = quipu::runtime::Limits {
+        component_bytes_max: small.len(),
+        ..Default::default()
+    };
+    let engine = quipu::engine::Options {
+        deadline: Duration::from_millis(500),
+        ..Default::default()
+    };
+    let here = place.builder().limits(limits).engine(engine);
+    let here = here.build().await.unwrap();
+    let there = place.host().await;
+    let old = examples::deploy(&here, small).await;
+    let stream = build::stream("probe-1");
+    let go = || here.execute(&stream, build::command("go", "{}"));
+    go().await.unwrap();
+    examples::deploy(
+        &there,
+        guest::decider_with("(data (i32.const 0xf00) \"larger\")"),
+    )
+    .await;
+    for result in join_all((0..20).map(|_| go())).await {
+        let error = result.unwrap_err();
+        assert_eq!(error.code(), "not-ready", "{error}");
+        assert!(error.to_string().contains("roll back"), "{error}");
+    }
+    // What the new plan does not concern goes on.
+    let append = build::append(build::events(1));
+    let appended = here.append(&build::stream("other-1"), append).await;
+    appended.unwrap();
+    assert_eq!(here.in_flight(), 0);
+    there
+        .execute(&stream, build::command("go", "{}"))
+        .await
+        .unwrap();
+    there.activate(old, None).await.unwrap();
+    go().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -266,9 +266,10 @@ pub async fn unreading(
 pub async fn ask(
     requests: h2::client::SendRequest<Bytes>,
     server: &Server,
-    path: &str,
+    (path, accept): (&str, &str),
 ) -> Result<http::Response<h2::RecvStream>, h2::Error> {
     let request = http::Request::get(format!("{}{path}", server.url));
+    let request = request.header("accept", accept);
     let mut requests = requests.ready().await?;
     let (response, _) = requests.send_request(request.body(()).unwrap(), true)?;
     response.await
@@ -284,7 +285,9 @@ async fn an_http2_client_that_gives_no_window_is_disconnected() {
     let server = server(options).await;
     for path in ["/v1/events", "/v1/events/subscribe", "/v1/export"] {
         let (requests, connected) = unreading(&server).await;
-        let answer = bounded(ask(requests.clone(), &server, path)).await.unwrap();
+        let answer = bounded(ask(requests.clone(), &server, (path, "*/*")))
+            .await
+            .unwrap();
         assert_eq!(answer.status(), 200);
         assert_eq!(requests.current_max_send_streams(), 7);
         bounded(connected).await.unwrap();
@@ -311,7 +314,7 @@ async fn an_http2_client_that_reads_is_served() {
     let socket = raw(&server, "").await;
     let (requests, connection) = h2::client::handshake(socket).await.unwrap();
     let connected = tokio::spawn(async move { _ = connection.await });
-    let answer = bounded(ask(requests.clone(), &server, "/v1/events"))
+    let answer = bounded(ask(requests.clone(), &server, ("/v1/events", "*/*")))
         .await
         .unwrap();
     let mut body = answer.into_body();

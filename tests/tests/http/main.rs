@@ -8,6 +8,7 @@ mod atomic;
 mod backups;
 mod begun;
 mod certificates;
+mod changed_rules;
 mod commands;
 mod connections;
 mod console;

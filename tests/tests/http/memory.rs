@@ -108,21 +108,32 @@ async fn the_size_of_all_unread_pages_is_bounded() {
         let stream = build::stream("note-1");
         server.host.append(&stream, append).await.unwrap();
     }
-    let (requests, connected) = unreading(&server).await;
-    let page = ask(requests, &server, "/v1/events?limit=1000").await;
-    let page = page.unwrap();
-    assert_eq!(page.status(), 200);
-    // There is no memory left for another page.
-    for path in ["/v1/events?limit=1", "/v1/streams/note-1/events"] {
-        let answer = server.get(path).await;
-        answer.problem(503, "overloaded");
-        assert_eq!(answer.header("retry-after"), "1");
+    let lines = "application/x-ndjson";
+    for (path, accept) in [
+        ("/v1/events?limit=1000", "application/json"),
+        ("/v1/events", lines),
+        ("/v1/streams/note-1/events", lines),
+    ] {
+        let (requests, connected) = unreading(&server).await;
+        let page = ask(requests, &server, (path, accept)).await.unwrap();
+        assert_eq!(page.status(), 200);
+        // There is no memory left for another page.
+        for path in ["/v1/events?limit=1", "/v1/streams/note-1/events"] {
+            for accept in ["application/json", lines] {
+                let answer = send(server.request("GET", path).header("accept", accept)).await;
+                answer.problem(503, "overloaded");
+                assert_eq!(answer.header("retry-after"), "1");
+            }
+        }
+        server.get("/healthz").await.ok();
+        send(server.post(APPEND, NOTE)).await.ok();
+        drop(page);
+        connected.abort();
+        bounded(async { while server.get("/v1/events?limit=1").await.status != 200 {} }).await;
     }
-    server.get("/healthz").await.ok();
-    send(server.post(APPEND, NOTE)).await.ok();
-    drop(page);
-    connected.abort();
-    bounded(async { while server.get("/v1/events?limit=1").await.status != 200 {} }).await;
+    // Each page of a long read waits until the one before it is sent.
+    let read = server.request("GET", "/v1/events").header("accept", lines);
+    assert!(send(read).await.text.contains("\"end\":"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -146,6 +146,12 @@ async fn a_proposal_is_previewed_on_the_state_of_now(place: Place) {
     get(&server, &path, &elsewhere)
         .await
         .problem(403, "forbidden");
+    let limited = Grant {
+        categories: vec!["account".to_owned()],
+        ..Grant::of(Role::Client)
+    };
+    let limited = token(&server, "limited", limited).await;
+    get(&server, &path, &limited).await.ok();
     command("withdraw", 2)(&server, "commands", &shop)
         .await
         .ok();

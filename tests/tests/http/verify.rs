@@ -156,12 +156,20 @@ async fn findings_are_acknowledged_listed_and_withdrawn() {
     for body in [
         json!({"finding": "nonsense", "reason": "known"}),
         json!({"finding": names[0], "reason": ""}),
+        json!({"finding": names[0], "reason": "x".repeat(100_000)}),
+        json!({"finding": names[0], "reason": "known\u{0}"}),
         json!({"finding": names[0]}),
         json!({"finding": names[0], "reason": "known", "by": "me"}),
     ] {
         let answered = send(server.post(path, &body.to_string())).await;
         answered.problem(400, "bad-request");
     }
+    // What was refused is in the audit without the reason.
+    let audit = server.get("/v1/audit").await.text;
+    assert!(
+        !audit.contains("xxx") && audit.contains("bad-request"),
+        "{audit}"
+    );
     server
         .get(&format!("{path}?limit=1001"))
         .await

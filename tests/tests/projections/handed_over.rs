@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use quipu::model::{Digest, Lifecycle, OnError, Position, Timestamp};
 use quipu::projection::{Action, State};
 use quipu::store::{
-    BatchOutcome, Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent,
-    FailedEvent, LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan,
-    ScannedDocument, Steer, StoredDocument, StoredProjection, Subject,
+    BatchOutcome, Build, BuildBatch, BuildClaim, BuildCounts, BuildId, ChangedDocument,
+    DocumentStore, DroppedEvent, FailedEvent, LostDocuments, ParkedDocument, ParkedFilter,
+    ParkedHeads, Result, Role, Scan, ScannedDocument, Steer, StoredDocument, StoredProjection,
+    Subject,
 };
 use quipu_tests::{Place, on_every_store};
 use serde_json::json;
@@ -87,7 +88,7 @@ document_store! {
     fn release(build: BuildId, token: u64) -> ();
     fn documents(build: BuildId, keys: &[Arc<str>]) -> Vec<Option<StoredDocument>>;
     fn scan(build: BuildId, scan: &Scan) -> Vec<ScannedDocument>;
-    fn changed(build: BuildId, after: u64, limit: usize) -> Vec<StoredDocument>;
+    fn changed(build: BuildId, after: u64, limit: usize) -> Vec<ChangedDocument>;
     fn parked(build: BuildId, after: Option<&(Subject, Position)>, limit: usize) -> Vec<FailedEvent>;
     fn skipped(build: BuildId, after: Option<&(Subject, Position)>, limit: usize) -> Vec<FailedEvent>;
     fn parked_for(build: BuildId, key: &str) -> Option<ParkedDocument>;

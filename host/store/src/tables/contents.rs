@@ -7,15 +7,15 @@ use super::dialect::{Connection, Pool, SWEEPS, for_update_of_one, of_build};
 use super::signed;
 use crate::scan::{changes_limit, whole_changes};
 use crate::{
-    BuildCounts, BuildId, LOST_KEYS_MAX, LostDocuments, Result, SKIPPED_BY_POLICY, ScannedDocument,
-    StoredDocument,
+    BuildCounts, BuildId, ChangedDocument, LOST_KEYS_MAX, LostDocuments, Result, SKIPPED_BY_POLICY,
+    ScannedDocument, StoredDocument,
 };
 
 /// Rows that a sweep removes at once.
 const SWEEP: u64 = 2_000;
 
 const CHANGED: &str = concat!(
-    "SELECT key, document, change FROM documents WHERE ",
+    "SELECT key, change, CAST(coalesce(octet_length(document), 0) AS bigint) AS bytes FROM documents WHERE ",
     of_build!("$1"),
     " AND change > $2 ORDER BY change, key LIMIT $3"
 );
@@ -59,6 +59,12 @@ from_row!(StoredDocument, |row| Ok(StoredDocument {
     change: row.number("change")?,
 }));
 
+from_row!(ChangedDocument, |row| Ok(ChangedDocument {
+    key: row.cell::<&str>("key")?.into(),
+    change: row.number("change")?,
+    bytes: row.number("bytes")?,
+}));
+
 from_row!(ScannedDocument, |row| Ok(ScannedDocument {
     value: row.cell::<&[u8]>("value")?.into(),
     key: row.cell::<&str>("key")?.into(),
@@ -79,7 +85,7 @@ pub async fn changed(
     build: BuildId,
     after: u64,
     limit: usize,
-) -> Result<Vec<StoredDocument>> {
+) -> Result<Vec<ChangedDocument>> {
     let changed = sqlx::query_as(CHANGED)
         .bind(signed(build.0))
         .bind(signed(after))

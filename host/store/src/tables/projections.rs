@@ -9,9 +9,10 @@ use super::dialect::{Connection, Connections};
 use super::{builds, contents, documents, dropped, parked, retries, scans};
 use crate::builds::{self as rules, Roles};
 use crate::{
-    BatchOutcome, Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent,
-    FailedEvent, LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan,
-    ScannedDocument, Steer, StoredDocument, StoredProjection, Subject,
+    BatchOutcome, Build, BuildBatch, BuildClaim, BuildCounts, BuildId, ChangedDocument,
+    DocumentStore, DroppedEvent, FailedEvent, LostDocuments, ParkedDocument, ParkedFilter,
+    ParkedHeads, Result, Role, Scan, ScannedDocument, Steer, StoredDocument, StoredProjection,
+    Subject,
 };
 use quipu_model::{Digest, Position, Timestamp};
 
@@ -191,7 +192,7 @@ impl DocumentStore for Projections {
         build: BuildId,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<StoredDocument>> {
+    ) -> Result<Vec<ChangedDocument>> {
         contents::changed(self.0.pool(), build, after, limit).await
     }
 

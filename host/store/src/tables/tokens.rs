@@ -11,11 +11,15 @@ use quipu_model::Timestamp;
 const ADD: &str = "INSERT INTO tokens \
          (id, name, hash, granted, created_at, created_by, expires_at, revoked_at, used_at) \
      SELECT $1, $2, $3, $4, $5, $6, $7, NULL, NULL \
-     WHERE $8 > (SELECT count(*) FROM tokens WHERE revoked_at IS NULL) \
-         AND NOT EXISTS (SELECT 1 FROM tokens WHERE id = $1 OR name = $2 AND revoked_at IS NULL)";
-/// Old revoked tokens make room: the newest of them stay, at least one for ever.
+     WHERE $8 > (SELECT count(*) FROM tokens \
+             WHERE revoked_at IS NULL AND coalesce(expires_at, $5 + 1) > $5) \
+         AND NOT EXISTS (SELECT 1 FROM tokens WHERE id = $1 \
+             OR name = $2 AND revoked_at IS NULL AND coalesce(expires_at, $5 + 1) > $5)";
+/// Old tokens that were revoked or have expired make room: the newest of them stay, at least one for
+/// ever.
 const CLEAR: &str = "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens \
-         WHERE revoked_at IS NOT NULL ORDER BY revoked_at DESC, id LIMIT 1000 OFFSET $1)";
+         WHERE coalesce(revoked_at, expires_at, $2 + 1) <= $2 \
+         ORDER BY coalesce(revoked_at, expires_at) DESC, id LIMIT 1000 OFFSET $1)";
 const REVOKE: &str = "UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
 const USED: &str = "UPDATE tokens SET used_at = $2 WHERE id = $1 AND coalesce(used_at, 0) < $2";
 const LIST: &str = "SELECT id, name, hash, granted, created_at, created_by, expires_at, \
@@ -45,7 +49,9 @@ impl TokenStore for Tokens {
     async fn add(&self, token: &StoredToken) -> Result<bool> {
         let mut writing = self.0.begin_durable().await?;
         dialect::lock_tokens(&mut writing).await?;
-        let clear = sqlx::query(CLEAR).bind(signed(TOKENS_MAX as u64));
+        let clear = sqlx::query(CLEAR)
+            .bind(signed(TOKENS_MAX as u64))
+            .bind(signed(token.created_at.0));
         clear.execute(&mut *writing).await?;
         let add = sqlx::query(ADD)
             .bind(&*token.id)
