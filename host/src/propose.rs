@@ -255,7 +255,9 @@ impl Proposals {
         }
     }
 
-    /// Approves an open proposal. A second approval changes nothing: the first one counts.
+    /// Approves an open proposal. Until its result is stored, a further approval takes the place of the
+    /// one before: nothing is executed in the name of somebody who approved it once. Then it changes
+    /// nothing.
     ///
     /// # Errors
     /// When there is no such proposal, it was denied or has expired, or the store fails.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -51,33 +51,19 @@ pub async fn measure(options: &Options, component: &[u8]) -> Result<Overload> {
     // All streams are warm after this load.
     full().await?;
     let full = full().await?;
-    let load = Load {
-        host: hosts[0].clone(),
-        streams,
-        work: work(),
-        refused: AtomicU64::new(0),
-        failed: Mutex::default(),
-        latencies_us: Mutex::default(),
-    };
-    let (load, begun) = (Arc::new(load), Instant::now());
-    Arc::clone(&load).come(full.rate * TIMES, duration).await;
+    // In the first round the host learns how much it can do.
+    Load::new(&hosts[0], streams)
+        .come(full.rate * TIMES, duration)
+        .await?;
+    let (load, begun) = (Load::new(&hosts[0], streams), Instant::now());
+    let latencies_us = Arc::clone(&load).come(full.rate * TIMES, duration).await?;
     let seconds = begun.elapsed().as_secs_f64();
-    let refused = load.refused.load(Ordering::Relaxed);
-    let latencies_us = load.latencies_us.lock();
-    let mut latencies_us =
-        std::mem::take(&mut *latencies_us.unwrap_or_else(PoisonError::into_inner));
     shut_down(hosts).await?;
     place.remove().await?;
-    let failed = load
-        .failed
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
-    if let Some(error) = failed {
-        return Err(error.into());
-    }
-    latencies_us.sort_unstable();
-    let executed = latencies_us.len() as f64;
+    let (executed, refused) = (
+        latencies_us.len() as f64,
+        load.refused.load(Ordering::Relaxed),
+    );
     Ok(Overload {
         full,
         coming: (executed + refused as f64) / seconds,
@@ -91,13 +77,23 @@ struct Load {
     streams: u64,
     work: String,
     refused: AtomicU64,
-    failed: Mutex<Option<Error>>,
-    latencies_us: Mutex<Vec<u32>>,
+    answered: Mutex<Vec<Result<u32, Error>>>,
 }
 
 impl Load {
-    /// Lets commands come, whether earlier ones were answered or not, and waits for all answers.
-    async fn come(self: Arc<Self>, per_second: f64, duration: Duration) {
+    fn new(host: &Host, streams: u64) -> Arc<Self> {
+        Arc::new(Self {
+            host: host.clone(),
+            streams,
+            work: work(),
+            refused: AtomicU64::new(0),
+            answered: Mutex::default(),
+        })
+    }
+
+    /// Lets commands come, whether earlier ones were answered or not. Returns the sorted latencies
+    /// of those that were executed.
+    async fn come(self: Arc<Self>, per_second: f64, duration: Duration) -> Result<Vec<u32>> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let (begun, mut sent) = (Instant::now(), 0_u64);
@@ -112,9 +108,16 @@ impl Load {
             last.retain(|one| !one.is_finished());
         }
         for one in last {
-            // A panic shows in the counts.
-            _ = one.await;
+            one.await?;
         }
+        let answered = std::mem::take(&mut *self.answered());
+        let mut latencies_us = answered.into_iter().collect::<Result<Vec<u32>, Error>>()?;
+        latencies_us.sort_unstable();
+        Ok(latencies_us)
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Vec<Result<u32, Error>>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn execute(self: Arc<Self>) {
@@ -123,23 +126,13 @@ impl Load {
         let Ok(command) = Command::new("schedule-work", self.work.clone()) else {
             return;
         };
-        match self.host.execute(&stream(number), command).await {
-            Ok(_) => {
-                let elapsed = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
-                let mut all = self
-                    .latencies_us
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                all.push(elapsed);
-            }
-            Err(Error::Overloaded) => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(error) => {
-                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-                *failed = Some(error);
-            }
+        let executed = self.host.execute(&stream(number), command).await;
+        if matches!(executed, Err(Error::Overloaded)) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return;
         }
+        let elapsed_us = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
+        self.answered().push(executed.map(|_| elapsed_us));
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -243,9 +243,7 @@ pub async fn roll_back(
 /// Answers with one document, or with lines.
 async fn answered(app: App, headers: &HeaderMap, deploy: Deploy, deed: Deed) -> Result<Response> {
     let time = Duration::from_millis(TIME_MS);
-    let accepted = headers.get(header::ACCEPT);
-    let accepted = accepted.and_then(|accepted| accepted.to_str().ok());
-    if accepted.is_some_and(|accepted| accepted.contains("application/x-ndjson")) {
+    if headers::accepts_ndjson(headers) {
         return runs::answer(app, Activating(deploy.within(time)), deed).await;
     }
     let time = time.min(app.options.request_time_max / 2);

@@ -30,6 +30,8 @@ const OBJECT_BYTES_MAX: usize = 512;
 /// Denials that are recorded in each span of time. The others are counted.
 const DENIALS_MAX: u32 = 30;
 const DENIALS_SPAN: Duration = Duration::from_secs(60);
+/// Callers whose spans are kept after their end.
+const CALLERS_MAX: usize = 10_000;
 
 /// What a request does.
 #[derive(Clone)]
@@ -256,7 +258,10 @@ impl Denials {
     /// Counts a denial. Returns how many were not recorded before it if it is to be recorded.
     fn count(&self, principal: Option<&str>, now: Instant) -> Option<u64> {
         let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // As many as there are tokens at most.
+        // Issuers may name any number of callers.
+        if spans.len() >= CALLERS_MAX {
+            spans.retain(|_, span| now - span.begun_at < DENIALS_SPAN);
+        }
         let span = spans.entry(principal.map(Into::into)).or_insert(Span {
             begun_at: now,
             recorded: 0,

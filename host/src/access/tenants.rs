@@ -112,6 +112,10 @@ impl Tenants {
         name: &str,
         at: Option<Timestamp>,
     ) -> Result<StoredTenant, Error> {
+        // No tenant has a name that is not well-formed, and a database may not even take it.
+        if Self::check_name(name).is_err() {
+            return Err(Error::TenantNotFound(name.to_owned()));
+        }
         let changed = self.store.suspend(name, at).await;
         self.known.forget();
         let found = match changed? {

@@ -17,12 +17,15 @@ use super::Error;
 const BUSY_MIN: usize = 256;
 /// How long answers are counted before the rate changes.
 const WINDOW: Duration = Duration::from_millis(100);
-/// How long they are counted at first: longer than a flush, during which nothing is answered.
+/// How long they are counted at first, and after a pause: longer than a flush, during which nothing
+/// is answered.
 const FIRST_WINDOW: Duration = Duration::from_millis(300);
-/// If nothing came for that long while much was in flight, the host was not busy, and its rate is not
-/// known.
+/// If nothing came for that long while much was in flight, the host was not busy, and what it answered
+/// meanwhile does not count.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The part that a slower window has in the rate.
+/// After that long the rate is not known any more.
+const FORGOTTEN: Duration = Duration::from_secs(10);
+/// The part that a window has in the rate: large commits are answered all at once.
 const WEIGHT: f64 = 0.2;
 
 /// Admits requests.
@@ -41,6 +44,7 @@ struct Busy {
     last: Instant,
     /// The begin of the window, and the number of answers then.
     window: (Instant, u64),
+    is_first: bool,
     /// Answers per second; none until the first window is over.
     rate: Option<f64>,
 }
@@ -131,30 +135,31 @@ impl Busy {
         Self {
             last: now,
             window: (now, answered),
+            is_first: true,
             rate: None,
         }
     }
 
     /// A request comes.
     fn at(self, now: Instant, answered: u64) -> Self {
-        if now.saturating_duration_since(self.last) > PAUSE {
-            return Self::new(now, answered);
+        let pause = now.saturating_duration_since(self.last);
+        if pause > PAUSE {
+            let rate = self.rate.filter(|_| pause < FORGOTTEN);
+            let begun = Self::new(now, answered);
+            return Self { rate, ..begun };
         }
         let (begun, before) = self.window;
         let elapsed = now.saturating_duration_since(begun);
         let number = answered.saturating_sub(before);
-        if elapsed < self.rate.map_or(FIRST_WINDOW, |_| WINDOW) {
+        if elapsed < if self.is_first { FIRST_WINDOW } else { WINDOW } {
             return Self { last: now, ..self };
         }
         let rate = number as f64 / elapsed.as_secs_f64();
         Self {
             last: now,
             window: (now, answered),
-            // A faster window shows what the host can do.
-            rate: Some(match self.rate {
-                Some(last) if rate < last => last + WEIGHT * (rate - last),
-                _ => rate,
-            }),
+            is_first: false,
+            rate: Some(self.rate.map_or(rate, |last| last + WEIGHT * (rate - last))),
         }
     }
 }
@@ -220,10 +225,10 @@ mod tests {
     fn requests_that_are_answered_in_time_are_all_admitted() {
         let mut host = Simulated::new();
         host.pass(5_000, 8, 8);
-        // Bursts on a host that is idle otherwise, each with a pause after it.
+        // Bursts on a host that is idle otherwise.
         for _ in 0..20 {
             host.pass(1, 10_000, 8);
-            host.pass(1_500, 0, 8);
+            host.pass(12_000, 0, 8);
         }
         assert_eq!(host.refused, 0);
         // Much is in flight all the time, but nothing waits for 500 ms.

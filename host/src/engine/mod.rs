@@ -105,7 +105,7 @@ impl Default for Options {
         Self {
             workers: cores.min(8),
             in_flight_max: 16_384,
-            wait_max: Duration::from_millis(500),
+            wait_max: Duration::from_millis(250),
             deadline: Duration::from_secs(5),
             warm_aggregates_max: 20_000,
             warm_bytes_max: 512 << 20,

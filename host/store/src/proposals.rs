@@ -120,8 +120,8 @@ pub trait ProposalStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<StoredProposal>>;
 
-    /// Approves or denies an open proposal. Returns false and changes nothing when it is not open
-    /// at the time of the decision.
+    /// Approves or denies an open proposal, or approves one that is approved and has no result yet.
+    /// Returns false and changes nothing when it is not so at the time of the decision.
     async fn decide(&self, number: u64, decision: &Decision) -> Result<bool>;
 
     /// Stores what an approved command led to, unless that is stored already.

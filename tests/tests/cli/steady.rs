@@ -19,14 +19,14 @@ use crate::program::Served;
 
 /// What a process holds.
 #[derive(Debug, Clone, Copy)]
-struct Held {
-    handles: usize,
+pub struct Held {
+    pub handles: usize,
     /// Of its memory: what is its own, in MiB.
-    resident: usize,
+    pub resident: usize,
 }
 
 impl Held {
-    fn by(host: &Served) -> Self {
+    pub fn by(host: &Served) -> Self {
         let process = format!("/proc/{}", host.child.id());
         let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
         let line = status.lines().find_map(|it| it.strip_prefix("RssAnon:"));

@@ -129,10 +129,19 @@ async fn only_an_open_proposal_is_decided_and_only_once(place: Place) {
     for is_approved in [true, false] {
         let number = add(&store, &proposal("loan-1", &is_approved.to_string())).await;
         assert!(decide(number, is_approved, NOW + 1).await);
-        assert!(!decide(number, true, NOW + 2).await);
         assert!(!decide(number, false, NOW + 2).await);
         let found = find(&store, number).await.decision;
         assert_eq!(found, Some(decision(is_approved, NOW + 1)));
+        // Until there is a result, a further approval takes the place of the first one.
+        assert_eq!(decide(number, true, NOW + 2).await, is_approved);
+        let done = ProposalResult::Executed(Version(5));
+        store.proposals.finish(number, &done).await.unwrap();
+        assert!(!decide(number, true, NOW + 3).await);
+        let found = find(&store, number).await.decision;
+        assert_eq!(
+            found,
+            Some(decision(is_approved, NOW + 1 + u64::from(is_approved)))
+        );
     }
     assert!(!decide(999, true, NOW).await);
 }

@@ -11,8 +11,10 @@ use super::described::Described;
 const DEPTH_MAX: usize = 12;
 /// Deeper than that, `null` is preferred where it is a choice.
 const CHOICE_DEPTH_MAX: usize = 4;
-/// The most values of an example.
-const VALUES_MAX: usize = 500;
+/// The most bytes of an example, about: each value and each name counts.
+const BYTES_MAX: usize = 16 << 10;
+/// The most members of one object.
+const MEMBERS_MAX: usize = 200;
 /// The most elements of one array, and the most characters of a text.
 const LENGTH_MAX: u64 = 100;
 
@@ -21,7 +23,7 @@ pub fn of<'a>(described: &'a Described, schema: &'a Value) -> Value {
     let resolved = |schema: &'a Value| described.resolved(schema);
     let mut example = Example {
         resolved: &resolved,
-        values: 0,
+        left: BYTES_MAX,
     };
     example.value(schema, 0)
 }
@@ -29,13 +31,13 @@ pub fn of<'a>(described: &'a Described, schema: &'a Value) -> Value {
 struct Example<'a, 'r> {
     /// The schema to which a schema refers, or itself.
     resolved: &'r dyn Fn(&'a Value) -> Option<&'a Value>,
-    values: usize,
+    /// Bytes that it may still have.
+    left: usize,
 }
 
 impl<'a> Example<'a, '_> {
     fn value(&mut self, schema: &'a Value, depth: usize) -> Value {
-        self.values += 1;
-        if depth > DEPTH_MAX || self.values > VALUES_MAX {
+        if depth > DEPTH_MAX || !self.takes(8) {
             return Value::Null;
         }
         let Some(members) = schema.as_object() else {
@@ -47,7 +49,9 @@ impl<'a> Example<'a, '_> {
                 None => json!({}),
             };
         }
-        if let Some(value) = given(members) {
+        if let Some(value) = given(members)
+            && self.has_room_for(value)
+        {
             return value.clone();
         }
         let value = match kind(members) {
@@ -89,16 +93,46 @@ impl<'a> Example<'a, '_> {
         let properties = members.get("properties").and_then(Value::as_object);
         let required = members.get("required").and_then(Value::as_array);
         let required = required.filter(|names| !names.is_empty());
-        let mut object = Map::new();
-        for (name, schema) in properties.into_iter().flatten() {
-            if required.is_none_or(|names| names.iter().any(|it| it == name)) {
-                object.insert(name.clone(), self.value(schema, depth + 1));
+        let names: Vec<&str> = match required {
+            Some(names) => {
+                let names = names.iter().take(MEMBERS_MAX);
+                names.filter_map(Value::as_str).collect()
             }
-        }
-        for name in required.into_iter().flatten().filter_map(Value::as_str) {
-            object.entry(name).or_insert_with(|| json!({}));
+            None => {
+                let names = properties.into_iter().flat_map(Map::keys);
+                names.take(MEMBERS_MAX).map(String::as_str).collect()
+            }
+        };
+        let mut object = Map::new();
+        for name in names {
+            if !self.takes(name.len()) {
+                break;
+            }
+            let schema = properties.and_then(|properties| properties.get(name));
+            let value = schema.map_or_else(|| json!({}), |schema| self.value(schema, depth + 1));
+            object.insert(name.to_owned(), value);
         }
         Value::Object(object)
+    }
+
+    /// Takes bytes of those that are left. Returns false if there are fewer.
+    fn takes(&mut self, bytes: usize) -> bool {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.unwrap_or_default();
+        left.is_some()
+    }
+
+    /// Takes the bytes of a value, if there are so many left.
+    fn has_room_for(&mut self, value: &Value) -> bool {
+        self.takes(8)
+            && match value {
+                Value::String(text) => self.takes(text.len()),
+                Value::Array(values) => values.iter().all(|value| self.has_room_for(value)),
+                Value::Object(members) => members
+                    .iter()
+                    .all(|(name, value)| self.takes(name.len()) && self.has_room_for(value)),
+                _ => true,
+            }
     }
 
     fn array(&mut self, members: &'a Map<String, Value>, depth: usize) -> Value {
@@ -106,13 +140,14 @@ impl<'a> Example<'a, '_> {
         let mut array: Vec<Value> = first
             .into_iter()
             .flatten()
+            .take(MEMBERS_MAX)
             .map(|schema| self.value(schema, depth + 1))
             .collect();
         let max = bound(members, "maxItems").unwrap_or(LENGTH_MAX);
         let usual = u64::from(array.is_empty() && max > 0);
         let min = bound(members, "minItems").unwrap_or(usual).min(LENGTH_MAX);
         if let Some(items) = members.get("items").filter(|items| items.is_object()) {
-            while (array.len() as u64) < min && self.values <= VALUES_MAX {
+            while (array.len() as u64) < min && self.left > 0 {
                 array.push(self.value(items, depth + 1));
             }
         }
@@ -203,7 +238,7 @@ mod tests {
     use quipu::schema::Schema;
     use serde_json::{Value, json};
 
-    use super::Example;
+    use super::{BYTES_MAX, Example};
 
     fn example(document: &Value) -> Value {
         let resolved = |schema: &Value| match schema["$ref"].as_str() {
@@ -212,7 +247,7 @@ mod tests {
         };
         Example {
             resolved: &resolved,
-            values: 0,
+            left: BYTES_MAX,
         }
         .value(document, 0)
     }
@@ -248,6 +283,12 @@ mod tests {
         assert_eq!(example(&itself), Value::Null);
         let many = json!({"type": "array", "minItems": u64::MAX, "items": {"type": "string", "minLength": u64::MAX}});
         assert!(example(&many).to_string().len() < 64 << 10);
+        let names: Vec<String> = (0..1_900).map(|n| format!("name-{n}")).collect();
+        let rows = json!({"type": "array", "minItems": 100, "items": {"required": names}});
+        let wide = json!({"type": "array", "minItems": 100, "items": rows});
+        assert!(example(&wide).to_string().len() < 64 << 10);
+        let large = json!({"default": "x".repeat(1 << 20), "type": "string"});
+        assert!(example(&large).to_string().len() < 64 << 10);
         for odd in [
             json!({"type": 7, "properties": 7, "items": 7, "oneOf": 7, "enum": {}, "minimum": "a"}),
             json!({"type": "integer", "minimum": 1e300}),

@@ -58,8 +58,9 @@ pub async fn show(visitor: Visitor) -> Response {
     let chosen = known.iter().find(|it| it.name == trial.name);
     let schema = chosen.and_then(|it| it.schema);
     if let (Some(described), Some(schema)) = (&described, schema) {
-        let example = example::of(described, schema);
-        trial.data = text::indented(&example.to_string()).0;
+        let example = example::of(described, schema).to_string();
+        // It is short: nothing is cut.
+        trial.data = text::indented(&example).0;
     }
     let body = html! {
         (trial.form(&known))

@@ -57,7 +57,9 @@ const ADD: &str = "INSERT INTO proposals (category, stream, command_id, command,
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING number";
 const DECIDE: &str = "UPDATE proposals \
      SET decision = $2, decided_at = $3, decided_by = $4, reason = $5 \
-     WHERE number = $1 AND decision IS NULL AND expires_at > $3";
+     WHERE number = $1 AND (decision IS NULL AND expires_at > $3 \
+         OR decision = 'approved' AND $2 = 'approved' \
+             AND executed_version IS NULL AND failed_code IS NULL)";
 const FINISH: &str = "UPDATE proposals \
      SET executed_version = $2, failed_code = $3, failed_text = $4 \
      WHERE number = $1 AND decision = 'approved' AND executed_version IS NULL \

@@ -126,6 +126,9 @@ async fn only_the_main_store_manages_tenants(place: Place) {
     taken.problem(409, "tenant-refused");
     for (method, path) in [
         ("POST", "/nobody/suspend"),
+        ("POST", "/a%00/suspend"),
+        ("POST", "/a%00/resume"),
+        ("DELETE", "/a%00"),
         ("POST", "/nobody/resume"),
         ("DELETE", "/nobody"),
     ] {
