@@ -14,6 +14,7 @@ on_every_store!(
     a_denied_or_expired_proposal_is_never_executed,
     a_command_that_is_rejected_later_has_the_same_result_for_ever,
     who_may_execute_a_command_may_approve_it_and_nobody_its_own,
+    an_approval_that_was_not_executed_gives_nobody_else_its_name,
 );
 
 async fn bank(place: &Place, options: Options) -> Server {
@@ -101,6 +102,28 @@ async fn an_approved_command_is_executed_once_and_the_audit_names_both(place: Pl
         object.contains("proposed by \"agent\": deposit on account-1"),
         "{object}"
     );
+}
+
+async fn an_approval_that_was_not_executed_gives_nobody_else_its_name(place: Place) {
+    let server = bank(&place, Options::default()).await;
+    let agent = role(&server, "agent", Role::Proposer).await;
+    let shop = role(&server, "shop", Role::Client).await;
+    let proposed = propose(&server, &agent, "deposit", "{\"amount\": 7}", "d-1").await;
+    let proposed = proposed.ok();
+    // Its approval was stored, and then the host ended or was overloaded.
+    let number = proposed["number"].as_u64().unwrap();
+    let proposals = server.host.proposals();
+    proposals.approve(number, Some("gone"), None).await.unwrap();
+    let approved = decide(&server, &shop, &proposed, "approve").await.ok();
+    assert_eq!(
+        (&approved["state"], &approved["decided_by"]),
+        (&json!("executed"), &json!("shop"))
+    );
+    let events = get(&server, "/v1/streams/account-1/events", &shop)
+        .await
+        .ok();
+    let commit = &events["events"][1]["commit"];
+    assert_eq!(commit["principal"], "shop", "{events}");
 }
 
 async fn a_denied_or_expired_proposal_is_never_executed(place: Place) {
