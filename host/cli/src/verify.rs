@@ -57,7 +57,7 @@ pub struct Verify {
         long,
         value_name = "URL",
         requires = "digests",
-        conflicts_with_all = ["url", "acknowledge", "acknowledged", "withdraw"]
+        conflicts_with_all = ["acknowledge", "acknowledged", "withdraw"]
     )]
     store: Option<Secret>,
     #[command(flatten)]

@@ -313,6 +313,22 @@ fn a_drill_passes_and_fails() {
     assert_eq!((failed.code, &report["passed"]), (1, &false.into()));
 }
 
+/// Nobody serves an empty store because of a wrong year, or trusts a folder into which nothing came.
+#[test]
+fn what_is_empty_is_not_recovered_and_passes_no_drill() {
+    let (host, dir) = several();
+    let store = format!("sqlite:{}", text(&host.path("empty.db")));
+    let early = recover(&dir, &store, &["--until", "2020-01-01T00:00:00Z"]);
+    early.fails(1, "there is nothing to recover");
+    let empty = Served::start_in(tempfile::tempdir().unwrap(), &[]);
+    let dir = empty.path("shipped");
+    ship(&empty, &dir, &[]).ok();
+    recover(&dir, &store, &[]).fails(1, "there is nothing to recover");
+    assert!(!host.path("empty.db").exists());
+    let failed = empty.run(&["drill", &text(&dir)]);
+    failed.fails_with_output(1, "nothing was shipped into");
+}
+
 #[test]
 fn a_folder_that_does_not_exist_is_named_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,15 +1,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use quipu::model::Digest;
 
 use super::{Error, Project};
 
 /// How long nothing changes before a change counts: an editor writes a file in several steps.
 const QUIET: Duration = Duration::from_millis(100);
+/// A change counts after that long also if others follow all the time.
+const QUIET_MAX: Duration = Duration::from_secs(1);
 /// Most files that are watched.
 const FILES_MAX: usize = 10_000;
 
@@ -37,7 +39,11 @@ impl Watch {
                 project.dir.display()
             ))
         };
-        let mut watcher = notify::recommended_watcher(move |_| {
+        let own = project.clone();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if event.is_ok_and(|event| !concerns(&own, &event)) {
+                return;
+            }
             // Fails only when nobody waits any more.
             _ = sender.send(());
         })
@@ -62,7 +68,8 @@ impl Watch {
             if self.signals.recv().is_err() {
                 return Err(Error::Failed("the system watches no longer".to_owned()));
             }
-            while self.signals.recv_timeout(QUIET) != Err(RecvTimeoutError::Timeout) {}
+            let until = Instant::now() + QUIET_MAX;
+            while self.signals.recv_timeout(QUIET).is_ok() && Instant::now() < until {}
             let changed = self.changed()?;
             if !changed.is_empty() {
                 return Ok(changed);
@@ -89,6 +96,23 @@ impl Watch {
         self.known = now;
         Ok(changed)
     }
+}
+
+/// Whether an event may be a change of a watched file: reading is none, and neither is what builds and
+/// the host of `quipu dev` write all the time.
+fn concerns(project: &Project, event: &Event) -> bool {
+    if event.kind.is_access() {
+        return false;
+    }
+    let may_differ = |path: &PathBuf| {
+        let Ok(within) = path.strip_prefix(&project.dir) else {
+            return true;
+        };
+        // A folder that came or went had files.
+        !within.ancestors().any(Project::is_written_by_builds)
+            && (project.watches(path) || !path.is_file())
+    };
+    event.need_rescan() || event.paths.is_empty() || event.paths.iter().any(may_differ)
 }
 
 /// The contents of every watched file.
@@ -128,7 +152,41 @@ fn collect(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::RecvTimeoutError;
+
     use super::*;
+
+    /// The development store, a log file and readers are busy while somebody edits.
+    #[test]
+    fn a_change_is_noticed_while_other_files_are_written_and_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |file: &str| dir.path().join(file);
+        std::fs::write(
+            path("quipu.toml"),
+            "name = \"bank\"\nlanguage = \"python\"\n",
+        )
+        .unwrap();
+        std::fs::write(path("app.py"), "1").unwrap();
+        std::fs::create_dir(path(".quipu")).unwrap();
+        let project = Project::read(dir.path()).unwrap();
+        let mut watch = Watch::new(&project).unwrap();
+        let (done, is_done) = channel::<()>();
+        let busy = [path(".quipu/dev.db-wal"), path("dev.log"), path("app.py")];
+        let writing = std::thread::spawn(move || {
+            while is_done.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
+                std::fs::write(&busy[0], "x").unwrap();
+                std::fs::write(&busy[1], "x").unwrap();
+                std::fs::read(&busy[2]).unwrap();
+            }
+        });
+        std::fs::write(path("app.py"), "2").unwrap();
+        assert_eq!(watch.wait().unwrap(), [path("app.py")]);
+        // Nothing of that wakes it.
+        while watch.signals.recv_timeout(QUIET).is_ok() {}
+        assert!(watch.signals.recv_timeout(3 * QUIET).is_err());
+        done.send(()).unwrap();
+        writing.join().unwrap();
+    }
 
     #[test]
     fn a_change_of_contents_is_noticed_once() {

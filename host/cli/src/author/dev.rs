@@ -111,10 +111,10 @@ impl Dev {
         match done {
             Ok(text) => eprintln!("{text} ({seconds:.1} s)"),
             Err(error) => {
-                let active = host.plan().active(&project.name).is_some();
-                let after = match active {
-                    true => "; the module that was active stays active",
-                    false => "; no module is active yet",
+                // The component may have another name than the project.
+                let after = match host.plan().number {
+                    0 => "; no module is active yet",
+                    _ => "; the module that was active stays active",
                 };
                 eprintln!("error: {}{after}", crate::shown(&error));
             }

@@ -90,6 +90,12 @@ impl Drill {
     async fn drill(&self, to: Option<StoreUrl>, report: &mut Report) -> Result<()> {
         let archive = Archive::open(&self.dir)?;
         self.measure_loss(&archive.manifest, report).await?;
+        if archive.manifest.last() == 0 {
+            bail!(
+                "nothing was shipped into {}: there is nothing to recover",
+                self.dir.display()
+            );
+        }
         // Removed when this function returns.
         let folder = tempfile::Builder::new().prefix("quipu-drill-").tempdir()?;
         let url = to.unwrap_or_else(|| StoreUrl::Sqlite(folder.path().join("recovered.db")));

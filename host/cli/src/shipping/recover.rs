@@ -52,6 +52,14 @@ impl Recover {
         };
         let archive = Archive::open(&self.dir)?;
         let contents = checked(&archive, &self.until.unwrap_or_default())?;
+        if contents.head == 0 {
+            let dir = self.dir.display();
+            let last = archive.manifest.last();
+            bail!(
+                "there is nothing to recover: {dir} has no commit up to this point; the last position \
+                 that was shipped is {last}"
+            );
+        }
         let imported = into_store(&archive, &contents, &url).await?;
         let (_, whole) = contents.marks.truncated_streams();
         let last = archive.manifest.last();

@@ -222,17 +222,36 @@ pub fn grow_wal(path: &Path) -> Result<()> {
     // Linux's file systems then walk such a piece at every small write into it.
     let grow = || -> std::io::Result<()> {
         let mut file = File::create_new(&wal)?;
+        if let Ok(store) = std::fs::metadata(path) {
+            file.set_permissions(store.permissions())?;
+        }
         for _ in 0..WAL_BYTES.div_ceil(PAGE_BYTES) {
             file.write_all(&[0; PAGE_BYTES])?;
         }
         file.sync_all()
     };
     match grow() {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            make_private(path, &wal);
+            Ok(())
+        }
+        Err(error) => {
             // A failure would leave half of it. A file that is not grown only costs time.
             _ = std::fs::remove_file(&wal);
             Err(unavailable(&wal, &error))
         }
-        _ => Ok(()),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Gives a WAL the permissions of its store: it has the same data.
+fn make_private(path: &Path, wal: &Path) {
+    let of = |path: &Path| std::fs::metadata(path).map(|it| it.permissions());
+    if let (Ok(wanted), Ok(found)) = (of(path), of(wal))
+        && wanted != found
+        && let Err(error) = std::fs::set_permissions(wal, wanted)
+    {
+        let wal = wal.display();
+        tracing::warn!(%wal, %error, "the WAL does not have the permissions of its store");
     }
 }

@@ -223,6 +223,35 @@ async fn wal_of(wal_pages_max: u32) -> u64 {
     bytes
 }
 
+/// Others could read the events of a private store in its WAL.
+#[cfg(unix)]
+#[tokio::test]
+async fn the_wal_has_the_permissions_of_the_store() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("q.db");
+    let wal = super::file::wal(&path);
+    let mode = || std::fs::metadata(&wal).unwrap().permissions().mode() & 0o777;
+    let set = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let opened = async || open(&path, &Options::default()).await.unwrap();
+    opened().await.writer.close().await.unwrap();
+    set(&path, 0o600);
+    std::fs::remove_file(&wal).ok();
+    let store = opened().await;
+    assert_eq!(mode(), 0o600);
+    store.writer.close().await.unwrap();
+    // One that an earlier version has made.
+    if !wal.exists() {
+        std::fs::write(&wal, "").unwrap();
+    }
+    set(&wal, 0o644);
+    let store = opened().await;
+    assert_eq!(mode(), 0o600);
+    store.writer.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wal_stays_short_under_constant_readers() {
     const BYTES_MAX: u64 = 60_000_000;
