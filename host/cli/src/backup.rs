@@ -155,12 +155,12 @@ fn is_of_copy(file: &str, name: &str) -> bool {
     let Some(rest) = file.strip_prefix(name) else {
         return false;
     };
-    let is_partial = || {
-        let random = rest.strip_prefix('.')?.split_once('.')?;
-        let is_random = random.0.len() == 8 && random.0.bytes().all(|it| it.is_ascii_hexdigit());
-        (is_random && random.1.starts_with("partial")).then_some(())
-    };
-    matches!(rest, "" | "-wal" | "-shm" | "-journal") || is_partial().is_some()
+    let begun = rest.strip_prefix('.').and_then(|it| it.split_once('.'));
+    let is_begun = begun.is_some_and(|(random, rest)| {
+        let is_random = random.len() == 8 && random.bytes().all(|it| it.is_ascii_hexdigit());
+        is_random && rest.starts_with("partial")
+    });
+    is_begun || matches!(rest, "" | "-wal" | "-shm" | "-journal")
 }
 
 /// The name of a folder for a copy, in order of time.

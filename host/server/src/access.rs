@@ -25,7 +25,7 @@ use utoipa::openapi::path::{Operation, ParameterIn};
 
 use super::App;
 use super::answering::Visit;
-use super::callers::{SignedIn, identify, recheck};
+use super::callers::{SignedIn, identify};
 use super::deed::{Deed, Denials};
 use super::failure::{Failure, Result};
 use super::rules::Rules;
@@ -182,7 +182,7 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
     let changes = app.options.rules.changes();
     let signed_in: Option<SignedIn> = request.extensions().get().cloned();
     let identified = match signed_in {
-        Some(SignedIn(caller)) => recheck(app, &caller).await.map(|()| caller),
+        Some(known) => known.check(app).await.map(|()| known.caller),
         None => identify(app, request.headers(), &Visit::of(request)).await,
     };
     let caller = match identified {

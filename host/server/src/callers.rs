@@ -15,15 +15,28 @@ use quipu_identity::Identities;
 /// A caller whom the console knows. Only this program adds it to its own requests: those of clients
 /// have headers, but no such extension.
 #[derive(Clone)]
-pub struct SignedIn(pub Caller);
+pub struct SignedIn {
+    pub caller: Caller,
+    /// How often the rules had been replaced when it was known.
+    pub changes: u64,
+}
 
-/// Checks that a caller who was known before still is.
-///
-/// # Errors
-/// When it is refused now, or the store fails.
-pub async fn recheck(app: &App, caller: &Caller) -> Result<()> {
-    let checked = app.host.tokens().recheck(caller).await;
-    checked.map_err(|why| refused(app, why.into()))
+impl SignedIn {
+    /// Checks that the caller is still known. Rules that were replaced since may know it otherwise,
+    /// unless it has a token of the store.
+    ///
+    /// # Errors
+    /// When it is refused now, or the store fails.
+    pub async fn check(&self, app: &App) -> Result<()> {
+        let caller = &self.caller;
+        let is_of_store = caller.token().is_some() || caller.id().is_none();
+        if !is_of_store && app.options.rules.changes() != self.changes {
+            let why = "who may do what has changed; sign in again";
+            return Err(Failure::new(Code::Unauthorized, why));
+        }
+        let checked = app.host.tokens().recheck(caller).await;
+        checked.map_err(|why| refused(app, why.into()))
+    }
 }
 
 fn refused(app: &App, refused: Unknown) -> Failure {

@@ -151,7 +151,11 @@ impl Busy {
         let (begun, before) = self.window;
         let elapsed = now.saturating_duration_since(begun);
         let number = answered.saturating_sub(before);
-        if elapsed < if self.is_first { FIRST_WINDOW } else { WINDOW } {
+        let length = match self.is_first {
+            true => FIRST_WINDOW,
+            false => WINDOW,
+        };
+        if elapsed < length {
             return Self { last: now, ..self };
         }
         let rate = number as f64 / elapsed.as_secs_f64();

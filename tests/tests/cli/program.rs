@@ -196,6 +196,11 @@ pub fn run(args: &[&str]) -> Said {
     said(&quipu(args).output().unwrap())
 }
 
+/// The same with a variable of the environment.
+pub fn run_in_environment(args: &[&str], name: &str, value: &str) -> Said {
+    said(&quipu(args).env(name, value).output().unwrap())
+}
+
 pub fn text(path: &Path) -> String {
     path.display().to_string()
 }

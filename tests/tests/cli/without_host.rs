@@ -7,7 +7,7 @@ use quipu::model::Position;
 use quipu_tests::{PATIENCE, Place, build, digests, on_every_store};
 use serde_json::Value;
 
-use crate::program::{quipu, run};
+use crate::program::{quipu, run, run_in_environment};
 
 on_every_store! {
     stored_bytes_are_verified_without_a_host,
@@ -33,7 +33,10 @@ async fn stored_bytes_are_verified_without_a_host(place: Place) {
         host.append(&stream, events).await.unwrap();
     }
     let verify = ["verify", "--digests", "--store", place.url()];
+    // The address of a host, from the environment, is in the way of nothing.
+    let elsewhere = run_in_environment(&verify, "QUIPU_URL", "http://127.0.0.1:1");
     let out = run(&verify).ok();
+    assert_eq!(elsewhere.ok(), out);
     assert!(out.starts_with("6 events up to position 6\n"), "{out}");
     assert!(
         out.contains("digests: 3 commits agree, 0 have none"),

@@ -22,6 +22,7 @@ on_every_store!(
     invalid_queries_are_refused_with_a_hint,
     a_read_that_is_not_fresh_in_time_reports_its_position,
     changes_are_reported_in_order_and_can_be_resumed,
+    changes_of_large_documents_are_all_reported,
     followers_of_changes_are_notified_of_a_switch,
 );
 
@@ -220,6 +221,33 @@ async fn changes_are_reported_in_order_and_can_be_resumed(place: Place) {
     let keys: Vec<&String> = documents.keys().collect();
     assert_eq!(keys, ["k07", "k08", "k99"]);
     assert_eq!(documents["k08"], Value::Null);
+    host.shutdown().await.unwrap();
+}
+
+/// More than one reader has in memory: the documents are read in parts, and only the last one of an
+/// event has its place.
+async fn changes_of_large_documents_are_all_reported(place: Place) {
+    let host = filled(&place).await;
+    let (_, at) = follow(&host, None, "k59").await;
+    let keys: Vec<String> = (60..66).map(|n| format!("k{n}")).collect();
+    let body = json!({"n": 1, "large": 100_000, "keys": keys});
+    note(&host, "note-1", &body).await;
+    let mut changes = host.changes(NOTES, Some(at)).await.unwrap();
+    let mut found = Vec::new();
+    while found.len() < keys.len() {
+        if let Change::Document {
+            key,
+            document,
+            is_last,
+            ..
+        } = changes.next().await.unwrap().unwrap()
+        {
+            assert!(document.unwrap().len() >= 100_000);
+            assert_eq!(is_last, *key == *keys[keys.len() - 1], "{key}");
+            found.push(key.to_string());
+        }
+    }
+    assert_eq!(found, keys);
     host.shutdown().await.unwrap();
 }
 

@@ -13,10 +13,10 @@ const DEPTH_MAX: usize = 12;
 const CHOICE_DEPTH_MAX: usize = 4;
 /// The most bytes of an example, about: each value and each name counts.
 const BYTES_MAX: usize = 16 << 10;
-/// The most members of one object.
-const MEMBERS_MAX: usize = 200;
+/// The most entries that are read of one list of a schema: names, parts, choices.
+const ENTRIES_MAX: usize = 200;
 /// The most elements of one array, and the most characters of a text.
-const LENGTH_MAX: u64 = 100;
+const LENGTH_MAX: usize = 100;
 
 /// Returns data of a schema. `described` has the parts to which the schema refers.
 pub fn of<'a>(described: &'a Described, schema: &'a Value) -> Value {
@@ -69,10 +69,14 @@ impl<'a> Example<'a, '_> {
 
     /// Adds what `allOf` and the first choice of `oneOf` and `anyOf` say.
     fn of_parts(&mut self, members: &'a Map<String, Value>, value: Value, depth: usize) -> Value {
-        let list = |keyword| members.get(keyword).and_then(Value::as_array);
-        let mut parts: Vec<&Value> = list("allOf").into_iter().flatten().collect();
+        let list = |keyword| {
+            let list = members.get(keyword).and_then(Value::as_array);
+            let list = list.map_or(&[][..], Vec::as_slice);
+            &list[..list.len().min(ENTRIES_MAX)]
+        };
+        let mut parts: Vec<&Value> = list("allOf").iter().collect();
         for keyword in ["oneOf", "anyOf"] {
-            let choices = list(keyword).map_or(&[][..], Vec::as_slice);
+            let choices = list(keyword);
             let wanted = |choice: &&Value| (choice["type"] == "null") == (depth > CHOICE_DEPTH_MAX);
             parts.extend(choices.iter().find(wanted).or(choices.first()));
         }
@@ -95,12 +99,12 @@ impl<'a> Example<'a, '_> {
         let required = required.filter(|names| !names.is_empty());
         let names: Vec<&str> = match required {
             Some(names) => {
-                let names = names.iter().take(MEMBERS_MAX);
+                let names = names.iter().take(ENTRIES_MAX);
                 names.filter_map(Value::as_str).collect()
             }
             None => {
                 let names = properties.into_iter().flat_map(Map::keys);
-                names.take(MEMBERS_MAX).map(String::as_str).collect()
+                names.take(ENTRIES_MAX).map(String::as_str).collect()
             }
         };
         let mut object = Map::new();
@@ -140,14 +144,14 @@ impl<'a> Example<'a, '_> {
         let mut array: Vec<Value> = first
             .into_iter()
             .flatten()
-            .take(MEMBERS_MAX)
+            .take(ENTRIES_MAX)
             .map(|schema| self.value(schema, depth + 1))
             .collect();
         let max = bound(members, "maxItems").unwrap_or(LENGTH_MAX);
-        let usual = u64::from(array.is_empty() && max > 0);
-        let min = bound(members, "minItems").unwrap_or(usual).min(LENGTH_MAX);
+        let usual = usize::from(array.is_empty() && max > 0);
+        let min = bound(members, "minItems").unwrap_or(usual);
         if let Some(items) = members.get("items").filter(|items| items.is_object()) {
-            while (array.len() as u64) < min && self.left > 0 {
+            while array.len() < min && self.left > 0 {
                 array.push(self.value(items, depth + 1));
             }
         }
@@ -168,7 +172,7 @@ fn kind(members: &Map<String, Value>) -> Option<&str> {
     let has = |keyword| members.contains_key(keyword);
     match members.get("type") {
         Some(Value::Array(kinds)) => {
-            let mut kinds = kinds.iter().filter_map(Value::as_str);
+            let mut kinds = kinds.iter().take(ENTRIES_MAX).filter_map(Value::as_str);
             kinds.find(|kind| *kind != "null").or(Some("null"))
         }
         Some(kind) => kind.as_str(),
@@ -178,8 +182,10 @@ fn kind(members: &Map<String, Value>) -> Option<&str> {
     }
 }
 
-fn bound(members: &Map<String, Value>, keyword: &str) -> Option<u64> {
-    members.get(keyword)?.as_u64()
+/// A bound of a length, at most [`LENGTH_MAX`].
+fn bound(members: &Map<String, Value>, keyword: &str) -> Option<usize> {
+    let bound = usize::try_from(members.get(keyword)?.as_u64()?);
+    Some(bound.unwrap_or(LENGTH_MAX).min(LENGTH_MAX))
 }
 
 fn text(members: &Map<String, Value>) -> Value {
@@ -196,15 +202,10 @@ fn text(members: &Map<String, Value>) -> Value {
         Some("ipv6") => "2001:db8::1",
         _ => "text",
     };
-    let min = bound(members, "minLength").unwrap_or(0).min(LENGTH_MAX);
-    let max = bound(members, "maxLength").unwrap_or(u64::MAX);
-    let longer = (formatted.len() as u64..min).map(|_| 'x');
-    let text: String = formatted
-        .chars()
-        .chain(longer)
-        .enumerate()
-        .map_while(|(at, c)| ((at as u64) < max).then_some(c))
-        .collect();
+    let min = bound(members, "minLength").unwrap_or_default();
+    let max = bound(members, "maxLength").unwrap_or(LENGTH_MAX);
+    let longer = std::iter::repeat_n('x', min.saturating_sub(formatted.len()));
+    let text: String = formatted.chars().chain(longer).take(max).collect();
     text.into()
 }
 
@@ -217,15 +218,7 @@ fn number(members: &Map<String, Value>, is_whole: bool) -> Value {
     let max = [at("maximum"), at("exclusiveMaximum").map(previous)];
     let number = min.into_iter().flatten().fold(1.0, f64::max);
     let number = max.into_iter().flatten().fold(number, f64::min);
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "checked to be whole and in range"
-    )]
     let whole = number as i64;
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "compared with what it was made of"
-    )]
     let is_exact = whole as f64 == number;
     match is_whole || is_exact {
         true => whole.into(),
@@ -289,6 +282,10 @@ mod tests {
         assert!(example(&wide).to_string().len() < 64 << 10);
         let large = json!({"default": "x".repeat(1 << 20), "type": "string"});
         assert!(example(&large).to_string().len() < 64 << 10);
+        let choices = vec![json!({"type": "null"}); 20_000];
+        let branch = json!({"anyOf": choices, "allOf": vec![json!({"$ref": "#/branch"}); 20_000]});
+        let branching = json!({"branch": branch, "$ref": "#/branch"});
+        assert!(example(&branching).to_string().len() < 64 << 10);
         for odd in [
             json!({"type": 7, "properties": 7, "items": 7, "oneOf": 7, "enum": {}, "minimum": "a"}),
             json!({"type": "integer", "minimum": 1e300}),

@@ -15,7 +15,7 @@ use super::sign_in::form;
 use super::stream::differing;
 use super::text::{self, Untrusted, encoded, quoted};
 use super::visitor::Visitor;
-use crate::failure::{Failure, Result};
+use crate::failure::Failure;
 use quipu::model::{StreamId, check_json};
 
 /// Where the form is, and where it is sent.
@@ -130,8 +130,16 @@ impl Trial {
             quoted(data),
             quoted(&visitor.base)
         );
-        let (path, body) = request(stream, name, data);
-        let result = match ask(visitor, stream, &path, data, &body).await {
+        let path = format!("/v1/streams/{}/preview", encoded(stream));
+        // Digits and order of the data stay as they are.
+        let body = format!("{{\"type\":{},\"data\":{data}}}", json!(name));
+        let asked = async {
+            StreamId::new(stream)?;
+            let invalid = |error| Failure::bad_request(format!("data: {error}"));
+            check_json(data.as_bytes()).map_err(invalid)?;
+            visitor.post::<Preview>(&path, body.clone(), None).await
+        };
+        let result = match asked.await {
             Err(failure) => not_executed(&failure),
             Ok(preview) => html! {
                 (preview.decided_by())
@@ -141,29 +149,6 @@ impl Trial {
         };
         html! { (result) (layout::same_as_post(visitor, &command, &path, &body)) }
     }
-}
-
-/// The path and the body of the request.
-fn request(stream: &str, name: &str, data: &str) -> (String, String) {
-    let path = format!("/v1/streams/{}/preview", encoded(stream));
-    // Digits and order of the data stay as they are.
-    (
-        path,
-        format!("{{\"type\":{},\"data\":{data}}}", json!(name)),
-    )
-}
-
-async fn ask(
-    visitor: &Visitor,
-    stream: &str,
-    path: &str,
-    data: &str,
-    body: &str,
-) -> Result<Preview> {
-    StreamId::new(stream)?;
-    check_json(data.as_bytes()).map_err(|error| Failure::bad_request(format!("data: {error}")))?;
-    let answer = visitor.post::<Preview>(path, body.to_owned(), None).await?;
-    Ok(answer.into_value())
 }
 
 /// Says why a command would not be executed.

@@ -59,7 +59,7 @@ fn is_page(path: &str) -> bool {
     let is_form = ["/console/sign-in", "/console/sign-out", "/console/act"]
         .iter()
         .any(|it| path.starts_with(it));
-    is_below && !is_form && !path.contains(['\\', '\r', '\n']) && path.is_ascii()
+    is_below && !is_form && !path.contains('\\') && path.bytes().all(|it| it.is_ascii_graphic())
 }
 
 #[derive(Deserialize)]
@@ -149,6 +149,8 @@ mod tests {
             "/consoles",
             "/console\\@evil.example",
             "/console/a\r\nb",
+            "/console/a\0",
+            "/console/a\tb",
             "/console/sign-out",
             "/v1/events",
         ] {

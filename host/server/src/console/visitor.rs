@@ -58,6 +58,8 @@ pub struct Visitor {
     /// Path and query of the page.
     pub here: String,
     visit: Visit,
+    /// How often the rules had been replaced when the page began.
+    changes: u64,
     query: Vec<(String, String)>,
 }
 
@@ -93,18 +95,13 @@ impl FromRequestParts<App> for Visitor {
         let is_secure = app.options.tls.is_some();
         let headers = parts.headers.clone();
         if let Some(session) = visitor.shared.sessions.find(&headers, is_secure) {
-            let is_of_store = session.caller.token().is_some() || session.caller.id().is_none();
-            let has_changed = app.options.rules.changes() != session.changes;
-            let checked = match has_changed && !is_of_store {
-                true => Err(Failure::new(
-                    Code::Unauthorized,
-                    "who may do what has changed; sign in again",
-                )),
-                false => callers::recheck(app, &session.caller).await,
+            let known = SignedIn {
+                caller: session.caller,
+                changes: session.changes,
             };
-            return match checked {
+            return match known.check(app).await {
                 Ok(()) => {
-                    visitor.caller = session.caller;
+                    visitor.caller = known.caller;
                     visitor.has_session = true;
                     Ok(visitor)
                 }
@@ -161,6 +158,7 @@ impl Visitor {
                 .get()
                 .cloned()
                 .unwrap_or_else(Visit::unknown),
+            changes: app.options.rules.changes(),
             query,
         })
     }
@@ -273,9 +271,10 @@ impl Visitor {
 
     async fn bytes(&self, mut request: Request<Body>) -> Result<(Vec<u8>, BodyDataStream)> {
         request.extensions_mut().insert(self.visit.clone());
-        request
-            .extensions_mut()
-            .insert(SignedIn(self.caller.clone()));
+        request.extensions_mut().insert(SignedIn {
+            caller: self.caller.clone(),
+            changes: self.changes,
+        });
         call(&self.shared.api, request).await
     }
 
