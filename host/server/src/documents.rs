@@ -213,7 +213,7 @@ pub struct DocumentsQuery {
 /// A condition is `INDEX=VALUE`, or has `<`, `<=`, `>` or `>=` instead of `=`. The value is written
 /// as the index stores it: text as it is, numbers in decimal, `true` or `false`. Texts are compared
 /// by their bytes. A document whose index has several values, from an array, is found by each of
-/// them, and appears once for each value when the documents are ordered by that index.
+/// them, and appears once, at the first of them that fits.
 ///
 /// With `after`, the answer is `not-fresh` with the reason `parked` while any event up to that
 /// position is parked in the projection, because it could change which documents match.
