@@ -269,6 +269,7 @@ impl Settle for Settling {
         &self,
         from: Position,
         to: Position,
+        offset: u64,
     ) -> BoxFuture<'_, Result<Option<Vec<DocumentWrite>>>> {
         async move {
             let mut events = all(&*self.reader).await;
@@ -286,7 +287,9 @@ impl Settle for Settling {
                 (Arc::clone(&document.key), counted)
             });
             let counts = counts(read.collect(), &events);
-            Ok(Some(writes(self.build, counts)))
+            let mut writes = writes(self.build, counts);
+            writes.iter_mut().for_each(|write| write.change += offset);
+            Ok(Some(writes))
         }
         .boxed()
     }

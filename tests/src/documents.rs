@@ -6,7 +6,7 @@ use std::time::Duration;
 use quipu::model::{Digest, Position, Timestamp};
 use quipu::store::{
     BatchOutcome, Build, BuildBatch, BuildClaim, BuildId, ChangedDocument, DOCUMENTS_PAGE_MAX,
-    DocumentStore, DocumentWrite, IndexEntry, Role, Scan, StoredDocument,
+    DocumentStore, DocumentWrite, IndexEntry, Role, Scan, ScannedDocument, StoredDocument,
 };
 
 /// A lease that lasts longer than any test.
@@ -128,6 +128,26 @@ pub fn between(index: Option<u16>, from: Option<&[u8]>, to: Option<&[u8]>) -> Sc
 pub async fn scanned(store: &dyn DocumentStore, build: BuildId, scan: &Scan) -> Vec<String> {
     let found = store.scan(build, scan).await.unwrap();
     found.iter().map(|found| found.key.to_string()).collect()
+}
+
+/// The pages of a scan, up to the last one.
+pub async fn pages(
+    store: &dyn DocumentStore,
+    build: BuildId,
+    scan: &Scan,
+) -> Vec<Vec<ScannedDocument>> {
+    let (mut scan, mut pages) = (scan.clone(), Vec::new());
+    loop {
+        let page = store.scan(build, &scan).await.unwrap();
+        let is_last = scan.ends_with(&page);
+        if let Some(last) = page.last() {
+            scan.after = Some((last.value.clone(), Arc::clone(&last.key)));
+        }
+        pages.push(page);
+        if is_last {
+            return pages;
+        }
+    }
 }
 
 /// Documents that changed after a change, with their contents.

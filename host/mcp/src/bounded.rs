@@ -47,8 +47,20 @@ pub fn page(page: Box<RawValue>, next: Next) -> Box<RawValue> {
     {
         *first = fit(first, max);
     }
-    let count = fitting.max(1);
+    let mut count = fitting.max(1);
     if count < events.len() {
+        // An upcaster may have split an event: its parts have one place, and the next page begins
+        // after them.
+        let places = events[..=count].iter().map(|event| place(event));
+        let places: Vec<_> = places.collect();
+        let whole = places.iter().take_while(|it| **it != places[count]);
+        match whole.count() {
+            0 => {
+                let left_out = "events: further parts of the last event";
+                members.set(LEFT_OUT, array(&[json(left_out)]));
+            }
+            whole => count = whole,
+        }
         events.truncate(count);
         let last = events.last().and_then(|last| Members::of(last));
         let number = |name| last.as_ref().and_then(|last| last.number(name));
@@ -61,6 +73,12 @@ pub fn page(page: Box<RawValue>, next: Next) -> Box<RawValue> {
     }
     members.set("events", array(&events));
     members.into_raw()
+}
+
+/// The place of an event.
+fn place(event: &RawValue) -> Option<u64> {
+    let event = Members::of(event)?;
+    event.number("position").or_else(|| event.number("version"))
 }
 
 /// Leaves out what does not fit: the largest members first, of arrays the last elements.
@@ -167,6 +185,26 @@ mod tests {
             assert_eq!(cut.elements("events").unwrap().len(), 9);
             assert_eq!(cut.number("next"), Some(expected));
         }
+    }
+
+    #[test]
+    fn a_page_never_ends_between_the_parts_of_an_event_unless_it_says_so() {
+        let data = "x".repeat(10_000);
+        let part = |n: u64| format!("{{\"version\":{n},\"position\":{n},\"data\":\"{data}\"}}");
+        let of = |places: &[u64]| {
+            let all: Vec<String> = places.iter().map(|place| part(*place)).collect();
+            let cut = raw(format!("{{\"events\":[{}],\"next\":null}}", all.join(",")));
+            let cut = page(cut, Next::Position);
+            let cut = Members::of(&cut).unwrap();
+            let left_out = cut.get(LEFT_OUT).map(|it| it.get().to_owned());
+            let events = cut.elements("events").unwrap().len();
+            (events, cut.number("next"), left_out)
+        };
+        // The eighth to the tenth are parts of one event, and nine fit.
+        let places = [1, 2, 3, 4, 5, 6, 7, 8, 8, 8, 9];
+        assert_eq!(of(&places), (7, Some(7), None));
+        let left_out = "[\"events: further parts of the last event\"]";
+        assert_eq!(of(&[5; 12]), (9, Some(5), Some(left_out.to_owned())));
     }
 
     #[test]

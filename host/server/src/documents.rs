@@ -234,18 +234,11 @@ pub async fn list(
 ) -> Result<Response> {
     let freshness = fresh.within(app.options.request_time_max)?;
     let query = query.into_query()?;
-    let view = async || {
-        let page = app.host.views(&path.projection, &query, freshness);
-        let page = page.await?;
-        answer::json(StatusCode::OK, &DocumentPage::of(&page)?)
-    };
-    if freshness.wait.is_zero() {
-        let room = visit.room(&app).await?;
-        return Ok(room.of(view().await?));
-    }
     // A request that waits for a position holds no memory meanwhile.
-    let answer = view().await?;
-    Ok(visit.room(&app).await?.of(answer))
+    app.host.until_fresh(&path.projection, freshness).await?;
+    let room = visit.room(&app).await?;
+    let page = app.host.views(&path.projection, &query, freshness).await?;
+    Ok(room.of(answer::json(StatusCode::OK, &DocumentPage::of(&page)?)?))
 }
 
 impl<'a> DocumentPage<'a> {

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::access::By;
+use super::answering::{Room, Visit};
 use super::commands::{CommandBody, command};
 use super::failure::{Failure, Result};
 use super::params::{Params, Segments, StreamPath};
@@ -34,6 +35,7 @@ use quipu_api::{PreviewView, Problem};
 )]
 pub async fn preview(
     State(app): State<App>,
+    visit: Visit,
     StreamPath(stream): StreamPath,
     By(caller): By,
     _: Params<()>,
@@ -41,7 +43,8 @@ pub async fn preview(
     body: JsonBytes,
 ) -> Result<Response> {
     let command = body.away(|bytes| command(bytes, &headers, &caller))?;
-    shown(&app.host.preview(&stream, command, true).await?)
+    let room = visit.room(&app).await?;
+    shown(room, &app.host.preview(&stream, command, true).await?)
 }
 
 /// Decides a proposed command without executing it.
@@ -59,17 +62,19 @@ pub async fn preview(
 )]
 pub async fn preview_proposal(
     State(app): State<App>,
+    visit: Visit,
     By(caller): By,
     _: Params<()>,
     Segments(path): Segments<ProposalPath>,
 ) -> Result<Response> {
     let stored = reached(&app, &caller, path.number, Action::ReadPayload).await?;
     let by = caller.name();
+    let room = visit.room(&app).await?;
     let preview = app.host.preview_proposal(&stored, by.as_deref()).await?;
-    shown(&preview)
+    shown(room, &preview)
 }
 
-fn shown(preview: &Preview) -> Result<Response> {
+fn shown(room: Room, preview: &Preview) -> Result<Response> {
     let view = PreviewView::of(preview).map_err(|error| Failure::internal(&error))?;
-    answer::json(StatusCode::OK, &view)
+    Ok(room.of(answer::json(StatusCode::OK, &view)?))
 }

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::access::{By, check_stream};
+use super::answering::Visit;
 use super::deed::Deed;
 use super::failure::{Failure, Result};
 use super::params::{PageSize, Params, Printable, Segments, StreamPath};
@@ -169,11 +170,13 @@ pub struct ProposalsQuery {
 )]
 pub async fn list(
     State(app): State<App>,
+    visit: Visit,
     Params(query): Params<ProposalsQuery>,
 ) -> Result<Response> {
     let category = query.category.as_ref().map(|category| category.0.as_str());
     let (proposals, limit) = (app.host.proposals(), query.limit.0);
     let all = query.state == Some(ListedProposals::All);
+    let room = visit.room(&app).await?;
     let listed = proposals.list(category, all, query.before, limit);
     let listed = listed.await?;
     let last = listed.last().filter(|_| listed.len() == limit);
@@ -185,7 +188,7 @@ pub async fn list(
         next: last.map(|last| last.number),
         proposals: views.map_err(|error| Failure::internal(&error))?,
     };
-    answer::json(StatusCode::OK, &list)
+    Ok(room.of(answer::json(StatusCode::OK, &list)?))
 }
 
 /// `{number}`.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::answering::Visit;
 use super::failure::Result;
 use super::params::{PageSize, Params, Printable};
 use super::{App, answer};
@@ -121,15 +122,17 @@ pub struct RejectionsQuery {
 )]
 pub async fn list(
     State(app): State<App>,
+    visit: Visit,
     Params(query): Params<RejectionsQuery>,
 ) -> Result<Response> {
     let category = query.category.as_ref().map(|category| category.0.as_str());
     let limit = query.limit.0;
+    let room = visit.room(&app).await?;
     let rejected = app.host.rejections(category, query.before, limit).await?;
     let last = rejected.last().filter(|_| rejected.len() == limit);
     let list = RejectionList {
         next: last.map(|last| last.id),
         rejections: rejected.iter().map(RejectedView::of).collect(),
     };
-    answer::json(StatusCode::OK, &list)
+    Ok(room.of(answer::json(StatusCode::OK, &list)?))
 }

@@ -91,6 +91,14 @@ impl Host {
         self.tenant.projections.view(name, key, freshness).await
     }
 
+    /// Waits until a projection is fresh enough for [`views`](Self::views).
+    ///
+    /// # Errors
+    /// As `views`.
+    pub async fn until_fresh(&self, name: &str, freshness: Freshness) -> Result<(), Error> {
+        self.tenant.projections.until_fresh(name, freshness).await
+    }
+
     /// Returns documents of a projection, by indexes or by key.
     ///
     /// # Errors

@@ -65,11 +65,8 @@ impl Brakes {
         Some(fault.into())
     }
 
-    /// Records that a call for a stream failed after some time.
-    pub fn failed(&mut self, failure: &Failure, stream: &StreamId, begun: Instant) {
-        let Failure::Fault(fault) = failure else {
-            return;
-        };
+    /// Records that a call for a stream faulted after some time.
+    pub fn failed(&mut self, fault: &Fault, stream: &StreamId, begun: Instant) {
         if fault.kind.is_of_host() {
             return;
         }

@@ -276,8 +276,8 @@ impl Executor {
         let decided = warm
             .replicas
             .decide(pool, &warm.deployed, command, &annotations)?;
-        if let Err(failure) = &decided {
-            self.brakes.failed(failure, &request.stream, begun);
+        if let Err(Failure::Fault(fault)) = &decided {
+            self.brakes.failed(fault, &request.stream, begun);
         }
         let fuel = match &decided {
             Ok(decision) => decision.fuel,
@@ -304,8 +304,8 @@ impl Executor {
             .map(|(n, event)| FoldEvent::decided(event, warm.version.plus(n + 1), recorded_at))
             .collect();
         let folded = warm.replicas.fold(&mut self.pool, &events, false)?;
-        if let Err(failure) = &folded {
-            self.brakes.failed(failure, stream, begun);
+        if let Err(Failure::Fault(fault)) = &folded {
+            self.brakes.failed(fault, stream, begun);
         }
         Some(folded)
     }

@@ -237,7 +237,9 @@ impl Executor {
         match warm.replicas.fold(&mut self.pool, &events, is_separate) {
             Some(Ok(())) => {}
             Some(Err(failure)) => {
-                self.brakes.failed(&failure, stream, begun);
+                if let Failure::Fault(fault) = &failure {
+                    self.brakes.failed(fault, stream, begun);
+                }
                 return Folded::Not(fold::Error::of_guest(stream, &failure));
             }
             None => return Folded::Gone,

@@ -28,6 +28,7 @@ mod snapshot_policy;
 mod snapshots;
 mod state;
 mod stream_data;
+mod trials;
 mod truncate;
 mod validation;
 mod worker;
@@ -37,7 +38,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 pub use append::{Append, AppendAll, STREAMS_MAX, StreamAppend};
 pub use enrich::{Additions, Enrichers, Enrichment};
@@ -52,6 +53,7 @@ pub use validation::{SchemaMismatches, Validation};
 use self::admission::{Admission, Admitted};
 use self::resume::Resumes;
 use self::snapshots::Snapshotter;
+use self::trials::Trials;
 use self::worker::{Inbox, Message, Worker};
 use crate::commit;
 use crate::deploy::Registry;
@@ -145,8 +147,7 @@ pub struct Engine {
     workers: Vec<Worker>,
     hasher: RandomState,
     admission: Admission,
-    /// Limits the direct appends that are folded at the same time.
-    trials: Semaphore,
+    trials: Trials,
     /// States on which appended events are folded.
     resumes: Mutex<Resumes>,
     secret: [u8; 32],
@@ -202,7 +203,7 @@ impl Engine {
             move || notify_of_plans(raised.clone(), inboxes.clone(), Weak::clone(&validating));
         let notifier = supervisor.restarting("notifier of workers", begin);
         shared.runtime.spawn(notifier);
-        let trials = Semaphore::new(shared.options.workers.max(1));
+        let trials = Trials::new(shared.options.workers.max(1));
         Ok(Self {
             shared,
             workers,

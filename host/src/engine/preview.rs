@@ -76,20 +76,19 @@ impl Engine {
         let (name, schema_version) = fitting(rules.module.manifest(), &command.name, given_version);
         (command.name, command.schema_version) = (name.clone(), schema_version);
         let annotations = model::annotations(command.metadata.as_ref(), &command.context);
-        // Limited, because guests use memory and processors, and there may be many callers.
-        let _permit = self.trials.acquire().await.map_err(|_| Error::Stopped)?;
+        let _permit = self.trials.preview().await?;
         self.enforce(deployed, stream.category(), &command).await?;
         let folder = &self.shared.folder;
         let input = (&command, annotations);
+        let module = rules.module.digest();
         let deciding = folder.decide(&rules, (stream, head), input, with_states);
         let Effect {
             version,
             decision,
             states,
-        } = deciding.await?;
+        } = self.trials.call((module, stream), deciding).await?;
         // Others may have written to the stream since its head was read.
         check_version(version)?;
-        let module = rules.module.digest();
         let events = match decision.outcome {
             Outcome::Events(events) => events,
             Outcome::BadCommand(text) => return Err(Error::InvalidCommand(text)),

@@ -42,8 +42,7 @@ impl Engine {
             check_head(part, head)?;
             heads.push(head);
         }
-        // Limited, because guests use memory and processors, and there may be many callers.
-        let _permit = self.trials.acquire().await.map_err(|_| Error::Stopped)?;
+        let _permit = self.trials.append().await?;
         for (index, part, decider) in owned {
             let rules = &decider.rules;
             let resume = self.resumes().of(&part.stream, rules);
@@ -78,20 +77,35 @@ impl Engine {
         let events: Arc<[NewEvent]> = part.events.clone().into();
         let folder = &self.shared.folder;
         let tried = folder.try_events(rules, &part.stream, ground, &events);
-        match tried.await? {
-            Trial::Folded { version, start } => {
-                if let Some(start) = start {
-                    let resume = Resume {
-                        rules: Arc::clone(rules),
-                        start,
-                        snapshot_version: Version::NONE,
-                    };
-                    self.resumes().keep(&part.stream, resume);
+        let mut failed_at = None;
+        let trying = async {
+            match tried.await? {
+                Trial::Folded { version, start } => Ok((version, start)),
+                Trial::Failed { index, error } => {
+                    failed_at = Some(index);
+                    Err(error)
                 }
-                Ok(version)
             }
-            Trial::Failed { index, error } => Err(not_folded(part, index, error)),
+        };
+        let module = rules.module.digest();
+        let (version, start) = match self.trials.call((module, &part.stream), trying).await {
+            Ok(folded) => folded,
+            Err(error) => {
+                return Err(match failed_at {
+                    Some(index) => not_folded(part, index, error),
+                    None => error.into(),
+                });
+            }
+        };
+        if let Some(start) = start {
+            let resume = Resume {
+                rules: Arc::clone(rules),
+                start,
+                snapshot_version: Version::NONE,
+            };
+            self.resumes().keep(&part.stream, resume);
         }
+        Ok(version)
     }
 }
 

@@ -101,7 +101,9 @@ impl Executor {
             Some(Ok(None)) | None => *is_contested = false,
             Some(Err(failure)) => {
                 *is_contested = false;
-                self.brakes.failed(&failure, stream, begun);
+                if let Failure::Fault(fault) = &failure {
+                    self.brakes.failed(fault, stream, begun);
+                }
             }
         }
     }

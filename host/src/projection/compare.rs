@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::scanned::Scanned;
 use super::shared::Shared;
 use super::{Comparison, Difference, Error};
 use crate::fold::off_the_reactor;
@@ -126,42 +127,30 @@ fn shortened(document: &str) -> Box<str> {
 
 /// Iterates over the documents of a build in key order.
 struct Keys<'a> {
-    shared: &'a Shared,
-    build: BuildId,
+    pages: Scanned<'a>,
     page: std::vec::IntoIter<ScannedDocument>,
     first: Option<ScannedDocument>,
-    after: Option<(Box<[u8]>, Arc<str>)>,
-    is_last: bool,
 }
 
 impl<'a> Keys<'a> {
     fn new(shared: &'a Shared, build: BuildId) -> Self {
         Self {
-            shared,
-            build,
+            pages: Scanned::new(&*shared.documents, build, Scan::default()),
             page: Vec::new().into_iter(),
             first: None,
-            after: None,
-            is_last: false,
         }
     }
 
     async fn first(&mut self) -> Result<Option<ScannedDocument>, Error> {
         while self.first.is_none() {
             self.first = self.page.next();
-            if self.first.is_some() || self.is_last {
+            if self.first.is_some() {
                 break;
             }
-            let scan = Scan {
-                after: self.after.clone(),
-                limit: DOCUMENTS_PAGE_MAX,
-                ..Scan::default()
-            };
-            let page = self.shared.documents.scan(self.build, &scan).await?;
-            let last = page.last();
-            self.after = last.map(|last| (last.value.clone(), Arc::clone(&last.key)));
-            self.is_last = page.is_empty();
-            self.page = page.into_iter();
+            match self.pages.next(DOCUMENTS_PAGE_MAX).await? {
+                Some(page) => self.page = page.into_iter(),
+                None => break,
+            }
         }
         Ok(self.first.clone())
     }

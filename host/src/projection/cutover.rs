@@ -205,8 +205,9 @@ impl Settle for Settling {
         &self,
         from: Position,
         to: Position,
+        offset: u64,
     ) -> BoxFuture<'_, store::Result<Option<Vec<DocumentWrite>>>> {
-        self.settled(from, to).boxed()
+        self.settled(from, to, offset).boxed()
     }
 }
 
@@ -215,6 +216,7 @@ impl Settling {
         &self,
         from: Position,
         to: Position,
+        offset: u64,
     ) -> store::Result<Option<Vec<DocumentWrite>>> {
         let begun_at = Instant::now();
         let Some(events) = self.events(from, to).await? else {
@@ -272,7 +274,7 @@ impl Settling {
                 entries: None,
                 document: now.as_ref(),
             };
-            diff.of(indexes, (self.build, key, position.0)).0
+            diff.of(indexes, (self.build, key, position.0 + offset)).0
         });
         let writes = writes.collect();
         tracing::debug!(took = ?begun_at.elapsed(), from = from.0, to = to.0, "a build caught up");

@@ -85,6 +85,15 @@ pub(super) struct Active {
 }
 
 impl Service {
+    /// Waits until a projection is fresh enough for a read of any document.
+    ///
+    /// # Errors
+    /// When there is no such projection, it is live or does not become fresh enough in time, or the
+    /// store fails.
+    pub async fn until_fresh(&self, name: &str, freshness: Freshness) -> Result<(), Error> {
+        self.fresh(name, None, freshness).await.map(drop)
+    }
+
     /// Returns the active build as soon as it is fresh enough for a read of one document, or of any
     /// document if `key` is `None`.
     pub(super) async fn fresh(

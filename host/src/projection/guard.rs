@@ -135,7 +135,8 @@ async fn check(
     }
     // An inline build already includes events that were appended meanwhile and that the rebuild has
     // not seen yet.
-    let up_to = active.is_inline.then_some(position.0);
+    let up_to = position.0 + active.change_offset();
+    let up_to = active.is_inline.then_some(up_to);
     Ok(Some(Lack {
         active: documents.counts(active.id).await?,
         next: documents.counts(next).await?,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
 use super::cache::Diff;
@@ -15,13 +16,14 @@ use crate::deploy::Reading;
 use crate::fold::off_the_reactor;
 use crate::model::Position;
 use crate::store::{
-    self, BuildId, DocumentWrite, Folded, InlineFold, Pending, StoredDocument, Touched, Unprojected,
+    self, Build, BuildId, DocumentStore, DocumentWrite, Folded, InlineFold, Pending,
+    StoredDocument, Touched, Unprojected,
 };
 
 /// The inline projections of a store, under whichever plan is current. Created before the registry;
 /// until `begin` is called, it has no projections.
 pub struct Inline {
-    reading: OnceLock<(Reading, Arc<Guests>)>,
+    reading: OnceLock<(Reading, Arc<Guests>, Arc<dyn DocumentStore>)>,
     options: Options,
     current: Mutex<Option<(u64, Option<Arc<Set>>)>>,
     breakers: Mutex<HashMap<Arc<str>, Breaker>>,
@@ -54,14 +56,19 @@ impl Inline {
     }
 
     /// Sets the source of the current plan.
-    pub(super) fn begin(&self, reading: Reading, guests: Arc<Guests>) {
+    pub(super) fn begin(
+        &self,
+        reading: Reading,
+        guests: Arc<Guests>,
+        documents: Arc<dyn DocumentStore>,
+    ) {
         // Called only once per host.
-        _ = self.reading.set((reading, guests));
+        _ = self.reading.set((reading, guests, documents));
     }
 
     /// Returns the inline projections of the current plan. `None` if there are none.
     pub fn current(self: &Arc<Self>) -> Option<Arc<dyn InlineFold>> {
-        let (reading, guests) = self.reading.get()?;
+        let (reading, guests, documents) = self.reading.get()?;
         let plan = reading.plan();
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let is_known = current
@@ -77,6 +84,8 @@ impl Inline {
                 Arc::new(Set {
                     inline: Arc::clone(self),
                     folded,
+                    documents: Arc::clone(documents),
+                    offsets: OnceCell::new(),
                 })
             });
             *current = Some((plan.number, set));
@@ -159,6 +168,9 @@ impl Inline {
 struct Set {
     inline: Arc<Inline>,
     folded: Vec<(BuildId, Arc<Rules>)>,
+    documents: Arc<dyn DocumentStore>,
+    /// Of each build in `folded`, how much greater than positions its change numbers are.
+    offsets: OnceCell<Vec<u64>>,
 }
 
 /// The events of one projection, and the documents that they concern.
@@ -166,6 +178,8 @@ struct Part {
     build: BuildId,
     rules: Arc<Rules>,
     keyed: Keyed,
+    /// How much greater than positions the change numbers of the build are.
+    offset: u64,
 }
 
 /// The documents of all projections that a batch of appends has to fold.
@@ -201,8 +215,9 @@ impl InlineFold for Set {
                 documents: Vec::new(),
                 failed: Vec::new(),
             };
-            for (build, rules) in &self.folded {
-                batch.key(*build, rules, &events).await;
+            let offsets = self.offsets.get_or_try_init(|| self.read_offsets()).await?;
+            for ((build, rules), offset) in self.folded.iter().zip(offsets) {
+                batch.key((*build, *offset), rules, &events).await;
             }
             let documents: BTreeSet<(BuildId, Arc<str>)> = batch
                 .parts
@@ -220,9 +235,23 @@ impl InlineFold for Set {
     }
 }
 
+impl Set {
+    /// Reads the offsets of the builds. They stay the same while the plan is current.
+    async fn read_offsets(&self) -> store::Result<Vec<u64>> {
+        let mut offsets = Vec::with_capacity(self.folded.len());
+        for (build, rules) in &self.folded {
+            let stored = self.documents.projection(&rules.name).await?;
+            let mut builds = stored.iter().flat_map(|it| &it.builds);
+            let build = builds.find(|it| it.id == *build);
+            offsets.push(build.map_or(0, Build::change_offset));
+        }
+        Ok(offsets)
+    }
+}
+
 impl Batch {
     /// Asks a projection which documents the events concern.
-    async fn key(&mut self, build: BuildId, rules: &Arc<Rules>, events: &[Event]) {
+    async fn key(&mut self, (build, offset): (BuildId, u64), rules: &Arc<Rules>, events: &[Event]) {
         let wanted: Vec<Event> = events
             .iter()
             .filter(|event| rules.sources.takes(event))
@@ -244,6 +273,7 @@ impl Batch {
             build,
             rules: Arc::clone(rules),
             keyed,
+            offset,
         });
     }
 
@@ -501,7 +531,7 @@ fn written(
                 entries: None,
                 document: now.as_ref(),
             };
-            let change = task.position().0;
+            let change = task.position().0 + part.offset;
             Some(diff.of(indexes, (part.build, &task.key, change)).0)
         })
         .collect()

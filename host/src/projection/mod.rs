@@ -30,6 +30,7 @@ mod queries;
 mod query;
 mod reconcile;
 mod rules;
+mod scanned;
 mod service;
 mod settle;
 mod shared;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cursor::Cursor;
 use super::freshness::Active;
+use super::scanned::Scanned;
 use super::{
     Change, ChangePlace, Compares, Condition, Error, Freshness, Query, Service, Shared, View,
     ViewPage,
@@ -21,8 +22,6 @@ use crate::store::{ChangedDocument, DOCUMENTS_PAGE_MAX, PAGE_BYTES_MAX, Scan, Sc
 const CONDITIONS_MAX: usize = 16;
 /// Limit for the number of documents that are scanned for one page.
 const SCANNED_DOCUMENTS_MAX: usize = 5_000;
-/// Number of documents in the first read, before their size is known.
-const AT_FIRST: usize = 32;
 /// Number of changes in one read. It is more than a single event can make.
 const CHANGES_PAGE: usize = 300;
 /// Bytes of changed documents that one reader has in memory. A single larger one is still read.
@@ -95,22 +94,20 @@ impl Service {
         let module = self.shared.registry.module(build.module).await?;
         let definition = module.projection(name);
         let indexes = definition.map_or(&[][..], |definition| &definition.indexes);
-        let mut plan = Search::of(name, indexes, query)?;
-        let mut documents = Vec::new();
-        let (mut scanned, mut bytes, mut is_last) = (0, 0, false);
-        while documents.len() < query.limit
-            && scanned < SCANNED_DOCUMENTS_MAX
-            && bytes < PAGE_BYTES_MAX
-            && !is_last
+        let search = Search::of(name, indexes, query)?;
+        let mut pages = Scanned::new(&*self.shared.documents, build.id, search.scan.clone());
+        let (mut documents, mut scanned, mut bytes) = (Vec::new(), 0, 0);
+        let (mut after, mut is_full) = (None, false);
+        while !is_full
+            && let Some(page) = pages
+                .next(search.most(query.limit - documents.len()))
+                .await?
         {
-            plan.scan.limit = fitting(bytes, scanned);
-            let page = self.shared.documents.scan(build.id, &plan.scan).await?;
-            is_last = page.len() < plan.scan.limit;
             for found in page {
                 scanned += 1;
                 bytes += found.document.len();
-                plan.scan.after = Some((found.value.clone(), Arc::clone(&found.key)));
-                if plan.takes(indexes, &found) {
+                after = Some((found.value.clone(), Arc::clone(&found.key)));
+                if search.takes(indexes, &found) {
                     documents.push(View {
                         key: found.key,
                         document: found.document,
@@ -120,16 +117,18 @@ impl Service {
                         parked: None,
                     });
                 }
-                if documents.len() == query.limit {
-                    is_last = false;
+                is_full = documents.len() == query.limit
+                    || bytes >= PAGE_BYTES_MAX
+                    || scanned >= SCANNED_DOCUMENTS_MAX;
+                if is_full {
                     break;
                 }
             }
         }
-        let after = plan.scan.after.filter(|_| !is_last);
+        let after = after.filter(|_| is_full || !pages.is_over());
         Ok(ViewPage {
             documents,
-            cursor: after.map(|after| Cursor::of(plan.scan.index, after).written()),
+            cursor: after.map(|after| Cursor::of(search.scan.index, after).written()),
             position,
             is_stale,
             parked,
@@ -211,6 +210,16 @@ impl Search {
         Ok(Self { scan, conditions })
     }
 
+    /// Returns how many documents to scan at most, when this many are missing.
+    fn most(&self, missing: usize) -> usize {
+        let index = self.scan.index.map(usize::from);
+        let mut conditions = self.conditions.iter();
+        match conditions.all(|(number, ..)| Some(*number) == index) {
+            true => missing,
+            false => DOCUMENTS_PAGE_MAX,
+        }
+    }
+
     /// Whether a document that the scan found belongs to the result: all conditions hold, and the
     /// scan did not find it before by another of its values.
     fn takes(&self, indexes: &[Index], found: &ScannedDocument) -> bool {
@@ -236,14 +245,6 @@ impl Search {
             false => inside.first(),
         };
         first.is_some_and(|first| **first == *found.value)
-    }
-}
-
-/// Returns how many documents to read at once, based on the average size so far.
-fn fitting(bytes: usize, documents: usize) -> usize {
-    match bytes.checked_div(documents) {
-        None => AT_FIRST,
-        Some(each) => (PAGE_BYTES_MAX / each.max(1)).clamp(1, DOCUMENTS_PAGE_MAX),
     }
 }
 
@@ -366,7 +367,8 @@ impl Following {
         if build.is_inline {
             // Changes after the head are left out, because changes before them may still be
             // committed.
-            changed.retain(|document| document.change <= position.0);
+            let last = position.0 + build.change_offset();
+            changed.retain(|document| document.change <= last);
         }
         self.changed = changed.into();
         Ok(!self.changed.is_empty())

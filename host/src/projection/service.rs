@@ -44,7 +44,11 @@ impl Service {
         supervisor: &Supervisor,
     ) -> Self {
         let guests = Arc::new(Guests::new(registry.lifter()));
-        inline.begin(registry.reading(), Arc::clone(&guests));
+        inline.begin(
+            registry.reading(),
+            Arc::clone(&guests),
+            Arc::clone(&documents),
+        );
         let folding_max = options.folding_max.clamp(1, Semaphore::MAX_PERMITS);
         let (running, limit) = (TaskTracker::new(), options.page_events);
         let pages = Pages::new(Arc::clone(&reader), grown.clone(), running.clone(), limit);

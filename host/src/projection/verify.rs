@@ -11,17 +11,16 @@ use std::sync::Arc;
 use super::folded::{Folded, Part, Skips, Value};
 use super::parked::Parked;
 use super::rules::{Event, FoldFailure, Keyed, Rules};
+use super::scanned::Scanned;
 use super::settle::Suspect;
 use super::shared::{Shared, blocking};
 use super::{Error, Service};
 use crate::model::{Lifecycle, Mismatch, Position, StreamId};
-use crate::store::{Build, DOCUMENTS_PAGE_MAX, Direction, PAGE_BYTES_MAX, Scan, Subject};
+use crate::store::{Build, DOCUMENTS_PAGE_MAX, Direction, Scan, Subject};
 
 /// Limits for the number and bytes of the documents that are rechecked together.
 const SUSPECTS_MAX: usize = 500;
 const SUSPECT_BYTES_MAX: usize = 16 << 20;
-/// Number of documents in the first read, before their size is known.
-const AT_FIRST: usize = 32;
 
 /// The result of verifying one projection.
 #[derive(Debug, Clone)]
@@ -340,16 +339,9 @@ impl Checking<'_> {
     async fn compare(&mut self, part: Part, mut folded: Folded) -> Result<(), Halt> {
         let at = self.compared.position;
         let (mut suspects, mut suspect_bytes) = (Vec::new(), 0);
-        let (mut bytes, mut read, mut is_last) = (0, 0, false);
-        let mut scan = Scan::default();
-        while !is_last {
-            scan.limit = fitting(bytes, read);
-            let page = self.shared.documents.scan(self.build.id, &scan).await?;
-            is_last = page.len() < scan.limit;
+        let mut pages = Scanned::new(&*self.shared.documents, self.build.id, Scan::default());
+        while let Some(page) = pages.next(DOCUMENTS_PAGE_MAX).await? {
             for found in page {
-                bytes += found.document.len();
-                read += 1;
-                scan.after = Some((found.value, Arc::clone(&found.key)));
                 if !part.holds(&found.key) || self.parked.holds_document(&found.key) {
                     continue;
                 }
@@ -394,13 +386,5 @@ impl Checking<'_> {
             }
         }
         self.settle(suspects).await
-    }
-}
-
-/// Returns how many documents to read at once, based on the average size so far.
-fn fitting(bytes: usize, documents: usize) -> usize {
-    match bytes.checked_div(documents) {
-        None => AT_FIRST,
-        Some(each) => (PAGE_BYTES_MAX / each.max(1)).clamp(1, DOCUMENTS_PAGE_MAX),
     }
 }

@@ -65,7 +65,7 @@ pub struct Build {
     /// All events up to this position are folded. For an inline build: the position at which it
     /// became inline.
     pub position: Position,
-    /// The greatest change number of a document; not maintained for an inline build.
+    /// The greatest change number of a document. For an inline build: that at `position`.
     pub changes: u64,
     /// Whether it is folded in the transactions of appends.
     pub is_inline: bool,
@@ -88,6 +88,17 @@ pub struct Build {
     pub is_confirmed: bool,
     /// Why it does not switch by itself, as its owner wrote it.
     pub waits: Option<Box<str>>,
+}
+
+impl Build {
+    /// How much greater than positions the change numbers of an inline build are. A build may come
+    /// with greater ones, because a retried event takes the next number and not its position.
+    pub fn change_offset(&self) -> u64 {
+        match self.is_inline {
+            true => self.changes.saturating_sub(self.position.0),
+            false => 0,
+        }
+    }
 }
 
 /// Counts of the contents of a build.
@@ -466,7 +477,8 @@ pub trait DocumentStore: Send + Sync {
         keys: &[Arc<str>],
     ) -> Result<Vec<Option<StoredDocument>>>;
 
-    /// Returns documents in the order of an index, or of their keys.
+    /// Returns documents in the order of an index, or of their keys. A page ends early at
+    /// [`PAGE_BYTES_MAX`](super::PAGE_BYTES_MAX).
     async fn scan(&self, build: BuildId, scan: &Scan) -> Result<Vec<ScannedDocument>>;
 
     /// Returns documents that changed after a change, in the order of their changes, including

@@ -114,7 +114,8 @@ pub enum Turn {
 /// Folds the events that a build has not seen, when it is about to become inline.
 pub trait Settle: Send + Sync {
     /// Returns the documents after the events after `from` up to `to`, all of which are committed.
-    /// None when that is too much for one transaction.
+    /// Their change numbers are `offset` greater than positions. None when that is too much for one
+    /// transaction.
     ///
     /// # Errors
     /// When they can't be folded.
@@ -122,6 +123,7 @@ pub trait Settle: Send + Sync {
         &self,
         from: Position,
         to: Position,
+        offset: u64,
     ) -> BoxFuture<'_, Result<Option<Vec<DocumentWrite>>>>;
 }
 

@@ -1,6 +1,9 @@
 //! Code that back-ends share to read documents in an order.
 
-use super::{ChangedDocument, DOCUMENTS_PAGE_MAX, Scan, ScannedDocument};
+use futures::{Stream, StreamExt};
+
+use super::page::Room;
+use super::{ChangedDocument, DOCUMENTS_PAGE_MAX, PAGE_BYTES_MAX, Result, Scan, ScannedDocument};
 
 /// Sorts after every value, because none has more than 1,024 bytes.
 static VALUES_END: [u8; 1_025] = [u8::MAX; 1_025];
@@ -58,14 +61,42 @@ fn limit(scan: &Scan) -> usize {
     scan.limit.min(DOCUMENTS_PAGE_MAX)
 }
 
-/// Returns the documents of a scan, out of those found between its ends, which are inclusive.
-pub fn page(mut found: Vec<ScannedDocument>, scan: &Scan) -> Vec<ScannedDocument> {
-    if let Some((value, key)) = &scan.after {
-        let is_by_key = scan.index.is_none();
-        found.retain(|it| it.key != *key || !(is_by_key || it.value == *value));
+/// Reads the documents of a scan, out of those found between its ends, which are inclusive, until
+/// the limit or the bytes of a page are reached.
+pub async fn page(
+    mut found: impl Stream<Item = sqlx::Result<ScannedDocument>> + Unpin,
+    scan: &Scan,
+) -> Result<Vec<ScannedDocument>> {
+    let (mut page, mut room) = (Vec::new(), Room::default());
+    while page.len() < limit(scan)
+        && let Some(next) = found.next().await
+    {
+        let next = next?;
+        if scan.is_at(&next) {
+            continue;
+        }
+        let has_room = room.take(next.document.len());
+        page.push(next);
+        if !has_room {
+            break;
+        }
     }
-    found.truncate(limit(scan));
-    found
+    Ok(page)
+}
+
+impl Scan {
+    /// Whether a document is the one after which the scan begins.
+    fn is_at(&self, found: &ScannedDocument) -> bool {
+        let is_by_key = self.index.is_none();
+        let after = self.after.as_ref();
+        after.is_some_and(|(value, key)| found.key == *key && (is_by_key || found.value == *value))
+    }
+
+    /// Whether a page that was read by this scan is the last one.
+    pub fn ends_with(&self, page: &[ScannedDocument]) -> bool {
+        let bytes: usize = page.iter().map(|found| found.document.len()).sum();
+        page.len() < limit(self) && bytes < PAGE_BYTES_MAX
+    }
 }
 
 /// Returns how many documents to read for a page of changes.

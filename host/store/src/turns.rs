@@ -18,6 +18,8 @@ pub struct BuildRow {
     pub role: Role,
     pub is_inline: bool,
     pub position: Position,
+    /// The greatest change number of a document.
+    pub changes: u64,
 }
 
 /// The result of a writer's statements.
@@ -144,7 +146,9 @@ async fn attach<R: BuildRows>(
             "events are parked in the projection's build {id}; {why}"
         )));
     }
-    let settling = tokio::time::timeout(SETTLE_MAX, settle.settle(row.position, last));
+    let offset = row.changes.saturating_sub(row.position.0);
+    let settling = settle.settle(row.position, last, offset);
+    let settling = tokio::time::timeout(SETTLE_MAX, settling);
     let writes = match settling.await {
         Ok(Ok(Some(writes))) => writes,
         Ok(Ok(None)) => {

@@ -8,7 +8,7 @@ use quipu::store::{
 };
 use quipu_tests::documents::{
     LONG, batch, begin, between, by_key, changed, claim, document, entry, filled, json, keep,
-    moved, plain, read, scanned, written,
+    moved, pages, plain, read, scanned, written,
 };
 use quipu_tests::{Place, on_every_store};
 
@@ -222,7 +222,7 @@ async fn a_batch_can_hold_large_documents(place: Place) {
         index: Some(0),
         ..by_key()
     };
-    let found = store.scan(build, &scan).await.unwrap();
+    let found = pages(&*store, build, &scan).await.concat();
     assert_eq!(found.len(), 20);
     assert!(found.iter().all(|found| *found.document == *text));
 }

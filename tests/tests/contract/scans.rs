@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quipu::store::{DOCUMENTS_PAGE_MAX, Scan, ScannedDocument};
-use quipu_tests::documents::{between, by_key, changed, filled, plain, scanned, written};
+use quipu_tests::documents::{between, by_key, changed, filled, pages, plain, scanned, written};
 use quipu_tests::{Place, on_every_store};
 
 on_every_store! {
@@ -12,6 +12,7 @@ on_every_store! {
     a_scan_can_continue_after_a_document,
     bounds_can_be_bytes_that_are_not_text,
     a_scan_returns_at_most_one_page,
+    a_scan_of_large_documents_ends_early,
 }
 
 async fn documents_are_scanned_by_key(place: Place) {
@@ -187,6 +188,27 @@ async fn a_scan_returns_at_most_one_page(place: Place) {
             assert_eq!(scanned(&*store, build, &scan).await.len(), expected);
             let changed = changed(&*store, build, 0, limit).await;
             assert_eq!(changed.len(), expected);
+        }
+    }
+}
+
+async fn a_scan_of_large_documents_ends_early(place: Place) {
+    let store = place.open().await.documents;
+    let large = format!("\"{}\"", "x".repeat(3 << 20));
+    let writes: Vec<_> = (0..7)
+        .map(|n| written(&format!("k{n}"), &large, n + 1, &[(0, b"")]))
+        .collect();
+    let build = filled(&*store, "a", &writes).await;
+    for index in [None, Some(0)] {
+        for is_descending in [false, true] {
+            let scan = Scan {
+                index,
+                is_descending,
+                ..Scan::default()
+            };
+            let pages = pages(&*store, build, &scan).await;
+            let pages: Vec<usize> = pages.iter().map(Vec::len).collect();
+            assert_eq!(pages, [3, 3, 1], "{scan:?}");
         }
     }
 }

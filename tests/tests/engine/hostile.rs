@@ -13,6 +13,7 @@ on_every_store! {
     a_guest_that_loops_does_not_affect_other_streams,
     a_guest_that_traps_does_not_affect_other_streams,
     a_guest_that_uses_too_much_memory_does_not_affect_other_streams,
+    a_preview_that_loops_is_paused_and_does_not_affect_others,
 }
 
 async fn a_guest_that_loops_does_not_affect_other_streams(place: Place) {
@@ -87,6 +88,33 @@ async fn check(place: Place, body: &'static str, kind: FaultKind) {
         assert!(begun.elapsed() < PATIENCE);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
+    host.shutdown().await.unwrap();
+}
+
+async fn a_preview_that_loops_is_paused_and_does_not_affect_others(place: Place) {
+    let limits = Limits {
+        fuel_per_call: 50_000_000,
+        ..Limits::default()
+    };
+    let host = place.builder().limits(limits).build().await.unwrap();
+    examples::deploy(&host, guest::component("moody")).await;
+    let preview = async |stream: &str, body: &str| {
+        let command = build::command("go", body);
+        host.preview(&build::stream(stream), command, false).await
+    };
+    let looping = r#"{"do":"loop"}"#;
+    let begun = std::time::Instant::now();
+    let paused = loop {
+        let error = preview("probe-hostile", looping).await.unwrap_err();
+        assert_eq!(error.code(), "guest-fault");
+        if error.to_string().contains("not called again") {
+            break error;
+        }
+        assert!(begun.elapsed() < PATIENCE);
+    };
+    assert!(paused.to_string().contains("out of fuel"), "{paused}");
+    // Only this stream of the module is paused.
+    preview("probe-1", "{}").await.unwrap();
     host.shutdown().await.unwrap();
 }
 

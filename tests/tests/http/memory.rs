@@ -118,6 +118,14 @@ async fn the_size_of_all_unread_pages_is_bounded() {
         let page = ask(requests, &server, (path, accept)).await.unwrap();
         assert_eq!(page.status(), 200);
         // There is no memory left for another page.
+        let preview = server.post("/v1/streams/note-1/preview", r#"{"type":"n"}"#);
+        for request in [
+            server.request("GET", "/v1/rejections"),
+            server.request("GET", "/v1/proposals"),
+            preview,
+        ] {
+            send(request).await.problem(503, "overloaded");
+        }
         for path in ["/v1/events?limit=1", "/v1/streams/note-1/events"] {
             for accept in ["application/json", lines] {
                 let answer = send(server.request("GET", path).header("accept", accept)).await;

@@ -1,14 +1,18 @@
 //! Documents that are folded in the transactions of appends.
 
+use std::collections::BTreeSet;
+
+use futures::StreamExt;
 use quipu::engine::{Append, AppendAll, Error, StreamAppend};
 use quipu::model::{Command, Lifecycle, OnError, SettingsChange};
-use quipu::projection::{Action, Freshness, State};
-use quipu::store::Role;
+use quipu::projection::{Action, Change, ChangePlace, Freshness, State};
+use quipu::store::{Role, Subject};
 use quipu::{Host, engine};
 use quipu_tests::probe::{Probe, probe};
-use quipu_tests::{Place, build, on_every_store};
+use quipu_tests::{PATIENCE, Place, build, on_every_store};
 use serde_json::{Value, json};
 
+use super::parking;
 use super::support::{
     NOTES, active, build_of, builder, deploy, documents, host, note, quick, settings, switch_to,
     try_note, until, until_state,
@@ -20,6 +24,7 @@ on_every_store!(
     one_bad_append_does_not_affect_others,
     a_known_id_is_not_folded_a_second_time,
     an_asynchronous_projection_becomes_inline_with_its_documents,
+    followers_miss_no_change_when_a_build_with_retried_events_becomes_inline,
     a_detached_projection_continues_asynchronously,
     a_rebuild_of_an_inline_projection_becomes_active_and_inline,
     a_roll_back_of_an_inline_projection_is_inline,
@@ -181,6 +186,80 @@ async fn an_asynchronous_projection_becomes_inline_with_its_documents(place: Pla
     tokio::join!(appending, turning);
     assert_eq!(at_once(&host, "all").await["count"], 200);
     host.shutdown().await.unwrap();
+}
+
+/// Changes of retried events have greater numbers than the position of the log's end.
+async fn followers_miss_no_change_when_a_build_with_retried_events_becomes_inline(place: Place) {
+    let host = host(&place).await;
+    let park = settings(Lifecycle::Async, OnError::Park);
+    deploy(&host, &parking::broken(), park).await;
+    for n in 0..8 {
+        let key = format!("k{n}");
+        let bad = json!({"n": 1, "keys": [key], "bad": {"apply": "bad-event", "key": key}});
+        note(&host, "note-1", &bad).await;
+    }
+    note(&host, "note-1", &json!({"n": 1, "keys": ["z"]})).await;
+    until(&host, "parked", |it| it.builds[0].counts.parked == 8).await;
+    deploy(&host, &parking::healed(), park).await;
+    for n in 0..8 {
+        let retry = Action::RetryParkedOf {
+            subject: Subject::Document(format!("k{n}").into()),
+            position: None,
+        };
+        host.control_projection(NOTES, retry).await.unwrap();
+        until(&host, "retried", |it| it.builds[0].counts.parked == 7 - n).await;
+    }
+    let head = host.log_head().await.unwrap();
+    let (known, at) = follow(&host, None, 9).await;
+    assert_eq!(known.len(), 9);
+    assert!(at.change > head.0, "{at:?}, head {head}");
+
+    // While appends go on, so that some events are folded when the build becomes inline.
+    let appending = async {
+        for n in 0..20 {
+            note(&host, "note-2", &json!({"n": 1, "keys": [format!("d{n}")]})).await;
+        }
+    };
+    let turning = async {
+        deploy(&host, &parking::healed(), inline()).await;
+        until_state(&host, State::Inline).await;
+    };
+    tokio::join!(appending, turning);
+    let (known, at) = follow(&host, Some(at), 20).await;
+    assert_eq!(known.len(), 20);
+    note(&host, "note-1", &json!({"n": 5, "keys": ["k1"]})).await;
+    let (known, at) = follow(&host, Some(at), 1).await;
+    assert!(known.contains("k1"), "{known:?}");
+    // A new follower sees it, too, before anything else happens.
+    let (known, _) = follow(&host, None, 29).await;
+    assert_eq!(known.len(), 29);
+
+    host.control_projection(NOTES, Action::Detach)
+        .await
+        .unwrap();
+    note(&host, "note-1", &json!({"n": 5, "keys": ["k2"]})).await;
+    let (known, _) = follow(&host, Some(at), 1).await;
+    assert!(known.contains("k2"), "{known:?}");
+    host.shutdown().await.unwrap();
+}
+
+/// The keys of the next documents that a follower sees, and its place after them.
+async fn follow(
+    host: &Host,
+    after: Option<ChangePlace>,
+    documents: usize,
+) -> (BTreeSet<String>, ChangePlace) {
+    let mut changes = host.changes(NOTES, after).await.unwrap();
+    let (mut keys, mut place) = (BTreeSet::new(), None);
+    while keys.len() < documents {
+        let next = tokio::time::timeout(PATIENCE, changes.next()).await;
+        let next = next.expect("the follower waits for a change");
+        if let Some(Ok(Change::Document { key, at, .. })) = next {
+            keys.insert(key.to_string());
+            place = Some(at);
+        }
+    }
+    (keys, place.unwrap())
 }
 
 async fn a_detached_projection_continues_asynchronously(place: Place) {

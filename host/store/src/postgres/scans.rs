@@ -73,7 +73,7 @@ pub async fn scan(pool: &Pool, build: BuildId, scan: &Scan) -> Result<Vec<Scanne
             .bind(bounds.last.0),
         None => query.bind(exact_first).bind(exact_last),
     };
-    Ok(page(query.fetch_all(pool).await?, scan))
+    page(query.fetch(pool), scan).await
 }
 
 /// Returns the text that bytes begin with, and if there is more, the bytes. PostgreSQL stores no

@@ -60,5 +60,5 @@ pub async fn scan(pool: &Pool, build: BuildId, scan: &Scan) -> Result<Vec<Scanne
             .bind(bounds.first.0)
             .bind(bounds.last.0);
     }
-    Ok(page(query.fetch_all(pool).await?, scan))
+    page(query.fetch(pool), scan).await
 }

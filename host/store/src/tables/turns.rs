@@ -12,25 +12,37 @@ use crate::{BuildId, DocumentWrite};
 use quipu_model::Position;
 
 const ONE: &str = concat!(
-    "SELECT id, role, is_inline, position FROM builds WHERE id = $1 AND role <> 'dropped'",
+    "SELECT id, role, is_inline, position, changes FROM builds WHERE id = $1 AND role <> 'dropped'",
     for_update!()
 );
 const OF: &str = concat!(
-    "SELECT id, role, is_inline, position FROM builds \
+    "SELECT id, role, is_inline, position, changes FROM builds \
      WHERE projection = $1 AND role <> 'dropped' ORDER BY id",
     for_update!()
 );
 const PARKED: &str = "SELECT EXISTS (SELECT 1 FROM parked_events WHERE build = $1)";
 const HOLD: &str = "INSERT INTO projections (name, held) VALUES ($1, true) \
      ON CONFLICT (name) DO UPDATE SET held = true";
+/// The position $2, and by how much change numbers are greater than positions, which stays the same
+/// while a build is inline.
+macro_rules! reaches {
+    () => {
+        concat!(
+            "position = $2, changes = $2 + ",
+            greatest!("changes - position", "0")
+        )
+    };
+}
 const DETACH: &str = concat!(
-    "UPDATE builds SET is_inline = false, position = $2, changes = ",
-    greatest!("changes", "$2"),
+    "UPDATE builds SET is_inline = false, ",
+    reaches!(),
     ", stale = CASE WHEN plan < $3 THEN coalesce(stale, $4) ELSE stale END WHERE id = $1"
 );
-const ATTACH: &str = "UPDATE builds \
-     SET is_inline = true, position = $2, plan = $3, token = token + 1, held_until = NULL, \
-         trouble = NULL WHERE id = $1";
+const ATTACH: &str = concat!(
+    "UPDATE builds SET is_inline = true, ",
+    reaches!(),
+    ", plan = $3, token = token + 1, held_until = NULL, trouble = NULL WHERE id = $1"
+);
 const INLINE: &str = "SELECT projection FROM builds WHERE is_inline AND role <> 'dropped' LIMIT 1";
 
 type WriteResult<T> = Result<T, Failure>;
@@ -43,6 +55,7 @@ from_row!(BuildRow, |row| Ok(BuildRow {
     role: role(row.cell("role")?)?,
     is_inline: row.cell("is_inline")?,
     position: Position(row.number("position")?),
+    changes: row.number("changes")?,
 }));
 
 /// A projection that is inline, if there is one.
