@@ -11,7 +11,8 @@ use crate::exit::WrongUse;
 /// Make a guest project that builds and passes its tests
 ///
 /// Writes the folder NAME with source, a native test, scenarios and the guest SDK of this program.
-/// Nothing is fetched; the language's own tools do that when they build.
+/// Nothing is fetched; the language's own tools do that when they build. The folder may exist if it
+/// is empty or has only `.git`.
 #[derive(Debug, Args)]
 pub struct New {
     /// Name of the project, and of the category that its decider decides
