@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::play::Played;
+use super::play::{Played, Typed};
 use crate::Components;
 
 /// Which decisions of the components some scenarios have shown.
@@ -14,7 +14,12 @@ pub struct Coverage {
     pub events: Declared,
     /// Codes of rejections that the deciders declare.
     pub rejections: Declared,
+    /// Types of events that the sources of projections name.
+    pub sources: Declared,
 }
+
+/// Stands for every category in the name of a type in a source.
+const EVERY: &str = "*";
 
 /// Declared names, and those that were never seen. A name has the form `account withdraw`.
 #[derive(Debug, Default, Serialize)]
@@ -42,6 +47,19 @@ impl Coverage {
                 .rejections
                 .declare(category, rejections.into_iter());
         }
+        for (_, projection) in components.projections() {
+            let mut names = Vec::new();
+            for source in &projection.sources {
+                let category = source.category.as_deref().unwrap_or(EVERY);
+                // Scenarios have no events of the host.
+                if !category.starts_with('$') {
+                    let events = source.events.iter();
+                    names.extend(events.map(|(name, _)| full(category, name.as_str())));
+                }
+            }
+            let names = names.iter().map(String::as_str);
+            coverage.sources.declare(&projection.name, names);
+        }
         coverage
     }
 
@@ -49,11 +67,24 @@ impl Coverage {
         self.commands.seen(&played.commands);
         self.events.seen(&played.events);
         self.rejections.seen(&played.rejections);
+        for (projection, received) in &played.received {
+            for (category, name) in &received.taken {
+                for category in [category.as_str(), EVERY] {
+                    let source = full(projection, &full(category, name));
+                    self.sources.never.remove(&source);
+                }
+            }
+        }
     }
 
     /// Whether everything that is declared was seen.
     pub fn is_complete(&self) -> bool {
-        let all = [&self.commands, &self.events, &self.rejections];
+        let all = [
+            &self.commands,
+            &self.events,
+            &self.rejections,
+            &self.sources,
+        ];
         all.iter().all(|declared| declared.never.is_empty())
     }
 }
@@ -64,7 +95,7 @@ impl Declared {
         self.declared = self.never.len();
     }
 
-    fn seen(&mut self, names: &BTreeSet<(String, String)>) {
+    fn seen(&mut self, names: &BTreeSet<Typed>) {
         for (category, name) in names {
             self.never.remove(&full(category, name));
         }

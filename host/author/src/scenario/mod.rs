@@ -29,6 +29,7 @@ mod file;
 mod message;
 pub(crate) mod play;
 mod report;
+mod sources;
 mod stream;
 
 pub use coverage::Coverage;
@@ -45,19 +46,28 @@ pub fn play(components: &Components, files: &[Scenarios]) -> Report {
     let mut verdicts = Vec::new();
     for file in files {
         for scenario in &file.scenarios {
-            let differences = match play::twice(components, scenario) {
+            let (differences, notes) = match play::twice(components, scenario) {
                 Ok(played) => {
                     coverage.count(&played);
-                    check::check(&scenario.then, &played)
+                    let then = &scenario.then;
+                    let differences = check::check(then, &played);
+                    let passed = differences.is_empty();
+                    let notes = sources::notes(components, then, &played, passed);
+                    (differences, notes)
                 }
-                Err(problem) => vec![Difference::problem(problem)],
+                Err(problem) => (vec![Difference::problem(problem)], Vec::new()),
             };
             verdicts.push(Verdict {
                 file: file.path.clone(),
                 name: scenario.name.clone(),
                 differences,
+                notes,
             });
         }
     }
-    Report { verdicts, coverage }
+    Report {
+        verdicts,
+        coverage,
+        notes: sources::unknown(components),
+    }
 }

@@ -19,6 +19,18 @@ use crate::Components;
 const BEGIN: Timestamp = Timestamp(1_767_225_600_000_000);
 const SECOND: u64 = 1_000_000;
 
+/// A type of event, command or rejection: its category and its name.
+pub(crate) type Typed = (String, String);
+
+/// The types of events that a projection received, and those that its sources left out.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Received {
+    /// Types that it received, by the names that it uses.
+    pub taken: BTreeSet<Typed>,
+    /// Types that it did not receive, as they were stored.
+    pub left_out: BTreeSet<Typed>,
+}
+
 /// What came of a scenario.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Played {
@@ -30,12 +42,14 @@ pub(crate) struct Played {
     pub lifted: Vec<RecordedEvent>,
     /// Documents by projection and key.
     pub documents: BTreeMap<String, BTreeMap<String, String>>,
+    /// The events of each projection.
+    pub received: BTreeMap<String, Received>,
     /// Types of commands that were decided, with their category.
-    pub commands: BTreeSet<(String, String)>,
+    pub commands: BTreeSet<Typed>,
     /// Types of events that were decided, with their category.
-    pub events: BTreeSet<(String, String)>,
+    pub events: BTreeSet<Typed>,
     /// Codes of rejections, with their category.
-    pub rejections: BTreeSet<(String, String)>,
+    pub rejections: BTreeSet<Typed>,
 }
 
 /// The history of a stream that its decider folds, and the commands that it was asked.
@@ -397,6 +411,8 @@ impl Play<'_> {
             let failed = |text: String| format!("projection {name}: {text}");
             let events = self.lifted_for(projection).map_err(failed)?;
             let mut instance = Instance::new(module).map_err(|fault| failed(fault.to_string()))?;
+            let received = self.received(&events);
+            self.played.received.insert(name.to_owned(), received);
             let documents = self.documents(&mut instance, projection, &events);
             self.played
                 .documents
@@ -417,6 +433,16 @@ impl Play<'_> {
             lifted.extend(parts.map_err(|error| error.to_string())?);
         }
         Ok(lifted)
+    }
+
+    /// The types of the events that were lifted for a projection, and of the others.
+    fn received(&self, lifted: &[RecordedEvent]) -> Received {
+        let positions: BTreeSet<Position> = lifted.iter().map(|event| event.position).collect();
+        let is_left_out = |event: &&RecordedEvent| !positions.contains(&event.position);
+        Received {
+            taken: lifted.iter().map(typed).collect(),
+            left_out: self.events.iter().filter(is_left_out).map(typed).collect(),
+        }
     }
 
     /// Folds lifted events into documents.
@@ -460,6 +486,11 @@ impl Play<'_> {
         }
         Ok(documents)
     }
+}
+
+fn typed(event: &RecordedEvent) -> Typed {
+    let category = event.stream.category().to_owned();
+    (category, event.name.as_str().to_owned())
 }
 
 /// Cuts events into groups, never between the parts of one stored event.

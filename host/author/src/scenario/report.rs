@@ -15,6 +15,8 @@ pub struct Verdict {
     pub name: String,
     /// What is not as expected. Empty: the scenario passed.
     pub differences: Vec<Difference>,
+    /// Facts that may explain a result that is not intended.
+    pub notes: Vec<String>,
 }
 
 impl Verdict {
@@ -32,6 +34,8 @@ pub struct Report {
     pub verdicts: Vec<Verdict>,
     /// Which decisions were shown.
     pub coverage: Coverage,
+    /// Facts about the components that may be mistakes.
+    pub notes: Vec<String>,
 }
 
 impl Report {
@@ -55,10 +59,17 @@ impl Report {
             for difference in &verdict.differences {
                 writeln!(out, "         {difference}")?;
             }
+            for note in &verdict.notes {
+                writeln!(out, "         note: {note}")?;
+            }
         }
         let (all, failed) = (self.verdicts.len(), self.failed());
         writeln!(out, "\n{all} scenarios, {failed} failed")?;
-        self.write_coverage(out)
+        self.write_coverage(out)?;
+        for note in &self.notes {
+            writeln!(out, "note: {note}")?;
+        }
+        Ok(())
     }
 
     fn write_coverage(&self, out: &mut impl Write) -> io::Result<()> {
@@ -66,11 +77,13 @@ impl Report {
             commands,
             events,
             rejections,
+            sources,
         } = &self.coverage;
         for (what, declared) in [
             ("commands", commands),
             ("events", events),
             ("rejections", rejections),
+            ("sources", sources),
         ] {
             if declared.declared == 0 {
                 continue;

@@ -27,7 +27,8 @@ pub struct Test {
     /// Also write the results as JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Fail, too, when a declared command, event or rejection was never seen
+    /// Fail, too, when a declared command, event or rejection, or a type in the sources of a
+    /// projection, was never seen
     #[arg(long)]
     complete: bool,
     /// Test again whenever a file changes
@@ -72,7 +73,7 @@ impl Test {
             bail!("{failed} of {} scenarios failed", report.verdicts.len());
         }
         if self.complete && !report.coverage.is_complete() {
-            bail!("not every declared command, event and rejection was seen");
+            bail!("not every declared command, event, rejection and source was seen");
         }
         Ok(())
     }

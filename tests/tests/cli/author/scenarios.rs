@@ -1,3 +1,4 @@
+use quipu_tests::probe::{Probe, probe};
 use serde_json::{Value, json};
 
 use super::{run_in, with_scenarios};
@@ -117,6 +118,56 @@ scenarios:
     assert!(report.contains("tests=\"5\""), "{report}");
     assert!(report.contains("failures=\"5\""), "{report}");
     assert!(report.contains("a rejection was expected"), "{report}");
+}
+
+#[test]
+fn events_that_a_projection_does_not_receive_are_named() {
+    let given = |then: &str| {
+        format!(
+            "scenarios:\n  - name: one\n    given: [{{stream: note-1, event: noted, data: {{n: 1}}}}]\n    \
+             then: {{documents: {{notes: {then}}}}}\n"
+        )
+    };
+    let notes = |types: &[&str]| {
+        let types: Vec<Value> = types.iter().map(|name| json!([name, 1])).collect();
+        let sources = json!([{"category": "note", "events": types}]);
+        let component = probe("note")
+            .breaks("none")
+            .event("noted", 1)
+            .event("ended", 1);
+        component.projection("notes", 1, json!({"sources": sources}))
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let play = |probe: &Probe, then: &str, more: &[&str]| {
+        std::fs::write(dir.path().join("note.wasm"), probe.component()).unwrap();
+        std::fs::write(dir.path().join("rules.yaml"), given(then)).unwrap();
+        let arguments = [&["test", "note.wasm", "rules.yaml"], more].concat();
+        run_in(dir.path(), &arguments)
+    };
+    let none = "         note: projection notes receives none of the events: note noted; its sources \
+                take note notd";
+    // The scenario may show just that.
+    let said = play(&notes(&["notd"]), "{none: null}", &[]);
+    let out = said.ok();
+    assert!(out.lines().any(|line| line == none), "{out}");
+    for line in [
+        "sources: 0 of 1 seen; never: notes note notd",
+        "note: projection notes names event notd in its sources, which the decider of category note \
+         does not declare",
+    ] {
+        assert!(out.lines().any(|it| it == line), "{line}\n{out}");
+    }
+    let said = play(&notes(&["notd"]), "{none: null}", &["--complete"]);
+    assert_eq!(said.code, 1, "{}", said.out);
+    let said = play(&notes(&["notd"]), "{none: {}}", &[]);
+    assert_eq!(said.code, 1);
+    assert!(said.out.lines().any(|it| it == none), "{}", said.out);
+    // A type that is left out on purpose.
+    let said = play(&notes(&["noted", "ended"]), "{none: null}", &[]);
+    let out = said.ok();
+    assert!(!out.contains("note: "), "{out}");
+    let line = "sources: 1 of 2 seen; never: notes note ended";
+    assert!(out.lines().any(|it| it == line), "{out}");
 }
 
 #[test]
