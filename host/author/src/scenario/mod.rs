@@ -23,6 +23,7 @@
 
 mod check;
 mod coverage;
+mod declared;
 mod decode;
 mod difference;
 mod file;
@@ -50,7 +51,8 @@ pub fn play(components: &Components, files: &[Scenarios]) -> Report {
                 Ok(played) => {
                     coverage.count(&played);
                     let then = &scenario.then;
-                    let differences = check::check(then, &played);
+                    let mut differences = check::check(then, &played);
+                    differences.extend(declared::check(components, &played));
                     let passed = differences.is_empty();
                     let notes = sources::notes(components, then, &played, passed);
                     (differences, notes)
