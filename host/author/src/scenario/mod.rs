@@ -29,6 +29,7 @@ mod difference;
 mod file;
 mod message;
 pub(crate) mod play;
+mod problem;
 mod report;
 mod sources;
 mod stream;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
 
+use super::problem::Shown;
 use super::{Coverage, Difference};
 
 /// The result of one scenario.
@@ -50,6 +51,7 @@ impl Report {
     /// When the output fails.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let mut file = None;
+        let mut shown = Shown::default();
         for verdict in &self.verdicts {
             if file.replace(&verdict.file) != Some(&verdict.file) {
                 writeln!(out, "{}", verdict.file.display())?;
@@ -57,7 +59,14 @@ impl Report {
             let mark = if verdict.passed() { "ok  " } else { "FAIL" };
             writeln!(out, "  {mark} {}", verdict.name)?;
             for difference in &verdict.differences {
-                writeln!(out, "         {difference}")?;
+                match difference.expected {
+                    Some(_) => writeln!(out, "         {difference}")?,
+                    None => {
+                        for line in shown.lines(&verdict.name, &difference.found) {
+                            writeln!(out, "         {line}")?;
+                        }
+                    }
+                }
             }
             for note in &verdict.notes {
                 writeln!(out, "         note: {note}")?;
