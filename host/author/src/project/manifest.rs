@@ -250,6 +250,21 @@ impl Project {
     }
 }
 
+/// Says why a folder without a project file can't be built: the project is in a folder above, or
+/// there is none.
+pub fn not_a_project(dir: &Path) -> Error {
+    let within = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let mut above = within.ancestors().skip(1);
+    let dir = dir.to_owned();
+    match above.find(|folder| folder.join(FILE).is_file()) {
+        Some(found) => Error::ProjectAbove {
+            dir,
+            found: found.to_owned(),
+        },
+        None => Error::NothingToBuild(dir),
+    }
+}
+
 /// Checks the name of a project: it becomes a file, a package and a category.
 pub(super) fn check_name(name: &str) -> Result<(), String> {
     let fits =
@@ -347,5 +362,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let missing = Project::read(dir.path()).unwrap_err().to_string();
         assert!(missing.ends_with("no quipu.toml there; `quipu new NAME` makes a project"));
+    }
+
+    #[test]
+    fn a_folder_without_a_project_names_the_project_above() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("src/rules");
+        std::fs::create_dir_all(&folder).unwrap();
+        let error = not_a_project(&folder).to_string();
+        assert!(
+            error.contains("no quipu.toml here or in a folder above; `quipu new NAME` makes"),
+            "{error}"
+        );
+        std::fs::write(dir.path().join(FILE), "").unwrap();
+        let error = not_a_project(&folder).to_string();
+        let command = format!("quipu build {}", dir.path().display());
+        assert!(error.ends_with(&command), "{error}");
     }
 }

@@ -10,7 +10,7 @@ mod watch;
 
 pub use build::{Built, build};
 pub use doctor::{Finding, doctor};
-pub use manifest::{FILE, Language, Project};
+pub use manifest::{FILE, Language, Project, not_a_project};
 pub use new::{Kind, New, new};
 pub use watch::Watch;
 
@@ -31,6 +31,25 @@ pub enum Error {
     /// The folder is not a project.
     #[error("{0}: no {FILE} there; `quipu new NAME` makes a project")]
     NoProject(PathBuf),
+    /// The folder is neither in a project nor a Rust package.
+    #[error(
+        "{}: no quipu.toml here or in a folder above; `quipu new NAME` makes a project, and \
+         `quipu build DIR` builds the one in DIR",
+        .0.display()
+    )]
+    NothingToBuild(PathBuf),
+    /// The project is in a folder above.
+    #[error(
+        "{}: no quipu.toml here; the project is in a folder above: quipu build {}",
+        .dir.display(),
+        .found.display()
+    )]
+    ProjectAbove {
+        /// The folder that was named.
+        dir: PathBuf,
+        /// The folder of the project.
+        found: PathBuf,
+    },
     /// The project file does not fit.
     #[error("{path}{line}: {text}", line = line.map(|line| format!(":{line}")).unwrap_or_default())]
     Manifest {

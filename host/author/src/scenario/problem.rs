@@ -100,9 +100,9 @@ mod tests {
 
     #[test]
     fn a_fault_is_shown_once_and_then_named_by_its_scenario() {
-        let mut shown = Shown::default();
         let fault = r#"internal in bank (5bf98): it says "a\nb""#;
         let (given, when) = (format!("given 2: {fault}"), format!("when: {fault}"));
+        let mut shown = Shown::default();
         assert_eq!(shown.lines("one", &given).len(), 3);
         assert_eq!(
             shown.lines("two", &when),

@@ -37,6 +37,9 @@ impl Build {
                 }
                 project::build(&project, self.verbose)?.component
             }
+            false if !self.dir.join("Cargo.toml").is_file() => {
+                return Err(project::not_a_project(&self.dir).into());
+            }
             // A package without a project file, as the examples of the repository.
             false => {
                 let options = Options {

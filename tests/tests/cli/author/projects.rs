@@ -144,6 +144,20 @@ fn a_project_that_can_not_be_made_leaves_nothing() {
 }
 
 #[test]
+fn a_build_outside_of_a_project_names_the_command_that_makes_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = run_in(dir.path(), &["build"]);
+    assert_eq!(said.code, 1);
+    for part in [
+        "no quipu.toml here or in a folder above",
+        "`quipu new NAME`",
+    ] {
+        assert!(said.err.contains(part), "{}", said.err);
+    }
+    assert!(!said.err.contains("Cargo"), "{}", said.err);
+}
+
+#[test]
 fn a_build_command_of_the_author_is_run_and_checked() {
     let dir = tempfile::tempdir().unwrap();
     let write = |file: &str, text: &str| std::fs::write(dir.path().join(file), text).unwrap();
