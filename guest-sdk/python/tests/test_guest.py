@@ -7,6 +7,7 @@ from typing import Any
 from quipu_guest import (
     DefinitionError,
     Index,
+    NewEvent,
     Rejection,
     Steps,
     decider,
@@ -24,6 +25,11 @@ from quipu_guest.manifest import manifest_of
 from quipu_guest.message import kebab
 
 from . import accounts
+
+
+@message
+class Missing:
+    """An event that the decider does not name."""
 
 
 class Definitions(unittest.TestCase):
@@ -207,7 +213,14 @@ class Drivers(unittest.TestCase):
             self.assertIn(part, str(raised.exception))
 
     def test_wrong_results_are_faults(self) -> None:
+        missing = (
+            "decide returned a value of type Missing, which is not among the events of account; "
+            "add Missing to events= of the decider"
+        )
         for decide, part in (
+            (lambda *_: Missing(), missing),
+            (lambda *_: [Missing()], missing),
+            (lambda *_: NewEvent(Missing()), missing),
             (lambda *_: 5, "not iterable"),
             (lambda *_: ["x"], "a value of type str"),
             (lambda *_: Rejection("no", ""), "decide returned a Rejection; raise it"),

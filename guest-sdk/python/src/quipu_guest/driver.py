@@ -159,6 +159,8 @@ class Driver:
                 return [self._encoded(result)]
             if isinstance(result, Rejection):
                 raise TypeError("decide returned a Rejection; raise it")
+            if dataclasses.is_dataclass(result) and not isinstance(result, Iterable):
+                raise TypeError(self._not_an_event(result))
             events: list[Encoded] = []
             for event in result:
                 if len(events) == EVENTS_MAX:
@@ -184,10 +186,7 @@ class Driver:
             annotations.extend(given.annotations.items())
         known = self.decider.event_of.get(event.__class__)
         if known is None:
-            raise TypeError(
-                f"decide returned a value of type {type(event).__name__}, which is not among the "
-                f"events of {self.decider.category}"
-            )
+            raise TypeError(self._not_an_event(event))
         if self.decider.tags is not None:
             tags.extend(self.decider.tags(event))
         if tags or annotations:
@@ -197,6 +196,16 @@ class Driver:
         except Unfit as error:
             raise error.at(known.name) from None
         return Encoded(event, known.name, known.version, body, tags, annotations)
+
+    def _not_an_event(self, value: Any) -> str:
+        name = type(value).__name__
+        text = (
+            f"decide returned a value of type {name}, which is not among the events of "
+            f"{self.decider.category}"
+        )
+        if dataclasses.is_dataclass(value) and type(value) not in self.decider.command_of:
+            text += f"; add {name} to events= of the decider"
+        return text
 
     def _state_text(self) -> str:
         if self._text is None:
