@@ -1,11 +1,12 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use quipu::proof::Policy;
-use quipu::runtime::{self, Functions, Runtime};
+use quipu::runtime::{self, Definition, Functions, Module, Runtime};
 use quipu::store::StoreUrl;
 use quipu::{Deploy, DeployError, Host};
 use quipu_api::PreflightView;
@@ -134,6 +135,7 @@ impl Dev {
         if host.plan().active(&manifest.name) == Some(digest) {
             return Ok(format!("{name} is unchanged and serves"));
         }
+        let before = active(host, &manifest.name);
         let allowed: &[&str] = if self.strict { &[] } else { &RULES };
         let allowed: Vec<String> = allowed.iter().map(|&kind| kind.to_owned()).collect();
         let deploy = Deploy::new(digest)
@@ -149,7 +151,16 @@ impl Dev {
             preflight::print(&view, table::width(&console::Term::stderr()), &mut err)?;
         }
         match prepared.activate().await {
-            Ok(deployment) => Ok(format!("{name} serves with plan {}", deployment.plan)),
+            Ok(deployment) => {
+                for (projection, version) in before.iter().flat_map(|it| same(it, &module)) {
+                    eprintln!(
+                        "projection {projection} still has version {version}: its documents stay \
+                         as they are; if its code changed, raise `version` to rebuild them, or \
+                         start with --fresh"
+                    );
+                }
+                Ok(format!("{name} serves with plan {}", deployment.plan))
+            }
             Err(DeployError::Blocked(_)) => {
                 bail!(
                     "the preflight objects; correct the guest, or start with an empty store: --fresh"
@@ -200,6 +211,24 @@ impl Dev {
         }
         Ok(())
     }
+}
+
+/// The module that is active under a name.
+fn active(host: &Host, name: &str) -> Option<Arc<Module>> {
+    let plan = host.plan();
+    let mut modules = plan.modules();
+    modules.find(|it| it.manifest().name == name).cloned()
+}
+
+/// The projections that two modules define with the same version, whose documents are not rebuilt.
+fn same<'a>(before: &'a Module, now: &'a Module) -> impl Iterator<Item = (&'a str, u32)> {
+    let projections = now.projections().iter();
+    let is_same = move |it: &&Definition| {
+        let was = before.projection(&it.name);
+        was.is_some_and(|was| was.version == it.version)
+    };
+    let projections = projections.filter(is_same);
+    projections.map(|it| (&*it.name, it.version))
 }
 
 /// Asks a person whether a store is to be deleted.

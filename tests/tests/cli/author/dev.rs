@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use quipu_tests::PATIENCE;
 use quipu_tests::probe::{Probe, probe};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::program::{Said, quipu, said};
@@ -191,4 +192,23 @@ fn the_events_stay_until_fresh_asks_for_an_empty_store() {
     let dev = Dev::start_in(dir, &["--fresh", "--yes"]);
     dev.until("note 1.0.0 serves with plan 1");
     assert_ne!(dev.run(&["stream", "note-1"]).code, 0);
+}
+
+#[test]
+fn a_projection_of_the_same_version_is_named_because_its_documents_stay() {
+    let dev = Dev::start();
+    dev.until("serves with plan 1");
+    let noted = |version: &str, of_projection| {
+        let note = note().version(version);
+        note.projection("notes", of_projection, json!({}))
+    };
+    dev.write(&noted("2.0.0", 1));
+    dev.until("note 2.0.0 serves with plan 2");
+    dev.write(&noted("3.0.0", 1));
+    let line = dev.until("projection notes");
+    assert!(
+        line.starts_with("projection notes still has version 1: its documents stay as they are"),
+        "{line}"
+    );
+    dev.until("note 3.0.0 serves with plan 3");
 }
