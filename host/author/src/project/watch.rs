@@ -3,10 +3,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use glob::Pattern;
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use quipu::model::Digest;
 
-use super::{Error, Project};
+use super::{Error, Language, Project};
 
 /// How long nothing changes before a change counts: an editor writes a file in several steps.
 const QUIET: Duration = Duration::from_millis(100);
@@ -18,10 +19,12 @@ const FILES_MAX: usize = 10_000;
 /// Waits for changes of a project's files.
 ///
 /// A change is a difference in the contents of the watched files. Writing the same contents again
-/// is none, and neither is what a build writes.
+/// is none, and neither is what a build writes. The installation of the build tool in the project's
+/// own folder is one, so that a build that missed it is tried once more.
 pub struct Watch {
     project: Project,
     known: BTreeMap<PathBuf, Digest>,
+    has_tool: bool,
     signals: Receiver<()>,
     _watcher: RecommendedWatcher,
 }
@@ -52,6 +55,7 @@ impl Watch {
         watched.map_err(failed)?;
         Ok(Self {
             known: contents(project)?,
+            has_tool: tool(project).is_some(),
             project: project.clone(),
             signals,
             _watcher: watcher,
@@ -91,6 +95,10 @@ impl Watch {
             .filter(differs)
             .cloned()
             .collect();
+        let tool = tool(&self.project);
+        let is_installed = tool.is_some();
+        changed.extend(tool.filter(|_| !self.has_tool));
+        self.has_tool = is_installed;
         changed.sort_unstable();
         changed.dedup();
         self.known = now;
@@ -108,11 +116,52 @@ fn concerns(project: &Project, event: &Event) -> bool {
         let Ok(within) = path.strip_prefix(&project.dir) else {
             return true;
         };
+        if is_of_tool(within) {
+            return true;
+        }
         // A folder that came or went had files.
         !within.ancestors().any(Project::is_written_by_builds)
             && (project.watches(path) || !path.is_file())
     };
     event.need_rescan() || event.paths.is_empty() || event.paths.iter().any(may_differ)
+}
+
+/// The last file that the installation of the build tool writes, if it is installed in the project.
+fn tool(project: &Project) -> Option<PathBuf> {
+    match project.language {
+        _ if project.build.is_some() => None,
+        Language::Rust => None,
+        Language::TypeScript | Language::JavaScript => {
+            let tool = project.dir.join("node_modules/.bin/quipu-guest");
+            tool.exists().then_some(tool)
+        }
+        Language::Python => {
+            let dir = Pattern::escape(&project.dir.display().to_string());
+            let lib = if cfg!(windows) { "Lib" } else { "lib/*" };
+            let package = "site-packages/quipu_guest-*.dist-info/RECORD";
+            let mut found = glob::glob(&format!("{dir}/.venv/{lib}/{package}")).ok()?;
+            found.find_map(Result::ok)
+        }
+    }
+}
+
+/// Whether a path in the project is written when its build tool is installed, of which npm and pip
+/// write a few of thousands.
+fn is_of_tool(within: &Path) -> bool {
+    let is_in = |folder: &str| within.starts_with(folder);
+    let is_called = |path: &Path, of: fn(&str) -> bool| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(of)
+    };
+    let of_npm = |name: &str| {
+        matches!(
+            name,
+            "node_modules" | ".bin" | "quipu-guest" | ".package-lock.json"
+        )
+    };
+    let of_pip = |name: &str| name.starts_with("quipu_guest");
+    is_in("node_modules") && is_called(within, of_npm)
+        || is_in(".venv") && within.ancestors().take(2).any(|it| is_called(it, of_pip))
 }
 
 /// The contents of every watched file.
@@ -207,5 +256,41 @@ mod tests {
         std::fs::remove_file(dir.path().join("app.py")).unwrap();
         let both = ["app.py", "rules.py"].map(|file| dir.path().join(file));
         assert_eq!(watch.changed().unwrap(), both);
+    }
+
+    #[test]
+    fn an_installation_of_the_build_tool_is_noticed_once() {
+        for (language, file, other) in [
+            (
+                "javascript",
+                "node_modules/.bin/quipu-guest",
+                "node_modules/esbuild/index.js",
+            ),
+            (
+                "python",
+                ".venv/lib/python3.13/site-packages/quipu_guest-0.1.0.dist-info/RECORD",
+                ".venv/lib/python3.13/site-packages/wheel/RECORD",
+            ),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let write = |file: &str, text: &str| {
+                let path = dir.path().join(file);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(&path, text).unwrap();
+                path
+            };
+            let manifest = format!("name = \"bank\"\nlanguage = \"{language}\"\n");
+            write("quipu.toml", &manifest);
+            let project = Project::read(dir.path()).unwrap();
+            let mut watch = Watch::new(&project).unwrap();
+            write(other, "1");
+            assert_eq!(watch.changed().unwrap(), [""; 0].map(PathBuf::from));
+            let tool = write(file, "1");
+            assert_eq!(watch.changed().unwrap(), [tool]);
+            write(file, "2");
+            assert_eq!(watch.changed().unwrap(), [""; 0].map(PathBuf::from));
+            assert!(is_of_tool(Path::new(file)), "{file}");
+            assert!(!is_of_tool(Path::new(other)), "{other}");
+        }
     }
 }
