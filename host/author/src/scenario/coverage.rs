@@ -18,7 +18,7 @@ pub struct Coverage {
     pub sources: Declared,
 }
 
-/// Stands for every category in the name of a type in a source.
+/// The category in the name of a type whose source takes every category.
 const EVERY: &str = "*";
 
 /// Declared names, and those that were never seen. A name has the form `account withdraw`.
