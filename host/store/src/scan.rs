@@ -95,7 +95,7 @@ impl Scan {
     /// Whether a page that was read by this scan is the last one.
     pub fn ends_with(&self, page: &[ScannedDocument]) -> bool {
         let bytes: usize = page.iter().map(|found| found.document.len()).sum();
-        page.len() < limit(self) && bytes < PAGE_BYTES_MAX
+        page.is_empty() || page.len() < limit(self) && bytes < PAGE_BYTES_MAX
     }
 }
 

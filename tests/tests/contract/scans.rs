@@ -204,7 +204,7 @@ async fn a_scan_of_large_documents_ends_early(place: Place) {
             let scan = Scan {
                 index,
                 is_descending,
-                ..Scan::default()
+                ..by_key()
             };
             let pages = pages(&*store, build, &scan).await;
             let pages: Vec<usize> = pages.iter().map(Vec::len).collect();

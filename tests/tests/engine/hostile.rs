@@ -112,7 +112,7 @@ async fn a_preview_that_loops_is_paused_and_does_not_affect_others(place: Place)
         }
         assert!(begun.elapsed() < PATIENCE);
     };
-    assert!(paused.to_string().contains("out of fuel"), "{paused}");
+    assert!(paused.to_string().contains("out-of-fuel"), "{paused}");
     // Only this stream of the module is paused.
     preview("probe-1", "{}").await.unwrap();
     host.shutdown().await.unwrap();
