@@ -12,9 +12,9 @@ use quipu::store::{self, Proving, StoreUrl};
 
 /// Bring a store to the schema version of this program
 ///
-/// A store that does not exist is created. Hosts on PostgreSQL may run meanwhile if only tables and
-/// columns are added; otherwise the command is refused until they are stopped. A host has a SQLite
-/// file for itself.
+/// A SQLite file must exist; in PostgreSQL, a store that does not exist is created. Hosts on
+/// PostgreSQL may run meanwhile if only tables and columns are added; otherwise the command is
+/// refused until they are stopped. A host has a SQLite file for itself.
 ///
 /// With --prove, it also adds digests to commits that have none, because they are older than digests
 /// or were imported without. A run that was interrupted can be repeated.
@@ -36,6 +36,10 @@ pub struct Migrate {
 impl Migrate {
     pub async fn run(self) -> Result<()> {
         let url = self.store_file.or(&self.store)?;
+        if matches!(url, StoreUrl::Sqlite(_)) {
+            // A wrong path would create a store that nobody uses.
+            store::check_exists(&url).await?;
+        }
         let store::Migrated { from, to } = store::migrate(&url).await?;
         let proving = match self.prove {
             true => Some(prove(&url).await?),

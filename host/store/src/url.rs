@@ -171,6 +171,27 @@ pub async fn is_there(url: &StoreUrl) -> Result<bool> {
     }
 }
 
+/// Refuses an address without a store. Creates nothing.
+///
+/// # Errors
+/// When there is no store, the place can't be read, or does not answer, or the store is `memory:`.
+pub async fn check_exists(url: &StoreUrl) -> Result<()> {
+    match url {
+        StoreUrl::Sqlite(path) => sqlite::check_exists(path),
+        StoreUrl::Postgres(url) => match postgres::is_there(url).await? {
+            true => Ok(()),
+            false => Err(missing(url)),
+        },
+        StoreUrl::Memory => Err(only_in_its_host()),
+    }
+}
+
+fn missing(url: &postgres::Url) -> Error {
+    Error::Url(format!(
+        "there is no store at {url}; check the address, or create a store with `quipu serve`"
+    ))
+}
+
 /// Opens a store only for reading. A host may have the SQLite file open at the same time. The file
 /// must exist.
 ///
@@ -181,7 +202,7 @@ pub async fn open_reading(url: &StoreUrl) -> Result<Source> {
         StoreUrl::Sqlite(path) => sqlite::open_reading(path).await,
         StoreUrl::Postgres(url) => {
             if !postgres::is_there(url).await? {
-                return Err(Error::Url(format!("there is no store at {url}")));
+                return Err(missing(url));
             }
             let store = postgres::open(url, &postgres::Options::default()).await?;
             Ok(Source {
@@ -205,7 +226,7 @@ pub async fn open_bytes(url: &StoreUrl) -> Result<StoredBytes> {
         StoreUrl::Sqlite(path) => sqlite::open_bytes(path).await,
         StoreUrl::Postgres(url) => {
             if !postgres::is_there(url).await? {
-                return Err(Error::Url(format!("there is no store at {url}")));
+                return Err(missing(url));
             }
             let store = postgres::open(url, &postgres::Options::default()).await?;
             Ok(StoredBytes {

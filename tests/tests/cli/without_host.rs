@@ -64,6 +64,39 @@ async fn stored_bytes_are_verified_without_a_host(place: Place) {
     assert!(!place.path("missing.db").exists());
 }
 
+#[test]
+fn a_wrong_path_creates_no_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("wrong.db");
+    let store = format!("sqlite:{}", path.display());
+    let folder = dir.path().display().to_string();
+    for args in [
+        &["migrate"][..],
+        &["migrate", "--prove"],
+        &["token", "list"],
+        &["token", "revoke", "root"],
+        &["export"],
+        &["backup", &folder],
+        &["verify", "--digests"],
+    ] {
+        let said = run(&[args, &["--store", &store]].concat());
+        let why = format!("there is no store at {}", path.display());
+        assert!(said.err.contains(&why), "{args:?}: {}", said.err);
+        said.fails(1, "create a store with `quipu serve`");
+        assert_eq!(
+            std::fs::read_dir(dir.path()).unwrap().count(),
+            0,
+            "{args:?}"
+        );
+    }
+    // The first token may be made before the first start of a host.
+    let first = [
+        "token", "create", "root", "--role", "admin", "--store", &store,
+    ];
+    run(&first).ok();
+    run(&["migrate", "--store", &store]).ok();
+}
+
 const ADDED: &str = "SELECT count(*) FROM events WHERE commit_digest IS NOT NULL";
 
 async fn adding_digests_continues_after_kills(place: Place) {

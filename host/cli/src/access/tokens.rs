@@ -15,7 +15,7 @@ use crate::transfer::StoreFile;
 use crate::{Client, Connection};
 use quipu::access::{self, Grant, NewToken, Role, Tokens};
 use quipu::model::SystemClock;
-use quipu::store;
+use quipu::store::{self, StoreUrl};
 use quipu_api::{CreatedToken, GrantView, TokenList, TokenView};
 
 /// Make, list and revoke the tokens of callers
@@ -172,7 +172,7 @@ impl Create {
 
 impl List {
     async fn run(self) -> Result<()> {
-        let tokens = match self.place.opened().await? {
+        let tokens = match self.place.existing().await? {
             Some(opened) => {
                 let tokens = opened.tokens.list().await;
                 opened.close().await?;
@@ -231,7 +231,7 @@ fn row(token: &TokenView) -> [String; 7] {
 
 impl Revoke {
     async fn run(self) -> Result<()> {
-        let revoked = match self.place.opened().await? {
+        let revoked = match self.place.existing().await? {
             Some(opened) => {
                 let revoked = opened.tokens.revoke(&self.which).await;
                 opened.close().await?;
@@ -259,20 +259,38 @@ struct Opened {
 }
 
 impl Place {
-    /// The store that is named, if one is.
+    /// The store that is named, if one is. A store that does not exist is created, because the
+    /// first token may be made before the first start of a host.
     async fn opened(&self) -> Result<Option<Opened>> {
-        let Some(url) = self.store_file.or_option(self.store.as_ref())? else {
+        match self.address()? {
+            Some(url) => Ok(Some(Opened::new(&url).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The same for a store that must exist.
+    async fn existing(&self) -> Result<Option<Opened>> {
+        let Some(url) = self.address()? else {
             return Ok(None);
         };
-        let store = store::open(&url).await?;
-        Ok(Some(Opened {
-            tokens: Tokens::new(store.tokens, Arc::new(SystemClock)),
-            writer: store.writer,
-        }))
+        store::check_exists(&url).await?;
+        Ok(Some(Opened::new(&url).await?))
+    }
+
+    fn address(&self) -> Result<Option<StoreUrl>, WrongUse> {
+        self.store_file.or_option(self.store.as_ref())
     }
 }
 
 impl Opened {
+    async fn new(url: &StoreUrl) -> Result<Self> {
+        let store = store::open(url).await?;
+        Ok(Self {
+            tokens: Tokens::new(store.tokens, Arc::new(SystemClock)),
+            writer: store.writer,
+        })
+    }
+
     async fn close(self) -> store::Result<()> {
         self.writer.close().await
     }

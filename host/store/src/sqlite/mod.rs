@@ -310,6 +310,22 @@ pub fn is_there(path: &Path) -> Result<bool> {
     Ok(!file::is_new(&file::resolved(path))?)
 }
 
+/// Refuses a path without a store. Creates nothing.
+pub fn check_exists(path: &Path) -> Result<()> {
+    let path = &file::resolved(path);
+    match file::is_new(path)? {
+        true => Err(missing(path)),
+        false => Ok(()),
+    }
+}
+
+fn missing(path: &Path) -> Error {
+    Error::Unavailable(format!(
+        "there is no store at {}; check the path, or create a store with `quipu serve`",
+        path.display()
+    ))
+}
+
 /// Opens a file only for reading, also while a host has it open.
 pub async fn open_reading(path: &Path) -> Result<Source> {
     let (reader, tables) = reading_tables(path).await?;
@@ -364,8 +380,7 @@ async fn reading_tables(path: &Path) -> Result<(Arc<reader::Reader>, Connections
 pub async fn report(path: &Path, job: Job, began_at: Timestamp) -> Result<()> {
     let path = &file::resolved(path);
     if file::is_new(path)? {
-        let reason = format!("there is no store at {}", path.display());
-        return Err(Error::Unavailable(reason));
+        return Err(missing(path));
     }
     let mut connection = SqliteConnectOptions::new()
         .filename(path)
@@ -383,8 +398,7 @@ pub async fn report(path: &Path, job: Job, began_at: Timestamp) -> Result<()> {
 async fn connect_reading(path: &Path) -> Result<SqliteConnection> {
     let path = &file::resolved(path);
     if file::is_new(path)? {
-        let reason = format!("there is no store at {}", path.display());
-        return Err(Error::Unavailable(reason));
+        return Err(missing(path));
     }
     let connecting = reading(path).connect().await;
     connecting.map_err(Error::from)
