@@ -57,6 +57,11 @@ impl std::fmt::Display for HostProblem {
     }
 }
 
+/// No host answered, or the connection to it failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoAnswer(String);
+
 impl Client {
     /// A client of the host at an address.
     ///
@@ -195,19 +200,21 @@ impl Client {
         }
         let is_tls = causes.contains("certificate");
         if error.is_connect() && !is_tls {
-            return anyhow!(
+            return NoAnswer(format!(
                 "no host answers at {}; is it running? start one with `quipu serve`, or name it with --url",
                 self.shown()
-            );
+            ))
+            .into();
         }
         let remedy = match is_tls {
             true => "; name the certificate of its authority with --ca",
             false => "",
         };
-        anyhow!(
+        NoAnswer(format!(
             "the connection to {} failed: {causes}{remedy}",
             self.shown()
-        )
+        ))
+        .into()
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::access::expiry;
-use super::exit::WrongUse;
+use super::exit::{WrongUse, reported};
 use super::expected::Expected;
 use super::file::{self, Input, Progress, Summary, Target};
 use super::preview;
@@ -191,7 +191,8 @@ impl Execute {
         }
         if summary.failed > 0 {
             tell_failures(&summary);
-            anyhow::bail!("{} of {} commands failed", summary.failed, summary.commands);
+            let (failed, all) = (summary.failed, summary.commands);
+            return Err(reported(format!("{failed} of {all} commands failed")));
         }
         Ok(())
     }

@@ -224,8 +224,9 @@ fn end_on_panic() {
 
 /// Runs the command line of this process. Errors have been printed on stderr.
 pub fn main() -> ExitCode {
-    let matches = groups::grouped(Cli::command()).get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let matches = groups::grouped(Cli::command()).try_get_matches();
+    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = cli.unwrap_or_else(|error| end_of_usage(&error));
     end_on_panic();
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -247,14 +248,33 @@ pub fn main() -> ExitCode {
             if error.is::<exit::Denied>() {
                 return Exit::Failed.into();
             }
-            if std::env::args_os().any(|argument| argument == "--json") {
-                _ = exit::write_json(&error, &mut io::stdout().lock());
+            let text = shown(&error);
+            // The readers may be gone.
+            if is_for_programs() {
+                _ = exit::write_json(&error, &text, &mut io::stdout().lock());
             }
-            // The reader may be gone.
-            _ = writeln!(io::stderr(), "error: {}", shown(&error));
+            _ = writeln!(io::stderr(), "error: {text}");
             Exit::of(&error).into()
         }
     }
+}
+
+/// Whether `--json` is among the arguments, also if they are wrong.
+fn is_for_programs() -> bool {
+    std::env::args_os().any(|argument| argument == "--json")
+}
+
+/// Ends the process with a help text, the version, or an error about the arguments.
+fn end_of_usage(error: &clap::Error) -> ! {
+    if error.use_stderr() && is_for_programs() {
+        let text = error.render().to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        // Usage and hints are for people.
+        let text = text.split("\n\n").next().unwrap_or_default().trim_end();
+        // The reader may be gone.
+        _ = exit::write_json_usage(text, &mut io::stdout().lock());
+    }
+    error.exit()
 }
 
 /// An error for people. Line breaks stay; no text of a host or guest can control the terminal.

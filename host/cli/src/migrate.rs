@@ -1,9 +1,10 @@
 use std::io::{self, Write};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
+use super::exit::reported;
 use super::runs::bar;
 use super::secret::Secret;
 use super::table::{Table, grouped};
@@ -66,11 +67,11 @@ impl Migrate {
         }
         match proving.map_or(0, |proving| proving.wrong) {
             0 => Ok(()),
-            wrong => bail!(
+            wrong => Err(reported(format!(
                 "{} places of the log are not as they were written, and got no digest: start a \
                  host, and run `quipu verify --digests`, which names them",
                 grouped(wrong)
-            ),
+            ))),
         }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::author::diff;
 use super::deploy::upload;
 use super::execute::one_lined;
+use super::exit::reported;
 use super::table::{self, Table, grouped, id, number, printable, short};
 use super::{Client, Connection, runs};
 use quipu_api::{PreflightView, ReleaseChangeView, RunLine};
@@ -87,7 +88,9 @@ impl Preflight {
         }
         match found.passes {
             true => Ok(()),
-            false => bail!("the preflight fails; --allow KIND lets a kind of objection pass"),
+            false => Err(reported(
+                "the preflight fails; --allow KIND lets a kind of objection pass".to_owned(),
+            )),
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::Deserialize;
@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::access::Reason;
 use super::client::HostProblem;
 use super::execute::one_lined;
+use super::exit::reported;
 use super::pretty::pretty;
 use super::preview;
 use super::table::{Table, number, printable, text, time, word};
@@ -299,7 +300,7 @@ impl Approve {
         };
         let detail = detail.unwrap_or_default();
         if self.of.json {
-            bail!("the command was not executed: {detail}");
+            return Err(reported(format!("the command was not executed: {detail}")));
         }
         let detail = format!("the command was not executed: {detail}");
         Err(HostProblem(Box::new(Problem::new(Code::named(&code), detail))).into())

@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::deploy::upload;
+use super::exit::reported;
 use super::runs::Watch;
 use super::table::{self, grouped};
 use super::{Client, Connection, preflight};
@@ -100,7 +101,9 @@ impl Shadow {
         }
         match shadow.found.passes {
             true => Ok(()),
-            false => bail!("it decides otherwise; --allow KIND lets a kind of objection pass"),
+            false => Err(reported(
+                "it decides otherwise; --allow KIND lets a kind of objection pass".to_owned(),
+            )),
         }
     }
 

@@ -1,12 +1,12 @@
 use std::io::{self, Write};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use reqwest::Method;
 use serde_json::json;
 
 use super::execute::one_lined;
-use super::exit::WrongUse;
+use super::exit::{WrongUse, reported};
 use super::table::{Table, grouped, id, number, text, time, word};
 use super::{Client, Connection};
 use quipu::model::StreamId;
@@ -155,13 +155,13 @@ fn verdict(checked: &CheckedView) -> Result<()> {
     } else {
         ""
     };
-    bail!(
+    Err(reported(format!(
         "{} of {} snapshots of {} differ from what the events say: {named}{more}; \
          `quipu snapshot STREAM` takes a new one",
         differ.len(),
         checked.snapshots.len(),
         checked.category,
-    )
+    )))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::execute::one_lined;
-use super::exit::WrongUse;
+use super::exit::{WrongUse, reported};
 use super::secret::Secret;
 use super::table::{Table, counted, grouped, id, number, printable, text, time, word};
 use super::transfer::StoreFile;
@@ -168,19 +168,21 @@ impl Verify {
         }
         match verified.found.saturating_sub(verified.acknowledged) {
             0 => {}
-            found => bail!(
-                "the history is not sound: {}",
-                counted(found, "finding", "findings")
-            ),
+            found => {
+                return Err(reported(format!(
+                    "the history is not sound: {}",
+                    counted(found, "finding", "findings")
+                )));
+            }
         }
         let mut projections = verified.projections.iter();
         if let Some(changed) = projections.find(|it| !it.complete) {
             let name = printable(&changed.projection);
-            bail!(
+            return Err(reported(format!(
                 "projection {name} was not compared as a whole: it, or the plan, changed meanwhile, \
                  or it is stale until its rebuild takes over; `quipu projection {name}` shows \
                  which, then run it again"
-            );
+            )));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::program::{Served, quipu, said, text};
+use crate::program::{Served, quipu, run, said, text};
 
 fn executed(host: &Served, file: &str, more: &[&str]) -> Value {
     let mut args = vec!["execute", "--file", file, "--category", "account", "--json"];
@@ -101,6 +101,44 @@ fn byte_order_marks_and_windows_line_ends_are_accepted() {
         .ok();
     let head = |host: &Served| host.run(&["events", "--json"]).ok().lines().count();
     assert_eq!(head(&copy), head(&host));
+}
+
+#[test]
+fn a_failure_of_the_program_is_json_for_programs() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", dir.path().join("missing.db").display());
+    for (args, exit, code) in [
+        (
+            &["status", "--url", "http://127.0.0.1:1"][..],
+            1,
+            "no-answer",
+        ),
+        (&["migrate", "--store", &store], 1, "store-unavailable"),
+        (&["diff", "no-such.wasm", "no-such.wasm"], 1, "failed"),
+        (&["append", "note-1", "noted", "{"], 2, "wrong-use"),
+        (&["events", "--limit", "many"], 2, "wrong-use"),
+        (&["events", "--no-such"], 2, "wrong-use"),
+    ] {
+        let said = run(args);
+        assert_eq!(
+            (said.code, &*said.out),
+            (exit, ""),
+            "{args:?}: {}",
+            said.err
+        );
+        let said = run(&[args, &["--json"]].concat());
+        assert_eq!(said.code, exit, "{args:?}: {}", said.err);
+        let problem: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(problem["code"], code, "{args:?}");
+        assert_eq!(problem["type"], format!("urn:quipu:problem:{code}"));
+        assert!(problem["title"].is_string() && problem["status"].is_null());
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            said.err.starts_with(&format!("error: {detail}")),
+            "{}",
+            said.err
+        );
+    }
 }
 
 #[test]

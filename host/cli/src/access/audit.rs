@@ -1,10 +1,11 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use reqwest::Method;
 
+use crate::exit::reported;
 use crate::table::{Table, grouped, number, text, time, word};
 use crate::{Client, Connection};
 use quipu_api::{AuditCheck, AuditList, AuditView};
@@ -95,10 +96,10 @@ impl Audit {
         }
         match checked.broken {
             None => Ok(()),
-            Some(number) => bail!(
+            Some(number) => Err(reported(format!(
                 "the audit is broken at record {number}: {}",
                 checked.why.unwrap_or_default()
-            ),
+            ))),
         }
     }
 }

@@ -1,11 +1,12 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::exit::WrongUse;
+use crate::exit::{WrongUse, reported};
+use crate::table::counted;
 use crate::tls;
 use quipu_policy::{Cases, SCHEMA, roles};
 
@@ -124,7 +125,10 @@ impl Check {
         match number {
             Some(number) if !self.json => writeln!(out, "the policy is valid: {number} rules")?,
             Some(_) => {}
-            None => bail!("the policy has {} mistakes", mistakes.len()),
+            None => {
+                let found = counted(mistakes.len() as u64, "mistake", "mistakes");
+                return Err(reported(format!("the policy has {found}")));
+            }
         }
         Ok(())
     }
@@ -164,7 +168,10 @@ impl Test {
         }
         match failed {
             0 => Ok(()),
-            failed => bail!("{failed} of {} tests failed", cases.cases.len()),
+            failed => Err(reported(format!(
+                "{failed} of {} tests failed",
+                cases.cases.len()
+            ))),
         }
     }
 }

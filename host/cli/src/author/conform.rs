@@ -1,12 +1,13 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use quipu::runtime::Runtime;
 use quipu_author::conform::{Depth, Finding, conform_file};
 use quipu_author::scenario::Scenarios;
 
+use crate::exit::reported;
 use crate::table::{marked, printable};
 
 /// Check a component against the contract of guests
@@ -41,7 +42,8 @@ impl Conform {
         }
         let broken = findings.iter().filter(|it| it.broken.is_some()).count();
         if broken > 0 {
-            bail!("{broken} of {} rules are broken", findings.len());
+            let all = findings.len();
+            return Err(reported(format!("{broken} of {all} rules are broken")));
         }
         Ok(())
     }

@@ -2,10 +2,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use quipu::deploy::{Change, changes};
 use quipu::runtime::{Module, Runtime};
+
+use crate::exit::reported;
 
 /// Compare two components: what changes, and whom it breaks
 ///
@@ -37,7 +39,10 @@ impl Diff {
         }
         let breaking = found.iter().filter(|change| change.breaks).count();
         if self.check && breaking > 0 {
-            bail!("{breaking} of {} changes break something", found.len());
+            let all = found.len();
+            return Err(reported(format!(
+                "{breaking} of {all} changes break something"
+            )));
         }
         Ok(())
     }

@@ -1,11 +1,12 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use quipu_author::project;
 
 use super::Language;
+use crate::exit::reported;
 use crate::table::marked;
 
 /// Check the tools that build guests on this machine
@@ -46,7 +47,8 @@ impl Doctor {
         }
         let missing = findings.iter().filter(|it| !it.is_well()).count();
         if missing > 0 {
-            bail!("{missing} of {} tools are missing", findings.len());
+            let all = findings.len();
+            return Err(reported(format!("{missing} of {all} tools are missing")));
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use quipu_author::project::{self, Project, Watch};
 use quipu_author::scenario::{self, Report, Scenarios};
 
 use super::record::Record;
-use crate::exit::WrongUse;
+use crate::exit::{WrongUse, reported};
 
 /// Play scenarios against components
 ///
@@ -70,10 +70,12 @@ impl Test {
         }
         let failed = report.failed();
         if failed > 0 {
-            bail!("{failed} of {} scenarios failed", report.verdicts.len());
+            let all = report.verdicts.len();
+            return Err(reported(format!("{failed} of {all} scenarios failed")));
         }
         if self.complete && !report.coverage.is_complete() {
-            bail!("not every declared command, event, rejection and source was seen");
+            let why = "not every declared command, event, rejection and source was seen";
+            return Err(reported(why.to_owned()));
         }
         Ok(())
     }

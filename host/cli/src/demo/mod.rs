@@ -12,6 +12,7 @@ use clap::Args;
 
 use self::report::Report;
 use super::execute::Bar;
+use super::exit::reported;
 use super::file::{self, Input, Options, Target};
 use quipu::Host;
 
@@ -80,7 +81,8 @@ impl Demo {
             self.tell_more(&report, &mut out)?;
         }
         if report.summary.failed > 0 {
-            bail!("{} commands failed", report.summary.failed);
+            let failed = report.summary.failed;
+            return Err(reported(format!("{failed} commands failed")));
         }
         Ok(())
     }

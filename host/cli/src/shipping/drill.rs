@@ -7,6 +7,7 @@ use bytes::Bytes;
 use clap::Args;
 use serde::Serialize;
 
+use super::super::exit::reported;
 use super::super::secret::Secret;
 use super::super::table::{Table, grouped};
 use super::super::transfer::{Bar, StoreFile};
@@ -83,7 +84,7 @@ impl Drill {
         self.print(&report)?;
         match report.problems.first() {
             None => Ok(()),
-            Some(problem) => bail!("the drill failed: {problem}"),
+            Some(problem) => Err(reported(format!("the drill failed: {problem}"))),
         }
     }
 
