@@ -122,6 +122,27 @@ fn a_check_names_every_mistake_with_its_place() {
 }
 
 #[test]
+fn a_check_finds_a_store_that_can_not_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), "file", "");
+    let folder = text(dir.path());
+    let check = |path: &str| {
+        let store = format!("sqlite:{path}");
+        run_in(&[("QUIPU_STORE", &store)], &["config", "--check"])
+    };
+    check(&format!("{folder}/q.db")).ok();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    for (path, why) in [
+        ("no-such/q.db", "no-such; make it, or name another path"),
+        ("file/q.db", "QUIPU_STORE: store: there is no folder"),
+    ] {
+        check(&format!("{folder}/{path}")).fails(2, why);
+    }
+    // Nobody can make a file there.
+    check("/proc/q.db").fails(2, "the folder /proc can't be written");
+}
+
+#[test]
 fn variables_configure_a_host() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = quipu(&["serve"]);
