@@ -330,6 +330,26 @@ fn what_is_empty_is_not_recovered_and_passes_no_drill() {
 }
 
 #[test]
+fn nothing_is_shipped_into_a_folder_with_other_files() {
+    let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
+    let dir = host.path("others");
+    fs::create_dir(&dir).unwrap();
+    let notes = dir.join("notes.txt");
+    fs::write(&notes, "x").unwrap();
+    let refused = ship(&host, &dir, &[]);
+    assert!(refused.err.contains("notes.txt"), "{}", refused.err);
+    refused.fails(1, "name an empty folder, or one that does not exist");
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+    // An interrupted shipper left this file.
+    fs::rename(&notes, dir.join("ship.lock")).unwrap();
+    ship(&host, &dir, &[]).ok();
+    // Segments have been shipped there, so a further file is in nobody's way.
+    fs::write(&notes, "x").unwrap();
+    ship(&host, &dir, &[]).ok();
+    assert!(notes.exists());
+}
+
+#[test]
 fn a_folder_that_does_not_exist_is_named_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let gone = text(&folder.path().join("gone"));

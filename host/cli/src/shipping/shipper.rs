@@ -22,6 +22,9 @@ use quipu::model::Digest;
 const LOCK: &str = "ship.lock";
 /// A segment while it is written.
 const PARTIAL: &str = "segment.partial";
+/// Files of a folder into which nothing was shipped yet: those of a shipper that was interrupted, and
+/// the folder that a new file system has.
+const OWN: &[&str] = &[LOCK, PARTIAL, manifest::PARTIAL, "lost+found"];
 
 /// A folder that this process writes.
 pub struct Shipper {
@@ -68,9 +71,10 @@ impl Shipper {
     /// of segments that the manifest does not list.
     ///
     /// # Errors
-    /// When another shipper writes it, or its content was changed.
+    /// When another shipper writes it, its content was changed, or it has files of something else.
     pub fn open(dir: &Path, segment_bytes: u64, progress: &mut dyn FnMut(u64)) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+        check_own(dir)?;
         let lock = lock(dir)?;
         if archive::read(dir)?.is_none() {
             Manifest::new(Vec::new())?.write(dir)?;
@@ -321,6 +325,25 @@ impl Shipped {
 /// Whether a line is shipped only when it is new or changed.
 pub fn is_state(kind: Kind) -> bool {
     !matches!(kind, Kind::Commit | Kind::Event)
+}
+
+/// Refuses a folder without a manifest in which something else is: segments would be mixed with it.
+fn check_own(dir: &Path) -> Result<()> {
+    if archive::read(dir)?.is_some() {
+        return Ok(());
+    }
+    let shown = dir.display();
+    for entry in fs::read_dir(dir).with_context(|| shown.to_string())? {
+        let name = entry.with_context(|| shown.to_string())?.file_name();
+        let name = name.to_string_lossy();
+        if !OWN.contains(&&*name) {
+            bail!(
+                "{shown} has other files in it, such as {name:?}, and nothing was shipped into it; \
+                 name an empty folder, or one that does not exist"
+            );
+        }
+    }
+    Ok(())
 }
 
 fn lock(dir: &Path) -> Result<File> {
