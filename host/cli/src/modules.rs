@@ -13,56 +13,68 @@ use quipu::{Demand, Deploy, DeployError, Host};
 /// with `force` also those that differ from the active module.
 pub async fn bring(host: &Host, dir: &Path, force: bool) -> Result<()> {
     for file in components(dir)? {
-        let path = file.display();
-        let bytes = std::fs::read(&file).with_context(|| format!("{path}"))?;
-        let digest = Digest::of(&bytes);
-        if host.plan().serves(digest) {
-            // The file unchanged, even if keys were configured since.
-            continue;
+        add(host, &file, force).await.with_context(|| {
+            let (path, dir) = (file.display(), dir.display());
+            format!(
+                "{path}: the host does not start with this file; replace it by a component that \
+                 `quipu inspect` accepts, or move it out of {dir}"
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// Uploads a component, and activates it under the same conditions.
+async fn add(host: &Host, file: &Path, force: bool) -> Result<()> {
+    let path = file.display();
+    let bytes = std::fs::read(file)?;
+    let digest = Digest::of(&bytes);
+    if host.plan().serves(digest) {
+        // The file unchanged, even if keys were configured since.
+        return Ok(());
+    }
+    let uploaded = match signing::read_signature(file)? {
+        Some(signature) => host.upload_signed(bytes, signature).await,
+        None => host.upload(bytes).await,
+    };
+    let module = uploaded?.module;
+    let name = &module.manifest().name;
+    let digest = module.digest();
+    match host.plan().active(name) {
+        Some(active) if active == digest => {}
+        Some(active) if !force => {
+            tracing::warn!(
+                "{name}: {active} stays active, {path} is {digest}; \
+                 `quipu deploy {path}` or --modules-force activates it"
+            );
         }
-        let uploaded = match signing::read_signature(&file)? {
-            Some(signature) => host.upload_signed(bytes, signature).await,
-            None => host.upload(bytes).await,
-        };
-        let module = uploaded.with_context(|| format!("{path}"))?.module;
-        let name = &module.manifest().name;
-        let digest = module.digest();
-        match host.plan().active(name) {
-            Some(active) if active == digest => {}
-            Some(active) if !force => {
-                tracing::warn!(
-                    "{name}: {active} stays active, {path} is {digest}; \
-                     `quipu deploy {path}` or --modules-force activates it"
-                );
+        active => {
+            // With force, objections are shown and do not stop the activation.
+            let demand = match active {
+                Some(_) => Demand::Report,
+                None => Demand::Usual,
+            };
+            let deploy = Deploy::new(digest).preflight(demand);
+            let prepared = host.prepare(deploy, &mut |_| {}).await?;
+            for text in prepared
+                .preflight()
+                .into_iter()
+                .flat_map(Preflight::blocking)
+            {
+                tracing::warn!("{name}: {text}");
             }
-            active => {
-                // With force, objections are shown and do not stop the activation.
-                let demand = match active {
-                    Some(_) => Demand::Report,
-                    None => Demand::Usual,
-                };
-                let deploy = Deploy::new(digest).preflight(demand);
-                let prepared = host.prepare(deploy, &mut |_| {}).await?;
-                for text in prepared
-                    .preflight()
-                    .into_iter()
-                    .flat_map(Preflight::blocking)
-                {
-                    tracing::warn!("{name}: {text}");
+            match prepared.activate().await {
+                Ok(deployment) => {
+                    let plan = deployment.plan;
+                    tracing::info!("{name}: {digest} is active by plan {plan}");
                 }
-                match prepared.activate().await {
-                    Ok(deployment) => {
-                        let plan = deployment.plan;
-                        tracing::info!("{name}: {digest} is active by plan {plan}");
-                    }
-                    Err(DeployError::Blocked(_)) => {
-                        tracing::warn!(
-                            "{name}: {path} was not activated; `quipu deploy {path}` shows \
-                             examples, and --allow lets kinds of objections pass"
-                        );
-                    }
-                    Err(error) => return Err(error.into()),
+                Err(DeployError::Blocked(_)) => {
+                    tracing::warn!(
+                        "{name}: {path} was not activated; `quipu deploy {path}` shows \
+                         examples, and --allow lets kinds of objections pass"
+                    );
                 }
+                Err(error) => return Err(error.into()),
             }
         }
     }

@@ -136,6 +136,26 @@ fn a_different_active_module_is_kept_and_both_digests_are_reported() {
 }
 
 #[test]
+fn a_file_of_the_modules_that_is_no_component_is_named_with_the_remedies() {
+    let dir = tempfile::tempdir().unwrap();
+    let modules = dir.path().join("modules");
+    std::fs::create_dir(&modules).unwrap();
+    std::fs::write(modules.join("account.wasm"), examples::account()).unwrap();
+    let broken = modules.join("broken.wasm");
+    std::fs::write(&broken, "broken").unwrap();
+    let (path, modules) = (text(&broken), text(&modules));
+    let args = ["serve", "--store", "memory:", "--listen", "127.0.0.1:0"];
+    let said = run(&[&args[..], &["--modules", &modules]].concat());
+    assert!(
+        said.err.contains(&format!("or move it out of {modules}: ")),
+        "{}",
+        said.err
+    );
+    let why = format!("error: {path}: the host does not start with this file; replace it");
+    said.fails(1, &why);
+}
+
+#[test]
 fn a_config_file_applies_and_unknown_keys_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("quipu.toml");
