@@ -47,6 +47,14 @@ impl Authority {
         }
     }
 
+    /// Its own certificate and key, which no host should have as its own.
+    pub fn own(&self) -> Issued {
+        Issued {
+            certificate: self.pem.clone(),
+            key: self.issuer.key().serialize_pem(),
+        }
+    }
+
     /// A certificate for a client, with names as `dns:NAME` and `uri:URI`.
     pub fn issue_client(&self, names: &[&str], common_name: &str) -> Issued {
         let key = KeyPair::generate().unwrap();

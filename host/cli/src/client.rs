@@ -198,24 +198,59 @@ impl Client {
             causes = inner.to_string();
             cause = inner.source();
         }
-        let is_tls = causes.contains("certificate");
-        if error.is_connect() && !is_tls {
+        let remedy = remedy(self.url.scheme(), &causes);
+        if error.is_connect() && remedy.is_none() {
             return NoAnswer(format!(
                 "no host answers at {}; is it running? start one with `quipu serve`, or name it with --url",
                 self.shown()
             ))
             .into();
         }
-        let remedy = match is_tls {
-            true => "; name the certificate of its authority with --ca",
-            false => "",
-        };
+        let remedy = remedy.map_or_else(String::new, |remedy| format!("; {remedy}"));
         NoAnswer(format!(
             "the connection to {} failed: {causes}{remedy}",
             self.shown()
         ))
         .into()
     }
+}
+
+/// What to do about a failed connection whose innermost cause has this text; none when it is not
+/// about TLS.
+fn remedy(scheme: &str, cause: &str) -> Option<&'static str> {
+    let remedies = [
+        (
+            scheme == "http",
+            "invalid HTTP version",
+            "the host may serve https; write https:// in the address",
+        ),
+        (
+            scheme == "https",
+            "InvalidContentType",
+            "the host does not serve https; write http:// in the address",
+        ),
+        (
+            true,
+            "CaUsedAsEndEntity",
+            "the host shows the certificate of an authority in place of its own; give the host a \
+             certificate that the authority has issued for it, and name the certificate of the \
+             authority with --ca",
+        ),
+        (
+            true,
+            "not valid for name",
+            "write a name of the certificate in the address",
+        ),
+        (true, "expired", "replace the certificate of the host"),
+        (
+            true,
+            "certificate",
+            "name the certificate of its authority with --ca",
+        ),
+    ];
+    let mut fitting = remedies.into_iter();
+    let found = fitting.find(|(applies, text, _)| *applies && cause.contains(*text));
+    found.map(|(_, _, remedy)| remedy)
 }
 
 /// The certificates of a file in PEM.
@@ -227,5 +262,47 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, WrongUse> {
             "--ca: {}: there is no certificate in PEM",
             path.display()
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remedy_depends_on_the_cause() {
+        for (scheme, cause, expected) in [
+            ("http", "invalid HTTP version parsed", "write https://"),
+            (
+                "https",
+                "received corrupt message of type InvalidContentType",
+                "write http://",
+            ),
+            (
+                "https",
+                "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
+                "certificate of an authority in place of its own",
+            ),
+            (
+                "https",
+                "invalid peer certificate: certificate not valid for name \"x\"",
+                "a name of the certificate",
+            ),
+            (
+                "https",
+                "invalid peer certificate: certificate expired",
+                "replace the certificate",
+            ),
+            (
+                "https",
+                "invalid peer certificate: UnknownIssuer",
+                "certificate of its authority with --ca",
+            ),
+        ] {
+            let found = remedy(scheme, cause).unwrap();
+            assert!(found.contains(expected), "{cause}: {found}");
+        }
+        assert_eq!(remedy("https", "invalid HTTP version parsed"), None);
+        assert_eq!(remedy("http", "connection refused"), None);
     }
 }

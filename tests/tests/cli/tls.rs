@@ -1,14 +1,19 @@
 use std::path::Path;
 
-use quipu_tests::certificates::Authority;
+use quipu_tests::certificates::{Authority, Issued};
 use serde_json::Value;
 
 use crate::program::{Served, quipu, run, said, text};
 
 /// A host with a certificate of this authority.
 fn start(authority: &Authority, config: &str) -> Served {
+    start_with(authority, &authority.issue(), config)
+}
+
+/// A host with this certificate, and the file of an authority.
+fn start_with(authority: &Authority, issued: &Issued, config: &str) -> Served {
     let dir = tempfile::tempdir().unwrap();
-    authority.issue().write(dir.path());
+    issued.write(dir.path());
     std::fs::write(dir.path().join("ca.crt"), &authority.pem).unwrap();
     let file = dir.path().join("quipu.toml");
     std::fs::write(&file, config).unwrap();
@@ -57,8 +62,7 @@ fn a_host_with_a_certificate_serves_clients_that_trust_its_authority() {
     host.run(&["status", "--ca", &text(&other)])
         .fails(1, "certificate");
     let plain = host.url.replace("https:", "http:");
-    let said = run(&["status", "--url", &plain]);
-    assert_eq!(said.code, 1, "{}", said.err);
+    run(&["status", "--url", &plain]).fails(1, "write https:// in the address");
     for (path, why) in [
         (
             text(&host.path("tls.key")),
@@ -69,6 +73,24 @@ fn a_host_with_a_certificate_serves_clients_that_trust_its_authority() {
         host.run(&["status", "--ca", &path]).fails(2, why);
     }
     run(&["status", "--url", "ftp://x"]).fails(2, "not an address of a host");
+}
+
+#[test]
+fn a_client_says_that_the_certificate_of_an_authority_is_not_that_of_a_host() {
+    let authority = Authority::new();
+    let host = start_with(&authority, &authority.own(), "");
+    let ca = text(&host.path("ca.crt"));
+    host.run(&["status", "--ca", &ca]).fails(
+        1,
+        "give the host a certificate that the authority has issued",
+    );
+}
+
+#[test]
+fn a_client_says_that_a_host_does_not_serve_https() {
+    let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
+    let url = host.url.replace("http:", "https:");
+    run(&["status", "--url", &url]).fails(1, "write http:// in the address");
 }
 
 #[test]
