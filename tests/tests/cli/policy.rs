@@ -41,6 +41,8 @@ fn a_policy_is_checked_and_tested() {
     let (policy, cases) = (write("policy.cedar", POLICY), write("cases.toml", CASES));
     let checked = run(&["policy", "check", &policy]).ok();
     assert_eq!(checked, "the policy is valid: 2 rules\n");
+    let broken = write("broken.cedar", "permit (principal");
+    run(&["policy", "check", &broken]).fails_with_output(1, "the policy has 1 mistake\n");
     let tested = run(&["policy", "test", &policy, &cases]).ok();
     assert!(tested.contains("allowed by own loans"), "{tested}");
     assert!(

@@ -15,8 +15,8 @@ use quipu_api::CanView;
 pub struct Can {
     /// `me`, the name of a token, or `role:` and a role, as role:client
     who: String,
-    /// The action: read, read-payload, command, append, subscribe, view, deploy, project, archive,
-    /// operate, observe or admin
+    /// The action: read, read-payload, command, propose, append, subscribe, view, deploy, project,
+    /// archive, operate, observe or admin
     action: String,
     /// store, category/NAME, stream/ID or projection/NAME
     #[arg(default_value = "store")]
@@ -48,6 +48,27 @@ impl Can {
         match view.allowed {
             true => Ok(()),
             false => Err(Denied.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use crate::Cli;
+    use quipu::access::Action;
+
+    #[test]
+    fn the_help_names_every_action() {
+        let mut command = Cli::command();
+        let can = command.find_subcommand_mut("can").unwrap();
+        let help = can.render_long_help().to_string();
+        let words: Vec<&str> = help
+            .split(|it: char| !(it.is_alphanumeric() || it == '-'))
+            .collect();
+        for action in Action::ALL {
+            assert!(words.contains(&action.as_str()), "{action}\n{help}");
         }
     }
 }

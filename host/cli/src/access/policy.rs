@@ -123,7 +123,10 @@ impl Check {
             }
         }
         match number {
-            Some(number) if !self.json => writeln!(out, "the policy is valid: {number} rules")?,
+            Some(number) if !self.json => {
+                let rules = counted(number as u64, "rule", "rules");
+                writeln!(out, "the policy is valid: {rules}")?;
+            }
             Some(_) => {}
             None => {
                 let found = counted(mistakes.len() as u64, "mistake", "mistakes");
