@@ -2,8 +2,10 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use clap::Args;
+use console::Term;
 
 use super::exit::WrongUse;
+use super::table;
 use quipu_api::Code;
 
 /// Explain an error code: what it means, and what to do
@@ -14,6 +16,9 @@ pub struct Explain {
     /// The code, as not-fresh
     code: Option<String>,
 }
+
+/// The longest line of a page outside of its code blocks.
+const COLUMNS_MAX: usize = 80;
 
 macro_rules! pages {
     ($($code:literal)*) => {
@@ -104,7 +109,8 @@ impl Explain {
         };
         let page = PAGES.iter().find(|(name, _)| *name == code);
         let (_, page) = page.ok_or_else(|| WrongUse(unknown(&code)))?;
-        write!(out, "{}", plain(page))?;
+        let columns = table::width(&Term::stdout()).map_or(COLUMNS_MAX, |it| it.min(COLUMNS_MAX));
+        write!(out, "{}", wrapped(&plain(page), columns))?;
         Ok(())
     }
 }
@@ -140,6 +146,92 @@ fn plain(page: &str) -> String {
     text
 }
 
+/// Wraps the paragraphs of a page. Code blocks stay as they are. A table that is too wide becomes a
+/// list.
+fn wrapped(page: &str, columns: usize) -> String {
+    let mut out = String::with_capacity(page.len());
+    let mut lines = page.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line.starts_with(FENCE) {
+            push(&mut out, line);
+            for line in lines.by_ref() {
+                push(&mut out, line);
+                if line.starts_with(FENCE) {
+                    break;
+                }
+            }
+        } else if line.starts_with('|') {
+            let mut rows = vec![line];
+            while let Some(row) = lines.next_if(|next| next.starts_with('|')) {
+                rows.push(row);
+            }
+            push_table(&mut out, &rows, columns);
+        } else if is_text(line) {
+            let mut text = line.to_owned();
+            while let Some(more) = lines.next_if(|next| is_text(next)) {
+                text.push(' ');
+                text.push_str(more);
+            }
+            push_wrapped(&mut out, &text, columns);
+        } else {
+            push(&mut out, line);
+        }
+    }
+    out
+}
+
+/// The line before and after a code block.
+const FENCE: &str = "```";
+
+/// Whether a line is one of a paragraph.
+fn is_text(line: &str) -> bool {
+    !line.is_empty() && !line.starts_with(['#', '|']) && !line.starts_with(FENCE)
+}
+
+fn push(out: &mut String, line: &str) {
+    out.push_str(line);
+    out.push('\n');
+}
+
+/// Adds a paragraph. A word that is longer than a line has one of its own.
+fn push_wrapped(out: &mut String, text: &str, columns: usize) {
+    let indent = if text.starts_with("- ") { "  " } else { "" };
+    let mut width = 0;
+    for (index, word) in text.split_whitespace().enumerate() {
+        let length = word.chars().count();
+        if index > 0 && width + 1 + length > columns {
+            out.push('\n');
+            out.push_str(indent);
+            width = indent.len();
+        } else if index > 0 {
+            out.push(' ');
+            width += 1;
+        }
+        out.push_str(word);
+        width += length;
+    }
+    out.push('\n');
+}
+
+/// Adds a table as it is, or a list of its rows without the heading.
+fn push_table(out: &mut String, rows: &[&str], columns: usize) {
+    if rows.iter().all(|row| row.chars().count() <= columns) {
+        for row in rows {
+            push(out, row);
+        }
+        return;
+    }
+    // After the heading comes a line of dashes.
+    for row in rows.iter().skip(2) {
+        let cells = row.trim_matches('|').split('|').map(str::trim);
+        let cells: Vec<&str> = cells.filter(|cell| !cell.is_empty()).collect();
+        if let Some((first, others)) = cells.split_first() {
+            let text = format!("- {first}: {}", others.join("; "));
+            push_wrapped(out, &text, columns);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +243,30 @@ mod tests {
         codes.sort_unstable();
         let pages: Vec<_> = PAGES.iter().map(|(code, _)| *code).collect();
         assert_eq!(pages, codes);
+    }
+
+    #[test]
+    fn no_line_of_a_page_is_longer_than_80_columns() {
+        for (code, page) in PAGES {
+            let (page, mut is_code) = (plain(page), false);
+            for line in wrapped(&page, COLUMNS_MAX).lines() {
+                is_code ^= line.starts_with(FENCE);
+                let fits = line.chars().count() <= COLUMNS_MAX;
+                assert!(is_code || fits, "{code}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn paragraphs_and_wide_tables_are_wrapped() {
+        let page = "# a-code\n\none two three\nfour five\n\n```json\n{\"long\": \"as it is, always\"}\n```\n\n\
+                    | a | b | c |\n| --- | --- | --- |\n| `x` | the first | of all |\n";
+        let expected = "# a-code\n\none two three\nfour five\n\n```json\n{\"long\": \"as it is, always\"}\n```\n\n\
+                        - `x`: the\n  first; of all\n";
+        assert_eq!(wrapped(page, 15), expected);
+        assert_eq!(wrapped("one two\nthree\n", 80), "one two three\n");
+        let table = "| a | b |\n| --- | --- |\n| x | y |\n";
+        assert_eq!(wrapped(table, 80), table);
     }
 
     #[test]
