@@ -61,7 +61,7 @@ pub async fn create(
     body: JsonBytes,
 ) -> Result<Response> {
     let given: TokenBody = body.parse()?;
-    deed.concerns(&format!("{:?} {}", given.name, given.role));
+    deed.concerns(&described(&given));
     let new = NewToken {
         name: given.name,
         grant: Grant {
@@ -79,6 +79,32 @@ pub async fn create(
         view: TokenView::of(&token),
     };
     answer::json(StatusCode::CREATED, &created)
+}
+
+/// What a token may do, for the audit. The lists come last, because a long record is cut at its end.
+fn described(token: &TokenBody) -> String {
+    let mut text = format!("{:?} {}", token.name, token.role);
+    match &token.expires_at {
+        Some(at) => text += &format!(", expires {}", at.0),
+        None => text += ", never expires",
+    }
+    if let Some(number) = token.requests_per_second {
+        text += &format!(", {number} requests per second");
+    }
+    let lists = [
+        ("category", &token.categories),
+        ("projection", &token.projections),
+    ];
+    let lists = lists.into_iter().filter_map(|(what, names)| {
+        let names = names.as_ref()?.join(", ");
+        Some(format!("{what} {names}"))
+    });
+    let lists: Vec<String> = lists.collect();
+    match lists.is_empty() {
+        true => text += ", on everything",
+        false => text += &format!(", on {}", lists.join("; ")),
+    }
+    text
 }
 
 /// A list of a grant. An empty one would allow everything, which nobody who sends it can mean.
@@ -146,4 +172,24 @@ pub async fn revoke(
 )]
 pub async fn whoami(By(caller): By, _: Params<()>) -> Result<Response> {
     answer::json(StatusCode::OK, &Whoami::of(&caller))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_audit_says_what_a_token_may_do() {
+        let token = |json: &str| serde_json::from_str::<TokenBody>(json).map(|it| described(&it));
+        let all = r#"{
+            "name": "shop", "role": "client", "categories": ["cart", "order"],
+            "projections": ["totals"], "requests_per_second": 5,
+            "expires_at": "2031-01-31T12:00:00Z"
+        }"#;
+        let text = "\"shop\" client, expires 2031-01-31T12:00:00.000000Z, 5 requests per second, \
+                    on category cart, order; projection totals";
+        assert_eq!(token(all).unwrap(), text);
+        let root = token(r#"{"name": "root", "role": "admin"}"#).unwrap();
+        assert_eq!(root, "\"root\" admin, never expires, on everything");
+    }
 }

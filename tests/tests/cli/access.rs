@@ -105,6 +105,8 @@ fn the_first_token_opens_a_host_to_other_machines() {
         .iter()
         .filter(|record| record["result"] == "forbidden");
     assert_eq!(denied.count(), 2, "{audit}");
+    let reader_may = "viewer, never expires, on category note";
+    assert!(audit.contains(reader_may), "{audit}");
     let checked = with(&root, &["audit", "--verify"]).ok();
     assert!(checked.contains("records in order"), "{checked}");
 
