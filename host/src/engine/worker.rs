@@ -242,6 +242,8 @@ impl Streams {
             }
             Entry::Vacant(unknown) => unknown.insert(self.executor.slot(&stream)),
         };
+        // The slot that lost the race may have been dropped before its command came back.
+        slot.is_contested |= request.conflicts > 0;
         if slot.waiting.is_empty() && matches!(slot.state, State::Warm(_)) {
             // The command keeps its place in the next batch.
             slot.waiting.push_back(request);
