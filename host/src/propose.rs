@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::engine::Preview;
 use crate::model::{Clock, Command, CommandId, Context, Invalid, Timestamp};
 use crate::store::{
-    self, AddedProposal, Decision, PROPOSAL_BYTES_MAX, PROPOSALS_OPEN_MAX, Proposal,
-    ProposalFilter, ProposalResult, ProposalStore, StoredProposal,
+    self, AddedProposal, Decision, PROPOSAL_BYTES_MAX, PROPOSALS_OPEN_MAX,
+    PROPOSALS_OPEN_OF_ONE_MAX, Proposal, ProposalFilter, ProposalResult, ProposalStore,
+    StoredProposal,
 };
 
 /// Longest note of a proposal, in bytes.
@@ -88,6 +89,12 @@ pub enum Error {
         "{PROPOSALS_OPEN_MAX} proposals are open, and no more than these may be; approve or deny some"
     )]
     Full,
+    /// Who proposes has as many open proposals as one may have.
+    #[error(
+        "{PROPOSALS_OPEN_OF_ONE_MAX} of your proposals are open, and one may have no more; wait \
+         until some are approved or denied, or have expired"
+    )]
+    FullOfOne,
     /// There is no such proposal.
     #[error("there is no proposal {0}; `quipu proposal list --all` lists them")]
     NotFound(u64),
@@ -202,6 +209,7 @@ impl Proposals {
                 number: known.number,
             }),
             AddedProposal::Full => Err(Error::Full),
+            AddedProposal::FullOfOne => Err(Error::FullOfOne),
         }
     }
 

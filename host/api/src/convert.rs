@@ -180,7 +180,7 @@ impl From<propose::Error> for Box<Problem> {
             Error::Store(error) => return error.into(),
             Error::TooLarge { .. } => Code::TooLarge,
             Error::IdReused { .. } => Code::IdempotencyKeyReused,
-            Error::Full => Code::TooManyProposals,
+            Error::Full | Error::FullOfOne => Code::TooManyProposals,
             Error::NotFound(_) => Code::ProposalNotFound,
             Error::Closed { .. } => Code::ProposalClosed,
         };

@@ -18,7 +18,7 @@ use super::{Error, Result};
 pub const WRITERS_FROM: &str = "writers_from";
 
 /// The schema versions of migrations that only add.
-const ADDITIVE: &[i64] = &[14, 15];
+const ADDITIVE: &[i64] = &[14, 15, 16];
 
 /// Returns whether the migration to a schema version only adds what earlier programs need not know.
 pub fn is_additive(schema_version: i64) -> bool {

@@ -10,6 +10,9 @@ use quipu_model::{CommandRecord, Digest, ExpectedVersion, StreamId, Timestamp, V
 /// Most open proposals of a store.
 pub const PROPOSALS_OPEN_MAX: usize = 1_000;
 
+/// Most open proposals of one principal, so that one can't keep all others from proposing.
+pub const PROPOSALS_OPEN_OF_ONE_MAX: usize = 100;
+
 /// Most proposals of a store that are not open any more; older ones are removed.
 pub const PROPOSALS_CLOSED_MAX: usize = 10_000;
 
@@ -91,6 +94,8 @@ pub enum AddedProposal {
     Known(Box<StoredProposal>),
     /// The store has [`PROPOSALS_OPEN_MAX`] open proposals.
     Full,
+    /// Its principal has [`PROPOSALS_OPEN_OF_ONE_MAX`] open proposals.
+    FullOfOne,
 }
 
 /// Which proposals to read.

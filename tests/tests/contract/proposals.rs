@@ -6,8 +6,8 @@ use quipu::model::{
     Command, CommandId, CommandRecord, Context, Digest, ExpectedVersion, Timestamp, Version,
 };
 use quipu::store::{
-    AddedProposal, Decision, PROPOSALS_OPEN_MAX, Proposal, ProposalFilter, ProposalResult, Store,
-    StoredProposal,
+    AddedProposal, Decision, PROPOSALS_OPEN_MAX, PROPOSALS_OPEN_OF_ONE_MAX, Proposal,
+    ProposalFilter, ProposalResult, Store, StoredProposal,
 };
 use quipu_tests::{Place, build, on_every_store};
 
@@ -18,6 +18,7 @@ on_every_store! {
     the_first_result_counts,
     proposals_are_listed_newest_first,
     the_number_of_open_proposals_is_bounded,
+    the_number_of_open_proposals_of_one_principal_is_bounded,
 }
 
 const NOW: u64 = 1_700_000_000_000_000;
@@ -227,4 +228,43 @@ async fn the_number_of_open_proposals_is_bounded(place: Place) {
     let denial = decision(false, NOW);
     assert!(store.proposals.decide(first, &denial).await.unwrap());
     assert!(add(store, &more).await > first);
+}
+
+/// The proposal, of this principal.
+fn of(principal: Option<&str>, proposal: Proposal) -> Proposal {
+    let mut command = CommandRecord::clone(&proposal.command);
+    command.context.principal = principal.map(Into::into);
+    Proposal {
+        command: Arc::new(command),
+        ..proposal
+    }
+}
+
+async fn the_number_of_open_proposals_of_one_principal_is_bounded(place: Place) {
+    let store = &place.open().await;
+    assert_eq!(PROPOSALS_OPEN_OF_ONE_MAX, 100);
+    let of_ann = |n: usize| of(Some("ann"), proposal("loan-1", &format!("ann-{n}")));
+    let first = add(store, &of_ann(0)).await;
+    for n in 1..100 {
+        add(store, &of_ann(n)).await;
+    }
+    let one_more = store.proposals.add(&of_ann(100)).await.unwrap();
+    assert_eq!(one_more, AddedProposal::FullOfOne);
+    // A known one is returned nevertheless, and nobody else is affected.
+    let known = store.proposals.add(&of_ann(7)).await.unwrap();
+    assert!(matches!(known, AddedProposal::Known(_)));
+    add(store, &of(Some("bob"), proposal("loan-1", "bob-1"))).await;
+    for n in 0..101 {
+        let unnamed = of(None, proposal("loan-1", &format!("unnamed-{n}")));
+        add(store, &unnamed).await;
+    }
+    // Neither decided nor expired ones count.
+    let denial = decision(false, NOW);
+    assert!(store.proposals.decide(first, &denial).await.unwrap());
+    add(store, &of_ann(100)).await;
+    let mut later = of_ann(101);
+    let mut command = CommandRecord::clone(&later.command);
+    command.accepted_at = Timestamp(NOW + 1_000_000);
+    later.command = Arc::new(command);
+    add(store, &later).await;
 }

@@ -9,8 +9,9 @@ use super::dialect::{self, Connections, Row};
 use super::signed;
 use crate::assemble::stream_id;
 use crate::{
-    AddedProposal, Decision, Error, PROPOSALS_CLOSED_MAX, PROPOSALS_OPEN_MAX, PROPOSALS_PAGE_MAX,
-    Proposal, ProposalFilter, ProposalResult, ProposalStore, Result, StoredProposal, record,
+    AddedProposal, Decision, Error, PROPOSALS_CLOSED_MAX, PROPOSALS_OPEN_MAX,
+    PROPOSALS_OPEN_OF_ONE_MAX, PROPOSALS_PAGE_MAX, Proposal, ProposalFilter, ProposalResult,
+    ProposalStore, Result, StoredProposal, record,
 };
 use quipu_model::{ExpectedVersion, Timestamp, Version};
 
@@ -50,11 +51,13 @@ const OPEN_OF: &str = proposals!(
 );
 const COUNT: &str =
     "SELECT count(*) AS number FROM proposals WHERE decision IS NULL AND expires_at > $1";
+const COUNT_OF_ONE: &str = "SELECT count(*) AS number FROM proposals \
+     WHERE decision IS NULL AND expires_at > $1 AND proposed_by = $2";
 const CLEAR: &str = "DELETE FROM proposals WHERE number IN (SELECT number FROM proposals \
      WHERE decision IS NOT NULL OR expires_at <= $1 ORDER BY number DESC LIMIT 1000 OFFSET $2)";
 const ADD: &str = "INSERT INTO proposals (category, stream, command_id, command, expected, plan, \
-         module, version, effect, note, expires_at) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING number";
+         module, version, effect, note, expires_at, proposed_by) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING number";
 const DECIDE: &str = "UPDATE proposals \
      SET decision = $2, decided_at = $3, decided_by = $4, reason = $5 \
      WHERE number = $1 AND (decision IS NULL AND expires_at > $3 \
@@ -171,6 +174,17 @@ impl ProposalStore for Proposals {
         if open.0 >= PROPOSALS_OPEN_MAX as u64 {
             return Ok(AddedProposal::Full);
         }
+        let principal = command.context.principal.as_deref();
+        if let Some(principal) = principal {
+            let own: Number = sqlx::query_as(COUNT_OF_ONE)
+                .bind(now)
+                .bind(principal)
+                .fetch_one(&mut *writing)
+                .await?;
+            if own.0 >= PROPOSALS_OPEN_OF_ONE_MAX as u64 {
+                return Ok(AddedProposal::FullOfOne);
+            }
+        }
         let clear = sqlx::query(CLEAR)
             .bind(now)
             .bind(signed(PROPOSALS_CLOSED_MAX as u64));
@@ -189,6 +203,7 @@ impl ProposalStore for Proposals {
             .bind(proposal.effect.as_bytes())
             .bind(proposal.note.as_deref())
             .bind(signed(proposal.expires_at.0))
+            .bind(principal)
             .fetch_one(&mut *writing)
             .await?;
         writing.commit().await?;
