@@ -83,7 +83,7 @@ pub enum Error {
         max: u64,
     },
     /// No decider serves the category.
-    #[error("no decider serves category {0:?}; deploy one")]
+    #[error("no decider serves category {0:?}; correct the name, or deploy one")]
     UnknownCategory(String),
     /// A decider serves the category, and the append did not ask to bypass it.
     #[error(

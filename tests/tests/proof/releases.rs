@@ -446,7 +446,7 @@ async fn a_release_is_activated_and_rolled_back_in_one_plan(place: Place) {
     let refused = refused.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "no decider serves category \"extra\"; deploy one"
+        "no decider serves category \"extra\"; correct the name, or deploy one"
     );
     record(&host, &json!([["received", {"n": 1}]])).await;
     // And forward a second time, in one plan.
