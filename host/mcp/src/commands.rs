@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::arguments::{Arguments, Kind, Parameter, optional, required, schema};
 use crate::members::{Members, json, raw};
 use crate::message::Wrong;
+use crate::naming::tool_name;
 use crate::outcome::{Failed, Outcome, ask};
 use crate::{Host, Method, Request};
 
@@ -14,8 +15,6 @@ use crate::{Host, Method, Request};
 const TOOLS_MAX: usize = 200;
 /// Longest schema of a command in bytes; a longer one is left out.
 const SCHEMA_BYTES_MAX: usize = 32 << 10;
-/// Longest name of a tool.
-const NAME_CHARS_MAX: usize = 64;
 /// Where the description of the domain has its schemas.
 const SCHEMAS: &str = "#/components/schemas/";
 
@@ -119,12 +118,10 @@ fn of_document(document: &Value, way: Way) -> Vec<Command> {
             continue;
         };
         let body = &item["post"]["requestBody"]["content"]["application/json"]["schema"];
-        let base = name_of(way, category, command);
-        let mut name = base.clone();
-        let mut number = 1;
-        while !names.insert(name.clone()) {
-            number += 1;
-            name = format!("{base}_{number}");
+        let name = tool_name(way.prefix(), category, command);
+        // Two digests have the same beginning, and a call could mean either command.
+        if !names.insert(name.clone()) {
+            continue;
         }
         commands.push(Command {
             way,
@@ -138,17 +135,6 @@ fn of_document(document: &Value, way: Way) -> Vec<Command> {
         }
     }
     commands
-}
-
-/// A name of the characters that all clients take.
-fn name_of(way: Way, category: &str, command: &str) -> String {
-    let fit = |c: char| match c {
-        c if c.is_ascii_alphanumeric() => c,
-        _ => '_',
-    };
-    let name = format!("{category}_{command}");
-    let name: String = name.chars().map(fit).take(NAME_CHARS_MAX - 12).collect();
-    format!("{}{name}", way.prefix())
 }
 
 /// The text of a percent-encoded segment.
@@ -353,8 +339,8 @@ mod tests {
         let names: Vec<&str> = commands.iter().map(Command::name).collect();
         let expected = [
             "command_account_open",
+            "command_account_take_out-35b943e28467",
             "command_account_take_out",
-            "command_account_take_out_2",
         ];
         assert_eq!(names, expected);
         assert_eq!(commands[1].command, "take out");
@@ -366,5 +352,28 @@ mod tests {
         let defined: Vec<&String> = input["$defs"].as_object().unwrap().keys().collect();
         assert_eq!(defined, ["AccountOpen", "Owner"]);
         assert!(!input.to_string().contains("components"));
+    }
+
+    #[test]
+    fn a_name_means_the_same_command_after_every_deployment() {
+        let commands = |paths: &[&str]| {
+            let item = json!({"post": {}});
+            let paths = paths.iter().map(|path| ((*path).to_owned(), item.clone()));
+            let paths: Map<String, Value> = paths.collect();
+            let commands = of_document(&json!({"paths": paths}), Way::Execute);
+            let named = commands
+                .into_iter()
+                .map(|it| (it.name, (it.category, it.command)));
+            named.collect::<std::collections::BTreeMap<_, _>>()
+        };
+        let path = "/v1/domain/stock/{key}/item_remove";
+        let other = "/v1/domain/stock_item/{key}/remove";
+        let (before, both) = (commands(&[path]), commands(&[other, path]));
+        let after = commands(&[other]);
+        assert_eq!((before.len(), both.len(), after.len()), (1, 2, 1));
+        for (name, command) in before.iter().chain(&after) {
+            assert_eq!(both.get(name), Some(command), "{name}");
+        }
+        assert!(before.keys().all(|name| !after.contains_key(name)));
     }
 }

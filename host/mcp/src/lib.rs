@@ -26,6 +26,7 @@ mod explain;
 mod find;
 mod members;
 mod message;
+mod naming;
 mod outcome;
 mod proofs;
 mod read;
