@@ -241,7 +241,7 @@ fn part(event: &RecordedEvent) -> Option<u32> {
 }
 
 /// Stored metadata; an empty object if there is none.
-fn metadata_of(bytes: Option<&[u8]>) -> &RawValue {
+pub(crate) fn metadata_of(bytes: Option<&[u8]>) -> &RawValue {
     let given = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
     given.unwrap_or_else(empty_object)
 }

@@ -10,7 +10,7 @@ use quipu::propose::State;
 use quipu::store::{ProposalResult, StoredProposal};
 
 use crate::Expected;
-use crate::event::Data;
+use crate::event::{Data, metadata_of};
 
 /// An event that a command would lead to, or led to when it was proposed.
 #[derive(Serialize, ToSchema)]
@@ -89,6 +89,15 @@ pub struct ProposalView<'a> {
     schema_version: u32,
     #[serde(flatten)]
     data: Data<'a>,
+    /// Metadata with which the command is executed; `{}` if there is none.
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
+    metadata: &'a RawValue,
+    /// The conversation that the command belongs to; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<&'a str>,
+    /// The message that leads to the command; absent if that is the proposal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causation_id: Option<&'a str>,
     /// The expected version of the stream; absent for any.
     #[serde(skip_serializing_if = "Option::is_none")]
     expected_version: Option<Expected>,
@@ -141,6 +150,9 @@ impl<'a> ProposalView<'a> {
             command: command.name.as_str(),
             schema_version: command.schema_version,
             data: Data::of(&command.body),
+            metadata: metadata_of(command.metadata.as_deref()),
+            correlation_id: command.context.correlation_id.as_deref(),
+            causation_id: command.context.causation_id.as_deref(),
             expected_version: Expected::of(proposal.expected),
             note: proposal.note.as_deref(),
             proposed_at: command.accepted_at.to_string(),

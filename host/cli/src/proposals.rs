@@ -123,6 +123,12 @@ struct View<'a> {
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     content_type: Option<String>,
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
+    correlation_id: Option<String>,
+    causation_id: Option<String>,
+    #[serde(borrow)]
+    expected_version: Option<&'a RawValue>,
     note: Option<String>,
     proposed_at: String,
     proposed_by: Option<String>,
@@ -320,6 +326,10 @@ fn write_view(view: &View<'_>, out: &mut impl Write) -> Result<()> {
     fact("stream", Some(&view.stream));
     fact("command", Some(&view.command));
     fact("command id", Some(&view.command_id));
+    let expected = view.expected_version.map(RawValue::get);
+    fact("expected version", expected);
+    fact("correlation id", view.correlation_id.as_deref());
+    fact("causation id", view.causation_id.as_deref());
     fact("note", view.note.as_deref());
     fact("proposed at", Some(&view.proposed_at));
     fact("proposed by", view.proposed_by.as_deref());
@@ -339,6 +349,10 @@ fn write_view(view: &View<'_>, out: &mut impl Write) -> Result<()> {
         None => view.content_type.clone().unwrap_or_default(),
     };
     writeln!(out, "\n{}", printed(&data))?;
+    let metadata = view.metadata.map(RawValue::get);
+    if let Some(metadata) = metadata.filter(|metadata| *metadata != "{}") {
+        writeln!(out, "\nmetadata {}", printed(&pretty(metadata)))?;
+    }
     writeln!(
         out,
         "\neffect at version {}, as module {} decided:",

@@ -7,8 +7,8 @@
 //!
 //! Only tools are offered, and only tools that read unless the mode is [`Mode::Propose`] or
 //! [`Mode::Act`]. What strangers
-//! wrote into events is in results only, as data; names, descriptions and instructions are fixed, or
-//! come from deployed components.
+//! wrote into events is in results only, as data. Instructions are fixed. Names and descriptions are
+//! fixed, or come from deployed components: then they are bounded and marked as such.
 //!
 //! The protocol is written here and not taken from the crate `rmcp`, for two reasons. `rmcp` holds
 //! results as `serde_json::Value`, which rounds numbers of more than 17 digits, and Quipu returns
@@ -21,11 +21,13 @@ mod arguments;
 mod bounded;
 mod catalog;
 mod commands;
+mod declared;
 mod diff;
 mod explain;
 mod find;
 mod members;
 mod message;
+mod naming;
 mod outcome;
 mod proofs;
 mod read;

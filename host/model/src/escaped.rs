@@ -27,6 +27,21 @@ pub fn escaped<'a>(text: &'a str, exceptions: &[char]) -> Cow<'a, str> {
     Cow::Owned(line)
 }
 
+/// Whether a character is invisible, or changes the direction of the text around it. Line breaks and
+/// tabs are not hidden.
+pub fn is_hidden(c: char) -> bool {
+    match c {
+        '\n' | '\t' => false,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{180e}' => {
+            true
+        }
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => true,
+        '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' => true,
+        '\u{e0000}'..='\u{e0fff}' => true,
+        c => c.is_control(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +57,15 @@ mod tests {
             assert_eq!(escaped(text, &['\t']), line);
         }
         assert_eq!(escaped("\u{1b}[1m\n", &['\u{1b}']), "\u{1b}[1m\\n");
+    }
+
+    #[test]
+    fn a_hidden_character_is_one_that_nobody_sees_or_that_turns_others() {
+        for c in ['\0', '\u{200b}', '\u{202e}', '\u{e0041}', '\u{feff}'] {
+            assert!(is_hidden(c), "{c:?}");
+        }
+        for c in ['\n', '\t', ' ', 'a', '\u{e9}', '\u{65e5}'] {
+            assert!(!is_hidden(c), "{c:?}");
+        }
     }
 }

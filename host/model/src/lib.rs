@@ -33,7 +33,7 @@ pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use command::{Command, CommandId, CommandRecord, Rejection};
 pub use context::Context;
 pub use digest::Digest;
-pub use escaped::escaped;
+pub use escaped::{escaped, is_hidden};
 pub use event::fresh_id;
 pub use event::{CommitData, EventId, NewEvent, RecordedEvent, StoredAs};
 pub use exact_json::is_same_json;

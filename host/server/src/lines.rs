@@ -171,10 +171,6 @@ fn answers(
                             if text.trim_ascii().is_empty() {
                                 continue;
                             }
-                            let text = match number {
-                                1 => without_mark(&text),
-                                _ => &text,
-                            };
                             let mut held = given.bodies.nothing();
                             // Executing lines makes room.
                             while !held.resize(text.len()) && !lanes.is_idle() {
@@ -182,7 +178,7 @@ fn answers(
                                     write(&answer, &mut chunk);
                                 }
                             }
-                            let has_room = held.resize(text.len());
+                            let text = counted(text, &mut held);
                             // Other lines are answered while this one waits for the caller's rate.
                             let until = Instant::now() + given.app.options.request_time_max;
                             let mut turn = given.turn();
@@ -202,9 +198,10 @@ fn answers(
                                 Err(excess) if !ending.is_cancelled() => {
                                     (Key::Line(number), Err(excess.into()))
                                 }
-                                _ => given.read(number, text, has_room),
+                                _ => given.read(number, text.as_deref()),
                             };
-                            let waiting = given.waiting(text.len(), held);
+                            let bytes = text.as_ref().map_or(0, Bytes::len);
+                            let waiting = given.waiting(bytes, held);
                             lanes.push(key, (number, read, waiting));
                         }
                         Ok(None) => {}
@@ -289,12 +286,17 @@ impl LineContext {
         tokio::spawn(async move { deed.denied(&app, Code::Forbidden.as_str()).await });
     }
 
-    fn read(&self, number: u64, text: &[u8], has_room: bool) -> (Key, ParsedLine) {
-        if !has_room {
+    /// Reads a line, for which there may have been no memory.
+    fn read(&self, number: u64, text: Option<&[u8]>) -> (Key, ParsedLine) {
+        let Some(text) = text else {
             let detail = "there is no memory for the line; try again, with the same command_id";
             let problem = Problem::new(Code::Overloaded, detail);
             return (Key::Line(number), Err(Box::new(problem)));
-        }
+        };
+        let text = match number {
+            1 => without_mark(text),
+            _ => text,
+        };
         match line::read(text, None) {
             Ok((stream, command)) => {
                 let may = access::check_stream(&self.app, &self.caller, Action::Command, &stream);
@@ -308,6 +310,12 @@ impl LineContext {
             Err(problem) => (Key::Line(number), Err(problem)),
         }
     }
+}
+
+/// The text of a line, if there is memory for it. Nothing is held without being counted, because the
+/// line may wait for its caller's rate.
+fn counted(text: Bytes, held: &mut BodyHeld) -> Option<Bytes> {
+    held.resize(text.len()).then_some(text)
 }
 
 /// Longest pause between two checks whether a line that waits for its caller's rate may go on.
@@ -364,5 +372,23 @@ fn write(answer: &LineAnswer, chunk: &mut BytesMut) {
         line::one_line(&mut text);
         chunk.extend_from_slice(&text);
         chunk.extend_from_slice(b"\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_for_which_there_is_no_memory_is_not_held() {
+        let bodies = Bodies::new(1 << 20);
+        let line = Bytes::from(vec![b'x'; 200 << 10]);
+        let mut held = bodies.nothing();
+        assert_eq!(counted(line.clone(), &mut held), Some(line.clone()));
+        let mut other = bodies.nothing();
+        assert!(other.resize(690 << 10));
+        assert_eq!(counted(line.clone(), &mut bodies.nothing()), None);
+        drop(held);
+        assert_eq!(counted(line.clone(), &mut bodies.nothing()), Some(line));
     }
 }

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 
@@ -16,6 +17,10 @@ use crate::runtime::Runtime;
 use crate::store::{self, CheckedReader, EventReader, StoreUrl, StoredBytes};
 use crate::subscribe::Hub;
 use crate::{commit, engine, projection, runtime, subscribe};
+
+/// Longest time of an option that is added to a point in time. A longer one is as good as none, and a
+/// clock may not be able to add it.
+const TIME_MAX: Duration = Duration::from_hours(24 * 365);
 
 /// Builds a host. Every setting has a default.
 #[derive(Default)]
@@ -58,10 +63,13 @@ impl Builder {
         self
     }
 
-    /// Sets how commands are executed.
+    /// Sets how commands are executed. A deadline is at most a year.
     #[must_use]
     pub fn engine(mut self, options: engine::Options) -> Self {
-        self.engine = options;
+        self.engine = engine::Options {
+            deadline: options.deadline.min(TIME_MAX),
+            ..options
+        };
         self
     }
 
@@ -79,10 +87,16 @@ impl Builder {
         self
     }
 
-    /// Sets how projections are run.
+    /// Sets how projections are run. The lease, the pauses and the time limits are at most a year.
     #[must_use]
     pub fn projections(mut self, options: projection::Options) -> Self {
-        self.projections = options;
+        self.projections = projection::Options {
+            lease: options.lease.min(TIME_MAX),
+            retry: (options.retry.0.min(TIME_MAX), options.retry.1.min(TIME_MAX)),
+            inline_time: options.inline_time.min(TIME_MAX),
+            comparison_time: options.comparison_time.min(TIME_MAX),
+            ..options
+        };
         self
     }
 
@@ -304,5 +318,50 @@ async fn follow(registry: Weak<Registry>, mut raised: watch::Receiver<u64>) {
             return;
         };
         registry.refresh_or_warn().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn every_time_can_be_added_to_now() {
+        let longest = Duration::MAX;
+        let engine = engine::Options {
+            deadline: longest,
+            ..engine::Options::default()
+        };
+        let projections = projection::Options {
+            lease: longest,
+            retry: (longest, longest),
+            inline_time: longest,
+            comparison_time: longest,
+            ..projection::Options::default()
+        };
+        let builder = Builder::default().engine(engine).projections(projections);
+        let projection::Options {
+            lease,
+            retry,
+            inline_time,
+            comparison_time,
+            ..
+        } = builder.projections;
+        let now = Instant::now();
+        for time in [
+            builder.engine.deadline,
+            lease,
+            retry.0,
+            retry.1,
+            inline_time,
+            comparison_time,
+        ] {
+            assert!(now.checked_add(time).is_some(), "{time:?}");
+        }
+        let usual = engine::Options::default();
+        let builder = Builder::default().engine(usual.clone());
+        assert_eq!(builder.engine.deadline, usual.deadline);
     }
 }

@@ -1,15 +1,15 @@
 //! Archives and restores streams.
 
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::retry::learn_plan;
 use super::{Engine, Error};
 use crate::model::{
     Body, CommandId, CommandRecord, Context, ExpectedVersion, Name, NewEvent, Position, StreamId,
     fresh_id,
 };
 use crate::store::{Change, Commit, Item, Mark, Outcome, Write};
-use std::sync::Arc;
-
-/// How often an action is repeated because something was deployed in the meantime.
-pub(super) const TRIES_MAX: u32 = 5;
 
 /// The stream with events about other streams.
 pub const STREAMS: &str = "$streams";
@@ -19,7 +19,7 @@ impl Engine {
     /// `None` when nothing had to be done.
     ///
     /// # Errors
-    /// When the stream does not exist, or the store fails.
+    /// When the stream does not exist, this host can't load the plan, or the store fails.
     pub async fn archive(
         &self,
         stream: &StreamId,
@@ -34,7 +34,9 @@ impl Engine {
         let data = serde_json::json!({ "stream": stream });
         let context = self.enrichers.mark(stream, context)?;
         let permit = self.permit()?;
-        for _ in 0..TRIES_MAX {
+        let deadline = Instant::now() + self.shared.options.deadline;
+        let mut tries = 0;
+        loop {
             let write = self.mark_write(name, act, &data, context.clone())?;
             self.shared.options.limits.check(&write.commit.events)?;
             let mark = Mark {
@@ -47,11 +49,12 @@ impl Engine {
                 Outcome::NoStream(stream) => return Err(Error::StreamNotFound(stream)),
                 Outcome::Unprojected(failed) => return Err(failed.into()),
                 // Other inline projections receive the event now.
-                Outcome::PlanMoved => self.shared.registry.refresh_or_warn().await,
+                Outcome::PlanMoved => {
+                    learn_plan(&self.shared.registry, &mut tries, deadline).await?;
+                }
                 _ => return Err(Error::Stopped),
             }
         }
-        Err(Error::Conflict(stream.clone()))
     }
 
     /// Creates the event about an action on a stream, with the additions of enrichers to its

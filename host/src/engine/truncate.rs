@@ -1,6 +1,8 @@
 //! Truncates streams, and reverts truncation.
 
-use super::archive::TRIES_MAX;
+use std::time::Instant;
+
+use super::retry::learn_plan;
 use super::{Engine, Error};
 use crate::model::{Context, Position, StreamId, Version};
 use crate::store::{Change, Item, Mark, Outcome, StoredSnapshot};
@@ -13,8 +15,8 @@ impl Engine {
     /// when nothing had to be done.
     ///
     /// # Errors
-    /// When the stream, version or decider does not exist, the context can't be stored, or no
-    /// snapshot can be taken.
+    /// When the stream, version or decider does not exist, the context can't be stored, no snapshot
+    /// can be taken, or this host can't load the plan.
     pub async fn truncate(
         &self,
         stream: &StreamId,
@@ -24,7 +26,9 @@ impl Engine {
         super::check(stream, None)?;
         let context = self.enrichers.mark(stream, context)?;
         let _steady = self.shared.registry.steady().await;
-        for _ in 0..TRIES_MAX {
+        let deadline = Instant::now() + self.shared.options.deadline;
+        let mut tries = 0;
+        loop {
             let plan = self.shared.registry.plan().number;
             let change = match before {
                 Version::NONE => Change::Whole,
@@ -54,11 +58,13 @@ impl Engine {
                 Outcome::Unprojected(failed) => return Err(failed.into()),
                 // The rules that folded the anchor are no longer deployed, or other inline
                 // projections receive the event now.
-                Outcome::PlanMoved => _ = self.shared.registry.refresh().await,
+                Outcome::PlanMoved => {
+                    drop(permit);
+                    learn_plan(&self.shared.registry, &mut tries, deadline).await?;
+                }
                 _ => return Err(Error::Stopped),
             }
         }
-        Err(Error::Conflict(stream.clone()))
     }
 
     /// Folds the state that replaces the events before a version.

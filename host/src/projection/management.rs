@@ -166,13 +166,10 @@ impl Service {
 
     /// Estimates the time until a build has caught up, from its average speed since it started.
     fn remaining(&self, build: &Build, log_head: Position) -> Option<Duration> {
-        let now = self.shared.clock.now();
-        let taken = Duration::from_micros(now.0.saturating_sub(build.started_at.0));
-        let (done, left) = (
-            build.position.0,
-            log_head.0.saturating_sub(build.position.0),
-        );
-        (done > 0).then(|| taken.mul_f64(left as f64 / done as f64))
+        let taken = self.shared.clock.now().0;
+        let taken = taken.saturating_sub(build.started_at.0);
+        let left = log_head.0.saturating_sub(build.position.0);
+        remaining(taken, build.position.0, left)
     }
 
     /// Executes an operator's command, and returns the status of the projection afterwards.
@@ -393,6 +390,14 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
     }
 }
 
+/// The time that the rest takes at the speed of what is done, in microseconds. `None` if nothing is
+/// done, or the time is longer than anything can say.
+fn remaining(taken_us: u64, done: u64, left: u64) -> Option<Duration> {
+    let micros = u128::from(taken_us) * u128::from(left);
+    let micros = micros.checked_div(u128::from(done))?;
+    u64::try_from(micros).ok().map(Duration::from_micros)
+}
+
 fn named(name: &str) -> StoredProjection {
     StoredProjection {
         name: name.into(),
@@ -438,5 +443,35 @@ impl Trouble {
 impl Comparison {
     fn read(written: Option<&str>) -> Option<Self> {
         serde_json::from_str(written?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remaining_time_is_estimated_from_any_figures() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        for (taken_us, done, left, expected) in [
+            (10_000_000, 100, 50, seconds(5)),
+            (10_000_000, 100, 0, seconds(0)),
+            (0, 100, 50, seconds(0)),
+            (10_000_000, 0, 50, None),
+            (1_800_000_000_000_000, 1, u64::MAX, None),
+            (u64::MAX, 1, u64::MAX, None),
+            (
+                u64::MAX,
+                u64::MAX,
+                u64::MAX,
+                Some(Duration::from_micros(u64::MAX)),
+            ),
+        ] {
+            assert_eq!(
+                remaining(taken_us, done, left),
+                expected,
+                "{taken_us} {done} {left}"
+            );
+        }
     }
 }

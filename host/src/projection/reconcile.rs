@@ -15,8 +15,8 @@ pub(super) struct Wanted {
     pub build: Build,
 }
 
-/// Starts builds that are deployed but missing, passes builds to new modules that can continue
-/// them, and removes a part of what was dropped. Returns the builds that should run.
+/// Starts builds that are deployed but missing, and passes builds to new modules that can continue
+/// them. Returns the builds that should run.
 pub(super) async fn reconcile(shared: &Shared) -> Result<Vec<Wanted>, Error> {
     let plan = shared.registry.plan();
     let mut wanted = Vec::new();
@@ -32,10 +32,25 @@ pub(super) async fn reconcile(shared: &Shared) -> Result<Vec<Wanted>, Error> {
             build,
         }));
     }
-    while !shared.ending.is_cancelled() && shared.documents.sweep().await? {
+    Ok(wanted)
+}
+
+/// Removes the contents of dropped builds, part by part, until nothing is left or something else is
+/// to be done. Returns whether there is more.
+///
+/// # Errors
+/// When the store fails.
+pub(super) async fn sweep(
+    shared: &Shared,
+    is_interrupted: impl Fn() -> bool,
+) -> Result<bool, Error> {
+    while shared.documents.sweep().await? {
+        if shared.ending.is_cancelled() || is_interrupted() {
+            return Ok(true);
+        }
         tokio::task::yield_now().await;
     }
-    Ok(wanted)
+    Ok(false)
 }
 
 /// Returns a projection after it has been given the builds that it should have.

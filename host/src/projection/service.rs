@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -128,7 +128,20 @@ async fn keep_going(shared: Arc<Shared>) {
             Err(Error::Stopped) => break,
             Err(error) => tracing::warn!(%error, "could not check the projections; retrying"),
         }
-        let is_idle = running.0.is_empty() && shared.registry.plan().projections().next().is_none();
+        // A dropped build may be large, and no new one waits for it.
+        let begun = Instant::now();
+        let is_due = || {
+            raised.has_changed().unwrap_or(true)
+                || control.has_changed().unwrap_or(true)
+                || begun.elapsed() >= shared.options.poll
+        };
+        let has_more = reconcile::sweep(&shared, is_due).await;
+        let has_more = has_more.unwrap_or_else(|error| {
+            tracing::warn!(%error, "could not remove a dropped build; retrying");
+            true
+        });
+        let has_projections = shared.registry.plan().projections().next().is_some();
+        let is_idle = running.0.is_empty() && !has_projections && !has_more;
         let pause = async {
             match is_idle {
                 true => std::future::pending().await,

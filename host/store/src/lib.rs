@@ -94,6 +94,7 @@ pub use proposals::{
 };
 pub use rejection::{DETAILS_BYTES_MAX, REJECTIONS_PAGE_MAX, Rejected, RejectionStore};
 pub use snapshot::{Anchor, SNAPSHOTS_PAGE_MAX, SnapshotStore, StoredSnapshot};
+pub use sqlite::delete as delete_sqlite;
 pub use stored::{Import, StoredCommit, StoredEvent, StoredPage};
 pub use streams::{ArchivedStreams, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage};
 pub use tenants::{StoredTenant, TENANTS_MAX, TenantStore};

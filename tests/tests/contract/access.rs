@@ -1,12 +1,16 @@
 //! Tokens and the audit.
 
-use quipu::model::Timestamp;
+use std::sync::Arc;
+
+use quipu::access::{Grant, NewToken, Role, Tokens};
+use quipu::model::{ManualClock, Timestamp};
 use quipu::store::{AuditEntry, AuditRecord, StoredToken};
 use quipu_tests::{Place, on_every_store};
 
 on_every_store! {
     a_token_is_stored_until_it_is_revoked,
     a_valid_token_keeps_its_name_to_itself,
+    of_tokens_of_one_name_the_valid_one_is_revoked,
     the_last_use_only_moves_forward,
     audit_records_are_chained_and_paged,
     an_operation_that_began_is_recorded_once,
@@ -92,6 +96,46 @@ async fn a_valid_token_keeps_its_name_to_itself(place: Place) {
     let ids = tokens.tokens().await.unwrap();
     let ids: Vec<_> = ids.iter().map(|token| &*token.id).collect();
     assert_eq!(ids, ["a1", "a2", "a3"]);
+}
+
+async fn of_tokens_of_one_name_the_valid_one_is_revoked(place: Place) {
+    let store = place.open().await;
+    let clock = Arc::new(ManualClock::default());
+    let tokens = Tokens::new(Arc::clone(&store.tokens), clock.clone());
+    let create = async |name: &str, expires_at: Option<u64>| {
+        let new = NewToken {
+            name: name.to_owned(),
+            grant: Grant::of(Role::Viewer),
+            expires_at: expires_at.map(Timestamp),
+            by: None,
+        };
+        tokens.create(new).await.unwrap().0.stored.id
+    };
+    let revoke = async |id_or_name: &str| {
+        let revoked = tokens.revoke(id_or_name).await;
+        revoked.ok().map(|revoked| revoked.stored.id)
+    };
+    clock.set(Timestamp(1_000));
+    let first = create("shop", None).await;
+    assert_eq!(revoke("shop").await, Some(first.clone()));
+    // The name is used a second time, and a third time after that token has expired.
+    let second = create("shop", Some(2_000)).await;
+    clock.set(Timestamp(2_000));
+    let third = create("shop", Some(9_000)).await;
+    assert_eq!(revoke("shop").await, Some(third));
+    // Without a valid one it is the newest that has expired, and never one that was revoked.
+    clock.set(Timestamp(3_000));
+    let fourth = create("shop", Some(4_000)).await;
+    clock.set(Timestamp(4_000));
+    assert_eq!(revoke("shop").await, Some(fourth));
+    assert_eq!(revoke("shop").await, Some(second));
+    assert_eq!(revoke("shop").await, None);
+    assert_eq!(revoke(&*first).await, None);
+    // An id comes before a name.
+    let fifth = create("shop", None).await;
+    let called_so = create(&*fifth, None).await;
+    assert_eq!(revoke(&*fifth).await, Some(fifth.clone()));
+    assert_eq!(revoke(&*fifth).await, Some(called_so));
 }
 
 async fn the_last_use_only_moves_forward(place: Place) {

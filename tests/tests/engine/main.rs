@@ -13,4 +13,5 @@ mod resumed;
 mod same_ids;
 mod stale_head;
 mod supervised;
+mod unloadable;
 mod validating;

@@ -11,6 +11,7 @@ use crate::server::{Answered, Server, send};
 
 on_every_store!(
     a_proposal_is_shown_and_decided_by_somebody_else,
+    metadata_of_a_proposal_are_shown_within_a_bound,
     text_of_a_proposal_is_inert,
     a_console_that_only_reads_offers_no_decision,
 );
@@ -164,12 +165,52 @@ async fn a_proposal_is_shown_and_decided_by_somebody_else(place: Place) {
     }
 }
 
+/// The command is executed with its metadata, so whoever approves it sees them.
+async fn metadata_of_a_proposal_are_shown_within_a_bound(place: Place) {
+    let server = bank(&place, ConsoleMode::Full).await;
+    let shop = token(&server, "shop", Grant::of(Role::Client)).await;
+    let agent = token(&server, "agent", Grant::of(Role::Proposer)).await;
+    let cookie = session(&server, &shop).await;
+    let propose = async |metadata: Value| {
+        let body = json!({"type": "deposit", "data": {"amount": 7}, "metadata": metadata});
+        let request = server.post("/v1/streams/account-1/proposals", &body.to_string());
+        let request = request.header("Quipu-Correlation-Id", "talk-7");
+        let proposed = send(request.bearer_auth(&agent)).await.ok();
+        assert_eq!(proposed["metadata"], metadata);
+        assert_eq!(proposed["correlation_id"], "talk-7");
+        proposed["number"].as_u64().unwrap()
+    };
+    let without = propose(json!({})).await;
+    let path = format!("/console/proposals/{without}");
+    let text = says(&server, &path, &cookie, &["talk-7"]).await;
+    assert!(!text.contains("Metadata"), "{text}");
+    let short = propose(json!({"ticket": "T-4711"})).await;
+    for path in [
+        format!("/console/proposals/{short}"),
+        format!("/console/act?what=proposal&name={short}&action=approve"),
+    ] {
+        says(
+            &server,
+            &path,
+            &cookie,
+            &["Metadata of the command", "T-4711"],
+        )
+        .await;
+    }
+    // Each `[` is a line of its own, so it is longer on the page than as it was sent.
+    let nested = (0..60).fold(json!(0), |inner, _| json!([inner, 0]));
+    let long = propose(json!({"nested": vec![nested; 100], "end": "T-4712"})).await;
+    let path = format!("/console/proposals/{long}");
+    let text = says(&server, &path, &cookie, &["more bytes are not shown"]).await;
+    assert!(text.len() < 300_000, "{}", text.len());
+}
+
 async fn text_of_a_proposal_is_inert(place: Place) {
     let server = bank(&place, ConsoleMode::Full).await;
     let shop = token(&server, "shop", Grant::of(Role::Client)).await;
     let cookie = session(&server, &shop).await;
     let script = "</code><script>alert(1)</script><img src=x onerror=alert(1)>'\"&\u{202e}";
-    let body = json!({"type": "open", "data": {"owner": script}, "note": script});
+    let body = json!({"type": "open", "data": {"owner": script}, "metadata": {"why": script}, "note": script});
     let request = server.post("/v1/streams/account-9/proposals", &body.to_string());
     let proposed = send(request.bearer_auth(&shop)).await.ok();
     let number = &proposed["number"];

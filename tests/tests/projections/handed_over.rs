@@ -12,8 +12,8 @@ use quipu::projection::{Action, State};
 use quipu::store::{
     BatchOutcome, Build, BuildBatch, BuildClaim, BuildCounts, BuildId, ChangedDocument,
     DocumentStore, DroppedEvent, FailedEvent, LostDocuments, ParkedDocument, ParkedFilter,
-    ParkedHeads, Result, Role, Scan, ScannedDocument, Steer, StoredDocument, StoredProjection,
-    Subject,
+    ParkedHeads, Result, Role, Scan, ScannedDocument, Steer, Store, StoredDocument,
+    StoredProjection, Subject,
 };
 use quipu_tests::{Place, on_every_store};
 use serde_json::json;
@@ -24,11 +24,16 @@ use super::support::{
     NOTES, active, build_of, builder, deploy, document, note, settings, until, until_state,
 };
 
-on_every_store!(a_build_that_is_handed_over_during_a_claim_is_folded_by_its_new_module);
+on_every_store!(
+    a_build_that_is_handed_over_during_a_claim_is_folded_by_its_new_module,
+    a_build_starts_while_a_dropped_one_is_removed,
+);
 
 /// Once, holds a claim back until the build has been handed to another module.
 struct Slow {
     inner: Arc<dyn DocumentStore>,
+    /// Whether a dropped build always has more contents to remove.
+    has_more: bool,
     is_due: AtomicBool,
     is_waiting: AtomicBool,
     was_handed_over: Notify,
@@ -50,6 +55,23 @@ impl Slow {
         self.was_handed_over.notify_waiters();
         Ok(())
     }
+
+    async fn sweep(&self) -> Result<bool> {
+        Ok(self.inner.sweep().await? || self.has_more)
+    }
+
+    /// Takes the place of the documents of a store.
+    fn in_place_of(store: &mut Store, has_more: bool) -> Arc<Self> {
+        let slow = Arc::new(Self {
+            inner: Arc::clone(&store.documents),
+            has_more,
+            is_due: AtomicBool::new(false),
+            is_waiting: AtomicBool::new(false),
+            was_handed_over: Notify::new(),
+        });
+        store.documents = slow.clone();
+        slow
+    }
 }
 
 /// Implements [`DocumentStore`] by the methods of the inner store, and by the own ones of [`Slow`].
@@ -63,6 +85,10 @@ macro_rules! document_store {
 
             async fn hand_over(&self, build: BuildId, module: Digest) -> Result<()> {
                 self.hand_over(build, module).await
+            }
+
+            async fn sweep(&self) -> Result<bool> {
+                self.sweep().await
             }
 
             $(async fn $name(&self, $($arg: $type),*) -> Result<$answer> {
@@ -83,7 +109,6 @@ document_store! {
     fn lost(active: BuildId, next: BuildId, up_to: Option<u64>) -> LostDocuments;
     fn roll_back(name: &str) -> bool;
     fn drop_build(name: &str, role: Role) -> bool;
-    fn sweep() -> bool;
     fn keep(build: BuildId, token: u64, batch: &BuildBatch, lease: Duration) -> BatchOutcome;
     fn release(build: BuildId, token: u64) -> ();
     fn documents(build: BuildId, keys: &[Arc<str>]) -> Vec<Option<StoredDocument>>;
@@ -104,13 +129,7 @@ document_store! {
 
 async fn a_build_that_is_handed_over_during_a_claim_is_folded_by_its_new_module(place: Place) {
     let mut store = place.open().await;
-    let slow = Arc::new(Slow {
-        inner: Arc::clone(&store.documents),
-        is_due: AtomicBool::new(false),
-        is_waiting: AtomicBool::new(false),
-        was_handed_over: Notify::new(),
-    });
-    store.documents = slow.clone();
+    let slow = Slow::in_place_of(&mut store, false);
     let host = builder(&place).opened_store(store).build().await.unwrap();
     let park = settings(Lifecycle::Async, OnError::Park);
     deploy(&host, &broken(), park).await;
@@ -139,5 +158,18 @@ async fn a_build_that_is_handed_over_during_a_claim_is_folded_by_its_new_module(
     .await;
     assert_eq!(document(&host, "a").await["sum"], 1);
     assert_eq!(active(&host).await.counts.documents, 1);
+    host.shutdown().await.unwrap();
+}
+
+/// A large build is removed in many parts, and nothing waits for the last one: neither a build nor a
+/// read.
+async fn a_build_starts_while_a_dropped_one_is_removed(place: Place) {
+    let mut store = place.open().await;
+    Slow::in_place_of(&mut store, true);
+    let host = builder(&place).opened_store(store).build().await.unwrap();
+    deploy(&host, &healed(), settings(Lifecycle::Async, OnError::Stop)).await;
+    note(&host, "note-1", &json!({"n": 1, "keys": ["a"]})).await;
+    until_state(&host, State::CaughtUp).await;
+    assert_eq!(document(&host, "a").await["sum"], 1);
     host.shutdown().await.unwrap();
 }

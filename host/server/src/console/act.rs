@@ -216,6 +216,7 @@ impl ActionRequest {
         proposals::may_decide(visitor, &it)
             .map_err(|why| Failure::new(quipu_api::Code::Forbidden, why))?;
         let number = it.number;
+        let rest_from = format!("quipu proposal show {number} --json");
         Ok(Self {
             title: format!("{label}: proposal {number}"),
             effect: html! {
@@ -224,8 +225,9 @@ impl ActionRequest {
                     "The proposal is " (layout::state(&it.state)) ". Its command is " (Untrusted(&it.command)) " on " (layout::stream(&it.stream))
                     @if let Some(by) = &it.proposed_by { ", proposed by " (Untrusted(by)) } "."
                 }
+                (it.payload(&rest_from))
                 h2 { "Effect, when it was proposed" }
-                (it.effect(&format!("quipu proposal show {number} --json")))
+                (it.effect(&rest_from))
             },
             path: format!("/v1/proposals/{number}/{action}"),
             command: format!("proposal {action} {number}"),

@@ -50,6 +50,9 @@ pub struct Proposal {
     content_type: Option<String>,
     data: Option<Box<RawValue>>,
     data_base64: Option<String>,
+    metadata: Box<RawValue>,
+    correlation_id: Option<String>,
+    causation_id: Option<String>,
     expected_version: Option<Expected>,
     note: Option<String>,
     proposed_at: String,
@@ -205,8 +208,7 @@ async fn one(visitor: &Visitor, number: &str) -> Result<Markup> {
         (it.facts())
         (decision(visitor, &it))
         @if let Some(result) = &it.result { (it.outcome(result)) }
-        h2 { "Data of the command" }
-        (it.data(&rest_from))
+        (it.payload(&rest_from))
         h2 { "Effect, when it was proposed" }
         (it.effect(&rest_from))
         @if it.state == "open" && is_readable { (moved_on(visitor, &it).await) (previewed(visitor, &it).await) }
@@ -234,6 +236,14 @@ impl Proposal {
             ("Expires at", Some(layout::time(&self.expires_at))),
             ("Expected version", expected),
             ("Command id", Some(layout::trace(&self.command_id))),
+            (
+                "Correlation id",
+                self.correlation_id.as_deref().map(layout::trace),
+            ),
+            (
+                "Causation id",
+                self.causation_id.as_deref().map(layout::trace),
+            ),
             ("Decided at", self.decided_at.as_deref().map(layout::time)),
             ("Decided by", some(&self.decided_by)),
             ("Reason", some(&self.reason)),
@@ -260,13 +270,22 @@ impl Proposal {
         }
     }
 
-    fn data(&self, rest_from: &str) -> Markup {
-        data(
+    /// The data and the metadata with which the command is executed.
+    pub fn payload(&self, rest_from: &str) -> Markup {
+        let data = data(
             self.data.as_deref(),
             self.data_base64.as_deref(),
             self.content_type.as_deref(),
             rest_from,
-        )
+        );
+        html! {
+            h2 { "Data of the command" }
+            (data)
+            @if self.metadata.get() != "{}" {
+                h2 { "Metadata of the command" }
+                (text::json(self.metadata.get(), rest_from))
+            }
+        }
     }
 
     /// The events that the command led to when it was proposed.

@@ -6,6 +6,7 @@ use maud::{Markup, Render, html};
 use serde_json::value::RawValue;
 
 pub use crate::percent::encoded;
+use quipu::model::is_hidden;
 
 /// The most bytes of one payload on a page.
 pub const SHOWN_MAX: usize = 64 << 10;
@@ -39,20 +40,6 @@ impl Render for Untrusted<'_> {
                 c => page.push(c),
             }
         }
-    }
-}
-
-/// Whether a character is invisible, or changes the direction of the text around it.
-fn is_hidden(c: char) -> bool {
-    match c {
-        '\n' | '\t' => false,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{180e}' => {
-            true
-        }
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => true,
-        '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' => true,
-        '\u{e0000}'..='\u{e0fff}' => true,
-        c => c.is_control(),
     }
 }
 

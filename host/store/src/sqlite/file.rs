@@ -164,6 +164,35 @@ pub fn lock(path: &Path) -> Result<Lock> {
     try_lock(file, path)
 }
 
+/// Deletes a store with all that it holds; does nothing if there is none. The lock file stays, because
+/// two hosts could each have locked a file of its name otherwise.
+///
+/// # Errors
+/// When a host has the store open, it is not a store of this program, or a file can't be deleted.
+pub fn delete(path: &Path) -> Result<()> {
+    let path = &resolved(path);
+    check_free(path)?;
+    if is_new(path)? {
+        return Ok(());
+    }
+    let mut lock = lock(path)?;
+    lock.take_database(path)?;
+    // The file is last, because nothing reads a WAL without it.
+    for file in [
+        PathBuf::from(format!("{}-shm", path.display())),
+        wal(path),
+        path.clone(),
+    ] {
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(unavailable(&file, &error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn lock_file(path: &Path) -> PathBuf {
     PathBuf::from(format!("{}.lock", path.display()))
 }

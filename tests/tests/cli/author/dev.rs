@@ -195,6 +195,31 @@ fn the_events_stay_until_fresh_asks_for_an_empty_store() {
 }
 
 #[test]
+fn a_store_that_a_host_serves_is_not_deleted() {
+    let dev = Dev::start();
+    dev.until("serves with plan 1");
+    let execute = ["execute", "note-1", "note", r#"[["noted",{"n":1}]]"#];
+    dev.run(&execute).ok();
+    let fresh = |more: &[&str]| {
+        let mut command = quipu(&["dev", "--listen", "127.0.0.1:0", "--fresh", "--yes"]);
+        command.args(more).current_dir(dev.dir.path());
+        said(&command.output().unwrap())
+    };
+    fresh(&[]).fails(1, "stop that host, or name another store with --store");
+    // Whoever deleted the lock file may not know that a host serves the store.
+    if cfg!(target_os = "linux") {
+        std::fs::remove_file(dev.dir.path().join(".quipu/dev.db.lock")).unwrap();
+        fresh(&[]).fails(1, "another host serves");
+    }
+    assert!(dev.run(&["stream", "note-1"]).ok().contains("noted"));
+    // Nor is a file that is not a store.
+    let notes = dev.dir.path().join("notes.db");
+    std::fs::write(&notes, "some notes, which are no database of any program").unwrap();
+    fresh(&["--store", "sqlite:notes.db"]).fails(1, "this is no SQLite file");
+    assert!(notes.exists());
+}
+
+#[test]
 fn a_projection_of_the_same_version_is_named_because_its_documents_stay() {
     let dev = Dev::start();
     dev.until("serves with plan 1");
