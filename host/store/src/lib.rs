@@ -98,8 +98,8 @@ pub use streams::{ArchivedStreams, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, S
 pub use tenants::{StoredTenant, TENANTS_MAX, TenantStore};
 pub use types::{TypeStore, TypeUse};
 pub use url::{
-    Backup, Migrated, StoreUrl, accept_loss, backup, check_exists, finish_recovering, is_there,
-    lost, migrate, open, open_bytes, open_reading, open_recovering, report,
+    Backup, Migrated, StoreUrl, accept_loss, backup, check_exists, delete, finish_recovering,
+    is_there, lost, migrate, open, open_bytes, open_reading, open_recovering, report,
 };
 pub use wake::Wakes;
 

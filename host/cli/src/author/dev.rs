@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use quipu::proof::Policy;
 use quipu::runtime::{self, Definition, Functions, Module, Runtime};
-use quipu::store::StoreUrl;
+use quipu::store::{self, StoreUrl};
 use quipu::{Deploy, DeployError, Host};
 use quipu_api::PreflightView;
 use quipu_author::project::{self, Project, Watch};
@@ -63,13 +63,14 @@ impl Dev {
         let signals = serve::signals()?;
         let project = Project::read(&self.dir)?;
         let url = self.store(&project)?;
-        if self.fresh {
-            self.clear(&url)?;
-        }
         let listener = serve::bound(&self.listen).await?;
         if serve::is_reachable(&listener)? {
             let why = "other machines can reach this address; `dev` listens on 127.0.0.1 only";
             return Err(WrongUse(why.to_owned()).into());
+        }
+        // After everything that may be wrong: it deletes.
+        if self.fresh {
+            self.clear(&url)?;
         }
         let config = Config::default();
         let host = serve::open(&url, &config).await?;
@@ -199,17 +200,7 @@ impl Dev {
         if !self.yes && !is_wanted(file)? {
             bail!("{} was not deleted", file.display());
         }
-        for ending in ["", "-wal", "-shm"] {
-            let mut path = file.clone().into_os_string();
-            path.push(ending);
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(error).with_context(|| PathBuf::from(path).display().to_string());
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        Ok(store::delete(url)?)
     }
 }
 

@@ -164,6 +164,27 @@ pub fn lock(path: &Path) -> Result<Lock> {
     try_lock(file, path)
 }
 
+/// Deletes a database and its WAL, unless a host has them open. The lock file stays: a host that
+/// opened it meanwhile would otherwise lock a file that is gone.
+pub fn delete(path: &Path) -> Result<()> {
+    let path = &resolved(path);
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut lock = lock(path)?;
+    lock.take_database(path)?;
+    let shared = PathBuf::from(format!("{}-shm", path.display()));
+    for file in [path.to_owned(), wal(path), shared] {
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(unavailable(&file, &error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn lock_file(path: &Path) -> PathBuf {
     PathBuf::from(format!("{}.lock", path.display()))
 }

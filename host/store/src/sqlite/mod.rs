@@ -51,6 +51,7 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 pub use self::backup::backup;
 use self::dialect::Connections;
 pub use self::error::database_error;
+pub use self::file::delete;
 use self::side::{Gate, Side};
 use self::tables::cell::{self, Cells};
 use self::tables::{

@@ -195,6 +195,30 @@ fn the_events_stay_until_fresh_asks_for_an_empty_store() {
 }
 
 #[test]
+fn fresh_deletes_nothing_while_the_store_or_the_address_is_in_use() {
+    let mut dev = Dev::start();
+    dev.until("serves with plan 1");
+    dev.run(&["execute", "note-1", "note", r#"[["noted",{"n":1}]]"#])
+        .ok();
+    let second = |dev: &Dev, listen: &str| {
+        let mut command = quipu(&["dev", "--listen", listen, "--fresh", "--yes"]);
+        said(&command.current_dir(dev.dir.path()).output().unwrap())
+    };
+    second(&dev, "127.0.0.1:0").fails(1, "has ");
+    let address = dev.url.trim_start_matches("http://").to_owned();
+    second(&dev, &address).fails(1, "can't listen on");
+    // Still stored, and the first one still writes.
+    dev.run(&["execute", "note-1", "note", r#"[["noted",{"n":2}]]"#])
+        .ok();
+    let dir = std::mem::replace(&mut dev.dir, tempfile::tempdir().unwrap());
+    drop(dev);
+    let dev = Dev::start_in(dir, &[]);
+    dev.until("note 1.0.0 is unchanged and serves");
+    let events = dev.run(&["stream", "note-1"]).ok();
+    assert_eq!(events.matches("noted").count(), 2, "{events}");
+}
+
+#[test]
 fn a_projection_of_the_same_version_is_named_because_its_documents_stay() {
     let dev = Dev::start();
     dev.until("serves with plan 1");
