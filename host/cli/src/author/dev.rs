@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use quipu::proof::Policy;
 use quipu::runtime::{self, Definition, Functions, Module, Runtime};
@@ -73,7 +73,7 @@ impl Dev {
             self.clear(&url)?;
         }
         let config = Config::default();
-        let host = serve::open(&url, &config).await?;
+        let host = serve::open(&url, &config).await.map_err(in_use)?;
         let cache = (serve::cache_dir(&url, &config), Functions::default());
         let mut watch = Watch::new(&project)?;
         writeln!(io::stdout(), "ready http://{}", listener.local_addr()?)?;
@@ -200,7 +200,18 @@ impl Dev {
         if !self.yes && !is_wanted(file)? {
             bail!("{} was not deleted", file.display());
         }
-        Ok(store::delete(url)?)
+        store::delete(url).map_err(|error| in_use(error.into()))
+    }
+}
+
+/// Says what may have the development store open. Other errors are returned as they are.
+fn in_use(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<store::Error>() {
+        Some(store::Error::InUse(file)) => anyhow!(
+            "another `quipu dev` or another host has {file} open; use that one, stop it, or name \
+             another store for this one, as --store sqlite:other.db"
+        ),
+        _ => error,
     }
 }
 

@@ -195,6 +195,24 @@ fn the_events_stay_until_fresh_asks_for_an_empty_store() {
 }
 
 #[test]
+fn a_second_one_on_the_same_store_says_what_uses_it() {
+    let dev = Dev::start();
+    dev.until("serves with plan 1");
+    let second = |more: &[&str]| {
+        let mut command = quipu(&["dev", "--listen", "127.0.0.1:0"]);
+        command.args(more).current_dir(dev.dir.path());
+        said(&command.output().unwrap())
+    };
+    for more in [&[][..], &["--fresh", "--yes"]] {
+        let said = second(more);
+        let error = "another `quipu dev` or another host has ";
+        assert!(said.err.contains(error), "{}", said.err);
+        assert!(!said.err.contains("leave out"), "{}", said.err);
+        said.fails(1, "as --store sqlite:other.db");
+    }
+}
+
+#[test]
 fn fresh_deletes_nothing_while_the_store_or_the_address_is_in_use() {
     let mut dev = Dev::start();
     dev.until("serves with plan 1");
@@ -204,7 +222,7 @@ fn fresh_deletes_nothing_while_the_store_or_the_address_is_in_use() {
         let mut command = quipu(&["dev", "--listen", listen, "--fresh", "--yes"]);
         said(&command.current_dir(dev.dir.path()).output().unwrap())
     };
-    second(&dev, "127.0.0.1:0").fails(1, "has ");
+    second(&dev, "127.0.0.1:0").fails(1, " open; ");
     let address = dev.url.trim_start_matches("http://").to_owned();
     second(&dev, &address).fails(1, "can't listen on");
     // Still stored, and the first one still writes.
