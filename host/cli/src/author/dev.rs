@@ -45,6 +45,9 @@ pub struct Dev {
     /// Keep the version before, too, when a recorded command would be decided differently
     #[arg(long)]
     strict: bool,
+    /// Show the messages of the build's tools, with their stacks
+    #[arg(long)]
+    verbose: bool,
 }
 
 /// What saves compiling: the folder of compiled components, and the functions of those before.
@@ -124,8 +127,8 @@ impl Dev {
     }
 
     async fn renew(&self, host: &Host, project: &Project, cache: &Cache) -> Result<String> {
-        let (project, cache) = (project.clone(), cache.clone());
-        let checked = tokio::task::spawn_blocking(move || check(&project, cache));
+        let (project, cache, is_verbose) = (project.clone(), cache.clone(), self.verbose);
+        let checked = tokio::task::spawn_blocking(move || check(&project, cache, is_verbose));
         let bytes = checked.await??;
         let module = host.upload(bytes).await?.module;
         let manifest = module.manifest();
@@ -247,8 +250,8 @@ fn is_wanted(file: &Path) -> Result<bool> {
 
 /// Builds the component, plays the scenarios and checks it. Returns its bytes. The host takes the
 /// compiled component from the cache, so that it is compiled once.
-fn check(project: &Project, (cache_dir, functions): Cache) -> Result<Vec<u8>> {
-    let component = project::build(project, false)?.component;
+fn check(project: &Project, (cache_dir, functions): Cache, is_verbose: bool) -> Result<Vec<u8>> {
+    let component = project::build(project, is_verbose)?.component;
     let options = runtime::Options {
         cache_dir,
         functions: Some(functions),

@@ -34,6 +34,9 @@ pub struct Test {
     /// Test again whenever a file changes
     #[arg(long, conflicts_with_all = ["json", "from"])]
     watch: bool,
+    /// Show the messages of the build's tools, with their stacks
+    #[arg(long)]
+    verbose: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -107,7 +110,7 @@ impl Test {
                 project => project?,
             };
             if components.is_empty() {
-                components.push(project::build(&project, false)?.component);
+                components.push(project::build(&project, self.verbose)?.component);
             }
             if scenarios.is_empty() {
                 scenarios = of_project(&project)?;

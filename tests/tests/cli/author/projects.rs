@@ -207,6 +207,30 @@ fn a_build_command_of_the_author_is_run_and_checked() {
     }
 }
 
+/// The tools of the SDKs say that `--verbose` shows more, whichever command runs them.
+#[cfg(unix)]
+#[test]
+fn each_command_that_builds_passes_verbose_to_the_tool() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let python = dir.path().join(".venv/bin/python");
+    std::fs::create_dir_all(python.parent().unwrap()).unwrap();
+    // A tool that fails, and says with which arguments.
+    let script = "#!/bin/sh\n[ \"$1\" = -c ] || { echo \"arguments: $*\"; exit 1; }\n";
+    std::fs::write(&python, script).unwrap();
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let manifest = "name = \"own\"\nlanguage = \"python\"\n";
+    std::fs::write(dir.path().join("quipu.toml"), manifest).unwrap();
+    for command in ["build", "test"] {
+        for (more, is_passed) in [(&[][..], false), (&["--verbose"], true)] {
+            let said = run_in(dir.path(), &[&[command], more].concat());
+            assert!(said.err.contains("arguments: "), "{}", said.err);
+            assert_eq!(said.err.contains("--verbose"), is_passed, "{}", said.err);
+            said.fails(1, "the component was not built; the reason is above");
+        }
+    }
+}
+
 #[test]
 fn doctor_names_what_is_missing_and_how_to_install_it() {
     let dir = tempfile::tempdir().unwrap();
