@@ -127,6 +127,12 @@ fn a_project_that_can_not_be_made_leaves_nothing() {
             2,
         ),
         (
+            &["new", "views", "--kind", "projection", "--category", "Book"],
+            "\"Book\" is not a name of a category: use 1 to 64 of a-z, 0-9 and _, beginning with a \
+             letter, for example book",
+            1,
+        ),
+        (
             &["new", "bank", "--category", "loan"],
             "leave out --category",
             2,
