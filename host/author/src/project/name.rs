@@ -1,4 +1,6 @@
-//! Names of projects and categories.
+//! Names of projects, of their components, and of categories.
+
+use super::{FILE, Project};
 
 /// Most characters of a project's name.
 const PROJECT_MAX: usize = 48;
@@ -54,6 +56,26 @@ fn nearest(name: &str, characters_max: usize) -> Option<String> {
     Some(joined.chars().skip(begin).take(characters_max).collect())
 }
 
+impl Project {
+    /// Says what to do if the project has another name than its component. A component may have `-`
+    /// and `.` where the name of a project has `_`.
+    pub fn other_name(&self, component: &str) -> Option<String> {
+        let name = &self.name;
+        if component.replace(['-', '.'], "_") == *name {
+            return None;
+        }
+        let file = self.dir.join(FILE);
+        let rename = match nearest(component, PROJECT_MAX) {
+            Some(nearest) => format!("set name = \"{nearest}\" in {}, or ", file.display()),
+            None => String::new(),
+        };
+        Some(format!(
+            "the project is called {name}, but its component {component}, and hosts know it as \
+             {component}; {rename}rename the component in its source"
+        ))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +107,23 @@ mod tests {
         assert_eq!(check_category(shorter), Ok(()));
         assert!(check_project(shorter).is_err());
         assert_eq!(check_project("loan_2"), Ok(()));
+    }
+
+    #[test]
+    fn another_name_of_the_component_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = "name = \"loan_views\"\nlanguage = \"python\"\n";
+        std::fs::write(dir.path().join(FILE), manifest).unwrap();
+        let project = Project::read(dir.path()).unwrap();
+        assert_eq!(project.other_name("loan_views"), None);
+        assert_eq!(project.other_name("loan-views"), None);
+        let text = project.other_name("books").unwrap();
+        for part in [
+            "loan_views",
+            "its component books",
+            "set name = \"books\" in ",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use quipu_author::scenario::{self, Scenarios};
 use quipu_author::{Components, conform};
 
 use super::test::changed;
+use super::warn_of_names;
 use crate::config::Config;
 use crate::exit::WrongUse;
 use crate::{log, preflight, serve, table};
@@ -263,6 +264,9 @@ fn check(project: &Project, (cache_dir, functions): Cache, is_verbose: bool) -> 
         eprintln!("compiling {:.1} MiB …", bytes as f64 / (1 << 20) as f64);
     }
     let components = Components::load(&runtime, &[&component])?;
+    if let [component] = components.modules() {
+        warn_of_names(project, component);
+    }
     let files = project.scenario_files()?;
     let scenarios: Result<Vec<_>, _> = files.iter().map(|file| Scenarios::read(file)).collect();
     let scenarios = scenarios?;

@@ -184,6 +184,9 @@ fn a_build_command_of_the_author_is_run_and_checked() {
         "{}",
         said.err
     );
+    let warning = "warning: the project is called own, but its component account, and hosts know \
+                   it as account; set name = \"account\" in ./quipu.toml, or rename the component";
+    assert!(said.err.contains(warning), "{}", said.err);
     assert_eq!(said.ok().trim_end(), "./build/own.wasm");
     std::fs::remove_file(dir.path().join("build/own.wasm")).unwrap();
     for (command, message) in [
