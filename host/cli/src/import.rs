@@ -11,7 +11,7 @@ use reqwest::{Body, Method, header};
 use tokio::io::AsyncReadExt;
 
 use super::secret::Secret;
-use super::table::{Table, grouped};
+use super::table::{Table, counted, grouped};
 use super::transfer::{Bar, StoreFile, open};
 use super::{Client, Connection};
 use quipu::deploy::Signing;
@@ -74,7 +74,7 @@ impl Import {
 
 async fn into_store(url: &StoreUrl, bar: &Arc<Bar>) -> Result<ImportView> {
     let mut progress = |imported: &Imported| {
-        bar.say(format!("{} events", grouped(imported.events)));
+        bar.say(counted(imported.events, "event", "events"));
     };
     let store = open(url).await?;
     let imported = fill(store, chunks(Arc::clone(bar)), &mut progress).await?;
