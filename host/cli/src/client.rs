@@ -60,7 +60,7 @@ impl std::fmt::Display for HostProblem {
 /// No host answered, or the connection to it failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct NoAnswer(String);
+pub struct NoAnswer(pub String);
 
 impl Client {
     /// A client of the host at an address.

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use super::runs::Watch;
 use super::table::{self, Table, grouped, id, number, printable, short, text, time, word};
 use super::{Client, Connection, preflight, signing};
 use quipu::model::{Invalid, Lifecycle, OnError, SettingsChange};
-use quipu_api::{DeploymentList, DeploymentView, ModuleView, RunLine, SummaryView};
+use quipu_api::{DeploymentList, DeploymentView, ModuleList, ModuleView, RunLine, SummaryView};
 
 /// Upload components and activate them together, in one plan
 #[derive(Debug, Args)]
@@ -176,6 +176,16 @@ pub async fn upload(client: &Client, file: &Path) -> Result<ModuleView> {
     client.json(upload).await.with_context(|| format!("{path}"))
 }
 
+/// The digests of the active modules; none if the caller may not list them, because they are only
+/// for a hint.
+async fn active(client: &Client) -> HashSet<String> {
+    let request = client.request(Method::GET, &["v1", "modules"]);
+    let list: Result<ModuleList> = client.json(request).await;
+    let modules = list.map_or_else(|_| Vec::new(), |list| list.modules);
+    let active = modules.into_iter().filter(|module| module.active);
+    active.map(|module| module.digest).collect()
+}
+
 impl Deploy {
     pub async fn run(self) -> Result<()> {
         let client = Client::of(&self.connection)?;
@@ -195,6 +205,10 @@ impl Deploy {
             }
         }
         self.check.add_to(&mut body);
+        let before = match self.json {
+            true => HashSet::new(),
+            false => active(&client).await,
+        };
         let deployed =
             activated(&client, &["v1", "deployments"], &body, &self.check.reason).await?;
         let mut out = io::stdout().lock();
@@ -206,6 +220,10 @@ impl Deploy {
             let (name, version) = (&module.name, &module.version);
             let (plan, digest) = (deployed.plan, &module.digest);
             writeln!(out, "plan {plan}: {name} {version} is active, {digest}")?;
+            if before.contains(digest) {
+                let why = "each deploy raises the number of the plan";
+                writeln!(out, "{name} {version} was active already; {why}")?;
+            }
         }
         for projection in modules.iter().flat_map(|module| &module.projections) {
             let (name, version) = (&projection.name, projection.version);

@@ -16,7 +16,7 @@ use super::expected::Expected;
 use super::file::{self, Input, Progress, Summary, Target};
 use super::preview;
 use super::proposals;
-use super::table::{Table, grouped, id, number, text};
+use super::table::{Table, counted, grouped, id, number, text};
 use super::{Client, Connection};
 use quipu::model::{StreamId, check_json};
 use quipu_api::line::one_line;
@@ -184,9 +184,9 @@ impl Execute {
         if summary.replayed > 0 {
             _ = writeln!(
                 io::stderr(),
-                "note: {} lines were accepted before, by their command_id or in a batch called \
-                 {batch}; for other commands give the file another name, or --batch",
-                summary.replayed
+                "note: {} accepted before, by command_id or in a batch called {batch}; for other \
+                 commands give the file another name, or --batch",
+                counted(summary.replayed, "line was", "lines were")
             );
         }
         if summary.failed > 0 {

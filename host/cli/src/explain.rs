@@ -95,24 +95,28 @@ pages! {
 impl Explain {
     pub fn run(self) -> Result<()> {
         let mut out = io::stdout().lock();
+        let columns = table::width(&Term::stdout()).map_or(COLUMNS_MAX, |it| it.min(COLUMNS_MAX));
         let Some(code) = self.code else {
-            for code in Code::ALL {
-                writeln!(
-                    out,
-                    "{:24} {} {}",
-                    code.as_str(),
-                    code.status(),
-                    code.title()
-                )?;
-            }
+            write!(out, "{}", list(columns))?;
             return Ok(());
         };
         let page = PAGES.iter().find(|(name, _)| *name == code);
         let (_, page) = page.ok_or_else(|| WrongUse(unknown(&code)))?;
-        let columns = table::width(&Term::stdout()).map_or(COLUMNS_MAX, |it| it.min(COLUMNS_MAX));
         write!(out, "{}", wrapped(&plain(page), columns))?;
         Ok(())
     }
+}
+
+/// Every code with its status and its title. A title that is too long continues below its begin.
+fn list(columns: usize) -> String {
+    let mut out = String::new();
+    for code in Code::ALL {
+        let begin = format!("{:24} {} ", code.as_str(), code.status());
+        let indent = " ".repeat(begin.len());
+        out.push_str(&begin);
+        push_words(&mut out, code.title(), &indent, begin.len(), columns);
+    }
+    out
 }
 
 fn unknown(code: &str) -> String {
@@ -193,10 +197,15 @@ fn push(out: &mut String, line: &str) {
     out.push('\n');
 }
 
-/// Adds a paragraph. A word that is longer than a line has one of its own.
+/// Adds a paragraph.
 fn push_wrapped(out: &mut String, text: &str, columns: usize) {
     let indent = if text.starts_with("- ") { "  " } else { "" };
-    let mut width = 0;
+    push_words(out, text, indent, 0, columns);
+}
+
+/// Adds words to a line that has this width, and to further lines with an indent. A word that is
+/// longer than a line has one of its own.
+fn push_words(out: &mut String, text: &str, indent: &str, mut width: usize, columns: usize) {
     for (index, word) in text.split_whitespace().enumerate() {
         let length = word.chars().count();
         if index > 0 && width + 1 + length > columns {
@@ -254,6 +263,20 @@ mod tests {
                 let fits = line.chars().count() <= COLUMNS_MAX;
                 assert!(is_code || fits, "{code}: {line}");
             }
+        }
+    }
+
+    #[test]
+    fn no_line_of_the_list_is_longer_than_80_columns() {
+        let list = list(COLUMNS_MAX);
+        for line in list.lines() {
+            assert!(line.chars().count() <= COLUMNS_MAX, "{line}");
+        }
+        let codes = list.lines().filter(|line| !line.starts_with(' '));
+        assert_eq!(codes.count(), Code::ALL.len());
+        let words = list.split_whitespace().collect::<Vec<_>>().join(" ");
+        for code in Code::ALL {
+            assert!(words.contains(code.title()), "{}", code.as_str());
         }
     }
 

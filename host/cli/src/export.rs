@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::secret::Secret;
-use super::table::grouped;
+use super::table::counted;
 use super::transfer::{Bar, StoreFile};
 use super::{Client, Connection};
 use quipu::model::Position;
@@ -101,7 +101,7 @@ impl Output {
             }
         }
         self.bar.advance(self.bytes);
-        self.bar.say(format!("{} lines", grouped(self.lines)));
+        self.bar.say(counted(self.lines, "line", "lines"));
         Ok(())
     }
 
@@ -113,11 +113,8 @@ impl Output {
         else {
             bail!("the export was cut off; the output is incomplete");
         };
-        let (events, head) = (grouped(data.events), data.head);
-        _ = writeln!(
-            io::stderr(),
-            "exported {events} events, up to position {head}"
-        );
+        let (events, head) = (counted(data.events, "event", "events"), data.head);
+        _ = writeln!(io::stderr(), "exported {events}, up to position {head}");
         Ok(())
     }
 }

@@ -11,8 +11,8 @@ use reqwest::{Body, Method, header};
 use tokio::io::AsyncReadExt;
 
 use super::secret::Secret;
-use super::table::{Table, grouped};
-use super::transfer::{Bar, StoreFile};
+use super::table::{Table, counted, grouped};
+use super::transfer::{Bar, StoreFile, open};
 use super::{Client, Connection};
 use quipu::deploy::Signing;
 use quipu::store::StoreUrl;
@@ -74,14 +74,10 @@ impl Import {
 
 async fn into_store(url: &StoreUrl, bar: &Arc<Bar>) -> Result<ImportView> {
     let mut progress = |imported: &Imported| {
-        bar.say(format!("{} events", grouped(imported.events)));
+        bar.say(counted(imported.events, "event", "events"));
     };
-    let imported = fill(
-        store::open(url).await?,
-        chunks(Arc::clone(bar)),
-        &mut progress,
-    )
-    .await?;
+    let store = open(url).await?;
+    let imported = fill(store, chunks(Arc::clone(bar)), &mut progress).await?;
     Ok(ImportView::of(&imported))
 }
 

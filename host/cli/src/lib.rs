@@ -281,8 +281,8 @@ fn end_of_usage(error: &clap::Error) -> ! {
 fn shown(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
-        // Some errors have the text of their cause at the end of their own.
-        if !text.ends_with(&cause) {
+        // Some errors have the text of their cause at an end of their own.
+        if !(text.ends_with(&cause) || text.starts_with(&cause)) {
             let separator = if text.is_empty() { "" } else { ": " };
             text = format!("{text}{separator}{cause}");
         }

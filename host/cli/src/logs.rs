@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::table::printable;
+use super::table::{counted, printable};
 use super::{Client, Connection};
 
 /// Number of lines that one request asks for.
@@ -110,7 +110,8 @@ impl Logs {
             .await?;
         let page: Page<'_> = serde_json::from_slice(&answer)?;
         if page.lost > 0 {
-            _ = writeln!(io::stderr(), "note: {} lines were lost", page.lost);
+            let lines = counted(page.lost, "line was", "lines were");
+            _ = writeln!(io::stderr(), "note: {lines} lost");
         }
         if page.lines.is_empty() && after.is_none() && !self.json {
             let level = self.level.as_str();

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::exit::reported;
 use super::runs::bar;
 use super::secret::Secret;
-use super::table::{Table, grouped};
+use super::table::{Table, counted, grouped};
 use super::transfer::StoreFile;
 use quipu::store::{self, Proving, StoreUrl};
 
@@ -68,9 +68,9 @@ impl Migrate {
         match proving.map_or(0, |proving| proving.wrong) {
             0 => Ok(()),
             wrong => Err(reported(format!(
-                "{} places of the log are not as they were written, and got no digest: start a \
-                 host, and run `quipu verify --digests`, which names them",
-                grouped(wrong)
+                "{} not as written, and got no digest: start a host, and run `quipu verify \
+                 --digests`, which names them",
+                counted(wrong, "place of the log is", "places of the log are")
             ))),
         }
     }

@@ -12,7 +12,7 @@ use super::author::diff;
 use super::deploy::upload;
 use super::execute::one_lined;
 use super::exit::reported;
-use super::table::{self, Table, grouped, id, number, printable, short};
+use super::table::{self, Table, counted, grouped, id, number, printable, short};
 use super::{Client, Connection, runs};
 use quipu_api::{PreflightView, ReleaseChangeView, RunLine};
 
@@ -127,8 +127,8 @@ pub fn print(found: &PreflightView, width: Option<usize>, out: &mut impl Write) 
         found.plan
     )?;
     let (until, head) = (grouped(found.until), grouped(found.head));
-    let events = grouped(found.events);
-    writeln!(out, "{events} events, up to position {until} of {head}")?;
+    let events = counted(found.events, "event", "events");
+    writeln!(out, "{events}, up to position {until} of {head}")?;
     if !found.commands.is_empty() {
         writeln!(out)?;
         write_commands(found, width, out)?;

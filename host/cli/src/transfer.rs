@@ -3,12 +3,13 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit::WrongUse;
 use super::secret::{PASSWORD_SHOWN, Secret, has_password};
-use quipu::store::StoreUrl;
+use quipu::store::{self, Store, StoreUrl};
 
 /// In place of `--store`, of the commands that open a store.
 #[derive(Debug, Args)]
@@ -46,6 +47,22 @@ impl StoreFile {
         }
         let url = address.reveal().parse();
         url.map(Some).map_err(|error| WrongUse(format!("{error}")))
+    }
+}
+
+/// Another host has the store open, and can do what the command does.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}, or leave out --store to ask that host")]
+struct HasHost(#[source] store::Error);
+
+/// Opens a store for a command that asks a host if it is not given a store.
+///
+/// # Errors
+/// When it can't be opened, or another host has it open.
+pub async fn open(url: &StoreUrl) -> Result<Store> {
+    match store::open(url).await {
+        Err(error @ store::Error::InUse(_)) => Err(HasHost(error).into()),
+        opened => Ok(opened?),
     }
 }
 

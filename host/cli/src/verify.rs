@@ -253,8 +253,8 @@ fn print(verified: &VerifiedView, only_digests: bool) -> Result<()> {
     match only_digests {
         true => writeln!(
             out,
-            "{} events up to position {}",
-            grouped(verified.events),
+            "{} up to position {}",
+            counted(verified.events, "event", "events"),
             grouped(verified.head)
         )?,
         false => print_decisions(verified, &mut out)?,
@@ -280,8 +280,10 @@ fn print(verified: &VerifiedView, only_digests: bool) -> Result<()> {
     print_projections(verified, &mut out)?;
     match verified.acknowledged {
         0 => {}
-        1 => writeln!(out, "\n1 finding is acknowledged")?,
-        count => writeln!(out, "\n{} findings are acknowledged", grouped(count))?,
+        count => {
+            let findings = counted(count, "finding is", "findings are");
+            writeln!(out, "\n{findings} acknowledged")?;
+        }
     }
     // Open findings come first.
     let is_open = |finding: &&FindingView| finding.weight == "open";
@@ -302,10 +304,10 @@ fn print_decisions(verified: &VerifiedView, out: &mut impl Write) -> Result<()> 
     let (same, different): (u64, u64) = (sum(|it| it.same), sum(|it| it.different));
     writeln!(
         out,
-        "{} events up to position {}: {} commands re-decided, {} the same",
-        grouped(verified.events),
+        "{} up to position {}: {} re-decided, {} the same",
+        counted(verified.events, "event", "events"),
         grouped(verified.head),
-        grouped(same + different),
+        counted(same + different, "command", "commands"),
         grouped(same),
     )?;
     if !verified.commands.is_empty() {
@@ -332,16 +334,16 @@ fn print_decisions(verified: &VerifiedView, out: &mut impl Write) -> Result<()> 
     if same + different > 0 {
         writeln!(
             out,
-            "\n{} rejections re-decided, {} the same",
-            grouped(same + different),
+            "\n{} re-decided, {} the same",
+            counted(same + different, "rejection", "rejections"),
             grouped(same)
         )?;
     }
     let snapshots = &verified.snapshots;
     writeln!(
         out,
-        "\n{} commits without a decision; snapshots: {} agree, {} differ, {} are not used",
-        grouped(verified.raw),
+        "\n{} without a decision; snapshots: {} agree, {} differ, {} are not used",
+        counted(verified.raw, "commit", "commits"),
         grouped(snapshots.agree),
         grouped(snapshots.differ),
         grouped(snapshots.unusable),
@@ -358,8 +360,8 @@ fn print_projections(verified: &VerifiedView, out: &mut impl Write) -> Result<()
     let different: u64 = projections.iter().map(|it| it.different).sum();
     writeln!(
         out,
-        "\n{} documents folded from the first event, {} the same\n",
-        grouped(same + different),
+        "\n{} folded from the first event, {} the same\n",
+        counted(same + different, "document", "documents"),
         grouped(same),
     )?;
     let mut table = Table::new(&[

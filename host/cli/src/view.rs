@@ -11,7 +11,7 @@ use super::execute::one_lined;
 use super::exit::WrongUse;
 use super::follow::Follow;
 use super::pretty::pretty;
-use super::table::{Table, id, text};
+use super::table::{Table, counted, id, text};
 use super::{Client, Connection};
 use quipu::model::StreamId;
 
@@ -127,9 +127,9 @@ impl View {
             // The reader may be gone.
             _ = writeln!(
                 io::stderr(),
-                "note: {} events are parked for this document, the first at position {first}: \
-                 `quipu projection {name} parked --document KEY` lists them",
-                parked.events
+                "note: {} parked for this document, the first at position {first}: `quipu \
+                 projection {name} parked --document KEY` lists them",
+                counted(parked.events, "event is", "events are")
             );
         }
         self.print_one(found.document.map_or("null", RawValue::get))
@@ -178,10 +178,11 @@ impl View {
                 self.warn_of_stale(page.stale);
             }
             if cursor.is_none() && page.parked > 0 {
-                let (name, parked) = (&self.projection, page.parked);
+                let name = &self.projection;
+                let parked = counted(page.parked, "document or stream", "documents or streams");
                 _ = writeln!(
                     io::stderr(),
-                    "note: events are parked for {parked} documents or streams of {name}: `quipu \
+                    "note: events are parked for {parked} of {name}: `quipu \
                      projection {name} parked` lists them"
                 );
             }

@@ -83,10 +83,12 @@ pub enum Error {
 /// Describes the events that are parked for a missing document.
 fn waits(parked: Option<&ParkedDocument>) -> String {
     parked.map_or_else(String::new, |parked| {
-        format!(
-            "; {} events are parked for it, the first at position {}",
-            parked.events, parked.first_position
-        )
+        let events = match parked.events {
+            1 => "1 event is".to_owned(),
+            more => format!("{more} events are"),
+        };
+        let first = parked.first_position;
+        format!("; {events} parked for it, the first at position {first}")
     })
 }
 

@@ -21,9 +21,7 @@ pub enum Error {
     #[error("the store is damaged: {0}")]
     Damaged(String),
     /// Another host has the store open.
-    #[error(
-        "another host has {0} open; leave out --store to ask that host, stop it, or name another store"
-    )]
+    #[error("another host has {0} open; stop it, or name another store")]
     InUse(String),
     /// The store was made by a newer program.
     #[error(

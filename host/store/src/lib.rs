@@ -94,14 +94,13 @@ pub use proposals::{
 };
 pub use rejection::{DETAILS_BYTES_MAX, REJECTIONS_PAGE_MAX, Rejected, RejectionStore};
 pub use snapshot::{Anchor, SNAPSHOTS_PAGE_MAX, SnapshotStore, StoredSnapshot};
-pub use sqlite::delete as delete_sqlite;
 pub use stored::{Import, StoredCommit, StoredEvent, StoredPage};
 pub use streams::{ArchivedStreams, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage};
 pub use tenants::{StoredTenant, TENANTS_MAX, TenantStore};
 pub use types::{TypeStore, TypeUse};
 pub use url::{
-    Backup, Migrated, StoreUrl, accept_loss, backup, check_exists, finish_recovering, is_there,
-    lost, migrate, open, open_bytes, open_reading, open_recovering, report,
+    Backup, Migrated, StoreUrl, accept_loss, backup, check_exists, delete, finish_recovering,
+    is_there, lost, migrate, open, open_bytes, open_reading, open_recovering, report,
 };
 pub use wake::Wakes;
 

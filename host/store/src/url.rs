@@ -293,6 +293,21 @@ pub async fn report(url: &StoreUrl, job: Job, began_at: Timestamp) -> Result<()>
     }
 }
 
+/// Deletes a SQLite store with all its events. Does nothing if there is no file.
+///
+/// # Errors
+/// When a host has it open: then nothing is deleted. Also when a file can't be deleted, or it is not
+/// a SQLite store.
+pub fn delete(url: &StoreUrl) -> Result<()> {
+    match url {
+        StoreUrl::Sqlite(path) => sqlite::delete(path),
+        StoreUrl::Postgres(_) => Err(Error::Url(
+            "only a SQLite store can be deleted; drop a schema in PostgreSQL yourself".to_owned(),
+        )),
+        StoreUrl::Memory => Err(only_in_its_host()),
+    }
+}
+
 /// The result of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migrated {

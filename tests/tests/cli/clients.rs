@@ -158,7 +158,10 @@ fn deploying_and_inspecting_name_the_component() {
     let noted = host.run(&["deploy", &file]);
     // It does not replace another module.
     assert_eq!(noted.err, "");
-    assert!(noted.ok().starts_with("plan 4: account 0.1.0 is active, "));
+    let noted = noted.ok();
+    assert!(noted.starts_with("plan 4: account 0.1.0 is active, "));
+    let said = "\naccount 0.1.0 was active already; each deploy raises the number of the plan\n";
+    assert!(noted.ends_with(said), "{noted}");
     let inspected = json_lines(&run(&["inspect", &file, "--json"]).ok());
     assert_eq!(inspected[0]["digest"], deployed[0]["digest"]);
     assert!(run(&["inspect", &file]).ok().contains("exports  decider"));

@@ -107,9 +107,15 @@ fn byte_order_marks_and_windows_line_ends_are_accepted() {
 fn a_failure_of_the_program_is_json_for_programs() {
     let dir = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", dir.path().join("missing.db").display());
+    let shipped = dir.path().join("shipped").display().to_string();
     for (args, exit, code) in [
         (
             &["status", "--url", "http://127.0.0.1:1"][..],
+            1,
+            "no-answer",
+        ),
+        (
+            &["ship", &shipped, "--once", "--url", "http://127.0.0.1:1"],
             1,
             "no-answer",
         ),

@@ -307,7 +307,7 @@ fn a_drill_passes_and_fails() {
     ship(&other, &dir, &[]).ok();
     let failed = run(&["drill", &text(&dir)]);
     assert!(failed.out.contains("findings"), "{}", failed.out);
-    failed.fails_with_output(1, "the history is not sound: 1 findings");
+    failed.fails_with_output(1, "the history is not sound: 1 finding");
     let failed = run(&["drill", &text(&dir), "--json"]);
     let report: Value = serde_json::from_str(failed.out.trim()).unwrap();
     assert_eq!((failed.code, &report["passed"]), (1, &false.into()));

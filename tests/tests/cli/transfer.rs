@@ -80,7 +80,13 @@ fn a_failed_import_reports_the_last_stored_position() {
     failed.fails(1, "cut off");
     // A store that a host has open, and a host that has a log already.
     let own = format!("sqlite:{}", text(&host.path("q.db")));
-    run_on(&["import", "--store", &own], &path).fails(1, "another host has");
+    let failed = run_on(&["import", "--store", &own, "--json"], &path);
+    assert_eq!(failed.err.matches("another host has").count(), 1);
+    assert!(failed.out.contains("store-unavailable"), "{}", failed.out);
+    failed.fails(
+        1,
+        "open; stop it, or name another store, or leave out --store to ask that host",
+    );
     host.run_with(&["import"], &file.replacen("account", "Account", 1))
         .fails(1, "import-refused");
     host.run_with(&["import"], "{}\n").fails(2, "line 1: ");
@@ -112,6 +118,8 @@ fn a_store_is_copied_and_migrated() {
     assert!(proved["present"].as_u64().unwrap() > 0, "{proved}");
     let table = run(&["migrate", "--prove", "--store", &copy]).ok();
     assert!(table.contains("digests added"), "{table}");
-    run(&["migrate", "--store", &own]).fails(1, "another host has");
+    let failed = run(&["migrate", "--store", &own]);
+    assert!(!failed.err.contains("leave out"), "{}", failed.err);
+    failed.fails(1, "another host has");
     run(&["migrate", "--store", "mysql:x"]).fails(2, "sqlite:PATH");
 }

@@ -82,7 +82,7 @@ async fn a_document_reports_that_events_are_parked_for_it(place: Place) {
     }
     let none = host.view(NOTES, "gone", Freshness::default()).await;
     let none = none.unwrap_err().to_string();
-    let said = format!("1 events are parked for it, the first at position {gone}");
+    let said = format!("1 event is parked for it, the first at position {gone}");
     assert!(none.contains(&said), "{none}");
     deploy(&host, &healed(), settings(Lifecycle::Async, OnError::Park)).await;
     host.control_projection(NOTES, Action::RetryParked)

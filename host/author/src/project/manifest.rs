@@ -5,6 +5,7 @@ use glob::{MatchOptions, Pattern};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::name::check_project;
 
 /// Name of the project file.
 pub const FILE: &str = "quipu.toml";
@@ -201,7 +202,7 @@ impl Project {
     }
 
     fn of(dir: &Path, manifest: Manifest) -> Result<Self, String> {
-        check_name(&manifest.name)?;
+        check_project(&manifest.name)?;
         let language = manifest.language;
         let owned = |patterns: &[&str]| patterns.iter().map(|&it| it.to_owned()).collect();
         let entry = manifest.entry.unwrap_or_else(|| language.entry().into());
@@ -262,20 +263,6 @@ pub fn not_a_project(dir: &Path) -> Error {
             found: found.to_owned(),
         },
         None => Error::NothingToBuild(dir),
-    }
-}
-
-/// Checks the name of a project: it becomes a file, a package and a category.
-pub(super) fn check_name(name: &str) -> Result<(), String> {
-    let fits =
-        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
-    let begins = name.starts_with(|letter: char| letter.is_ascii_lowercase());
-    match begins && name.len() <= 48 && name.chars().all(fits) {
-        true => Ok(()),
-        false => Err(format!(
-            "{name:?} is not a name of a project: use 1 to 48 of a-z, 0-9 and _, beginning with a \
-             letter"
-        )),
     }
 }
 
@@ -350,7 +337,7 @@ mod tests {
             (
                 "name = \"Bank 1\"\nlanguage = \"rust\"\n",
                 "./quipu.toml: \"Bank 1\" is not a name of a project: use 1 to 48 of a-z, 0-9 and \
-                 _, beginning with a letter",
+                 _, beginning with a letter, for example bank_1",
             ),
             (
                 "name = \"b\"\nlanguage = \"rust\"\ncomponent = \"../b.wasm\"\n",

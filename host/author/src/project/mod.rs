@@ -3,6 +3,7 @@
 mod build;
 mod doctor;
 mod manifest;
+mod name;
 mod new;
 mod sdk;
 mod template;

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use super::manifest::check_name;
+use super::name::{check_category, check_project};
 use super::template::{self, Values};
 use super::{Error, Language, sdk};
 
@@ -42,9 +42,9 @@ pub struct New {
 /// When the name does not fit, the folder has other entries, or a file can't be written. Then
 /// nothing is left of the project.
 pub fn new(new: &New) -> Result<PathBuf, Error> {
-    check_name(&new.name).map_err(Error::New)?;
+    check_project(&new.name).map_err(Error::New)?;
     let category = new.category.as_deref().unwrap_or(&new.name);
-    check_name(category).map_err(Error::New)?;
+    check_category(category).map_err(Error::New)?;
     let dir = new.parent.join(&new.name);
     let is_new = made(&dir)?;
     let written = write_all(new, category, &dir);

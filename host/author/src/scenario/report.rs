@@ -73,7 +73,8 @@ impl Report {
             }
         }
         let (all, failed) = (self.verdicts.len(), self.failed());
-        writeln!(out, "\n{all} scenarios, {failed} failed")?;
+        let scenarios = if all == 1 { "scenario" } else { "scenarios" };
+        writeln!(out, "\n{all} {scenarios}, {failed} failed")?;
         self.write_coverage(out)?;
         for note in &self.notes {
             writeln!(out, "note: {note}")?;

@@ -6,7 +6,7 @@ use clap::Args;
 use reqwest::Method;
 
 use crate::exit::reported;
-use crate::table::{Table, grouped, number, text, time, word};
+use crate::table::{Table, counted, number, text, time, word};
 use crate::{Client, Connection};
 use quipu_api::{AuditCheck, AuditList, AuditView};
 
@@ -87,11 +87,9 @@ impl Audit {
         match self.json {
             true => writeln!(out, "{}", serde_json::to_string(&checked)?)?,
             false => {
-                let (records, digest) = (grouped(checked.records), &checked.digest);
-                writeln!(
-                    out,
-                    "{records} records in order; the last has the digest {digest}"
-                )?;
+                let records = counted(checked.records, "record", "records");
+                let digest = &checked.digest;
+                writeln!(out, "{records} in order; the last has the digest {digest}")?;
             }
         }
         match checked.broken {

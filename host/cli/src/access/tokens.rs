@@ -11,7 +11,7 @@ use super::reach;
 use crate::exit::WrongUse;
 use crate::secret::Secret as Address;
 use crate::table::{Table, id, text, time, word};
-use crate::transfer::StoreFile;
+use crate::transfer::{StoreFile, open};
 use crate::{Client, Connection};
 use quipu::access::{self, Grant, NewToken, Role, Tokens};
 use quipu::model::SystemClock;
@@ -284,7 +284,7 @@ impl Place {
 
 impl Opened {
     async fn new(url: &StoreUrl) -> Result<Self> {
-        let store = store::open(url).await?;
+        let store = open(url).await?;
         Ok(Self {
             tokens: Tokens::new(store.tokens, Arc::new(SystemClock)),
             writer: store.writer,

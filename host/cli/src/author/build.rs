@@ -7,6 +7,7 @@ use quipu::runtime::{Module, Runtime};
 use quipu_author::project::{self, FILE, Project};
 use quipu_guest_build::Options;
 
+use super::warn_of_names;
 use crate::table::grouped;
 
 /// Compile a guest project to a component
@@ -29,13 +30,14 @@ pub struct Build {
 
 impl Build {
     pub fn run(self) -> Result<()> {
+        let mut project = None;
         let component = match self.dir.join(FILE).exists() {
             true => {
-                let mut project = Project::read(&self.dir)?;
+                let project = project.insert(Project::read(&self.dir)?);
                 if let Some(output) = self.output {
                     project.component = output;
                 }
-                project::build(&project, self.verbose)?.component
+                project::build(project, self.verbose)?.component
             }
             false if !self.dir.join("Cargo.toml").is_file() => {
                 return Err(project::not_a_project(&self.dir).into());
@@ -53,6 +55,9 @@ impl Build {
         let bytes = std::fs::read(&component).with_context(|| path.clone())?;
         let runtime = Runtime::new(Default::default())?;
         let module = runtime.load(&bytes).with_context(|| path.clone())?;
+        if let Some(project) = &project {
+            warn_of_names(project, &module);
+        }
         summary(&module, &mut io::stderr().lock())?;
         writeln!(io::stdout(), "{path}")?;
         Ok(())

@@ -3,11 +3,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use quipu::proof::Policy;
 use quipu::runtime::{self, Definition, Functions, Module, Runtime};
-use quipu::store::{self, StoreUrl, delete_sqlite};
+use quipu::store::{self, StoreUrl};
 use quipu::{Deploy, DeployError, Host};
 use quipu_api::PreflightView;
 use quipu_author::project::{self, Project, Watch};
@@ -15,6 +15,7 @@ use quipu_author::scenario::{self, Scenarios};
 use quipu_author::{Components, conform};
 
 use super::test::changed;
+use super::warn_of_names;
 use crate::config::Config;
 use crate::exit::WrongUse;
 use crate::{log, preflight, serve, table};
@@ -45,6 +46,9 @@ pub struct Dev {
     /// Keep the version before, too, when a recorded command would be decided differently
     #[arg(long)]
     strict: bool,
+    /// Show the messages of the build's tools, with their stacks
+    #[arg(long)]
+    verbose: bool,
 }
 
 /// What saves compiling: the folder of compiled components, and the functions of those before.
@@ -73,7 +77,7 @@ impl Dev {
             self.clear(&url)?;
         }
         let config = Config::default();
-        let host = serve::open(&url, &config).await?;
+        let host = serve::open(&url, &config).await.map_err(in_use)?;
         let cache = (serve::cache_dir(&url, &config), Functions::default());
         let mut watch = Watch::new(&project)?;
         writeln!(io::stdout(), "ready http://{}", listener.local_addr()?)?;
@@ -124,8 +128,8 @@ impl Dev {
     }
 
     async fn renew(&self, host: &Host, project: &Project, cache: &Cache) -> Result<String> {
-        let (project, cache) = (project.clone(), cache.clone());
-        let checked = tokio::task::spawn_blocking(move || check(&project, cache));
+        let (project, cache, is_verbose) = (project.clone(), cache.clone(), self.verbose);
+        let checked = tokio::task::spawn_blocking(move || check(&project, cache, is_verbose));
         let bytes = checked.await??;
         let module = host.upload(bytes).await?.module;
         let manifest = module.manifest();
@@ -200,13 +204,18 @@ impl Dev {
         if !self.yes && !is_wanted(file)? {
             bail!("{} was not deleted", file.display());
         }
-        match delete_sqlite(file) {
-            Err(store::Error::InUse(file)) => bail!(
-                "another host serves {file}, so --fresh deletes nothing; stop that host, or name \
-                 another store with --store"
-            ),
-            deleted => Ok(deleted?),
-        }
+        store::delete(url).map_err(|error| in_use(error.into()))
+    }
+}
+
+/// Says what may have the development store open. Other errors are returned as they are.
+fn in_use(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<store::Error>() {
+        Some(store::Error::InUse(file)) => anyhow!(
+            "another `quipu dev` or another host has {file} open; use that one, stop it, or name \
+             another store for this one, as --store sqlite:other.db"
+        ),
+        _ => error,
     }
 }
 
@@ -242,8 +251,8 @@ fn is_wanted(file: &Path) -> Result<bool> {
 
 /// Builds the component, plays the scenarios and checks it. Returns its bytes. The host takes the
 /// compiled component from the cache, so that it is compiled once.
-fn check(project: &Project, (cache_dir, functions): Cache) -> Result<Vec<u8>> {
-    let component = project::build(project, false)?.component;
+fn check(project: &Project, (cache_dir, functions): Cache, is_verbose: bool) -> Result<Vec<u8>> {
+    let component = project::build(project, is_verbose)?.component;
     let options = runtime::Options {
         cache_dir,
         functions: Some(functions),
@@ -255,6 +264,9 @@ fn check(project: &Project, (cache_dir, functions): Cache) -> Result<Vec<u8>> {
         eprintln!("compiling {:.1} MiB …", bytes as f64 / (1 << 20) as f64);
     }
     let components = Components::load(&runtime, &[&component])?;
+    if let [component] = components.modules() {
+        warn_of_names(project, component);
+    }
     let files = project.scenario_files()?;
     let scenarios: Result<Vec<_>, _> = files.iter().map(|file| Scenarios::read(file)).collect();
     let scenarios = scenarios?;

@@ -17,8 +17,13 @@ pub use doctor::Doctor;
 pub use new::New;
 pub use test::Test;
 
+use std::io::{self, Write};
+
 use clap::ValueEnum;
-use quipu_author::project;
+use quipu::runtime::Module;
+use quipu_author::project::{self, Project};
+
+use crate::table::printable;
 
 /// Language of a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -39,5 +44,13 @@ impl From<Language> for project::Language {
             Language::Js => Self::JavaScript,
             Language::Python => Self::Python,
         }
+    }
+}
+
+/// Warns if a project has another name than its component.
+fn warn_of_names(project: &Project, component: &Module) {
+    if let Some(text) = project.other_name(&component.manifest().name) {
+        // The reader may be gone.
+        _ = writeln!(io::stderr(), "warning: {}", printable(&text));
     }
 }

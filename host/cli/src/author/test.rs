@@ -10,6 +10,7 @@ use quipu_author::project::{self, Project, Watch};
 use quipu_author::scenario::{self, Report, Scenarios};
 
 use super::record::Record;
+use super::warn_of_names;
 use crate::exit::{WrongUse, reported};
 
 /// Play scenarios against components
@@ -34,6 +35,9 @@ pub struct Test {
     /// Test again whenever a file changes
     #[arg(long, conflicts_with_all = ["json", "from"])]
     watch: bool,
+    /// Show the messages of the build's tools, with their stacks
+    #[arg(long)]
+    verbose: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -98,6 +102,7 @@ impl Test {
         let is_component = |path: &&PathBuf| path.extension().is_some_and(|it| it == "wasm");
         let (mut components, mut scenarios): (Vec<PathBuf>, Vec<PathBuf>) =
             self.files.iter().cloned().partition(|it| is_component(&it));
+        let mut built = None;
         if components.is_empty() || scenarios.is_empty() {
             let project = match Project::read(&self.dir) {
                 Err(project::Error::NoProject(_)) if !components.is_empty() => {
@@ -106,18 +111,23 @@ impl Test {
                 }
                 project => project?,
             };
-            if components.is_empty() {
-                components.push(project::build(&project, false)?.component);
+            let is_built = components.is_empty();
+            if is_built {
+                components.push(project::build(&project, self.verbose)?.component);
             }
             if scenarios.is_empty() {
                 scenarios = of_project(&project)?;
             }
+            built = is_built.then_some(project);
         }
         let runtime = Runtime::new(Options {
             functions: self.watch.then(|| self.functions.clone()),
             ..Options::default()
         })?;
         let components = Components::load(&runtime, &components)?;
+        if let (Some(project), [component]) = (&built, components.modules()) {
+            warn_of_names(project, component);
+        }
         let files: Result<Vec<_>, _> = scenarios.iter().map(|it| Scenarios::read(it)).collect();
         Ok(scenario::play(&components, &files?))
     }

@@ -14,6 +14,7 @@ use self::report::Report;
 use super::execute::Bar;
 use super::exit::reported;
 use super::file::{self, Input, Options, Target};
+use super::table::counted;
 use quipu::Host;
 
 /// Run a loan process on a new store, and show its read side
@@ -81,8 +82,8 @@ impl Demo {
             self.tell_more(&report, &mut out)?;
         }
         if report.summary.failed > 0 {
-            let failed = report.summary.failed;
-            return Err(reported(format!("{failed} commands failed")));
+            let failed = counted(report.summary.failed, "command", "commands");
+            return Err(reported(format!("{failed} failed")));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@ use std::io::{self, Write};
 
 use crate::execute::one_lined;
 use crate::projections::spoken;
-use crate::table::{Table, grouped};
+use crate::table::{Table, counted, grouped};
 use quipu_api::{BuildView, ComparisonView, ProjectionView, TroubleView};
 
 /// Prints a projection's status for people.
@@ -106,10 +106,11 @@ fn of_trouble(
         true => "has stopped",
         false => "tries again",
     };
-    let (since, attempts) = (&trouble.since, trouble.attempts);
+    let since = &trouble.since;
+    let attempts = counted(u64::from(trouble.attempts), "time", "times");
     writeln!(
         out,
-        "the {role} build {doing}: in trouble since {since}, tried {attempts} times"
+        "the {role} build {doing}: in trouble since {since}, tried {attempts}"
     )?;
     let mut table = Table::bare();
     let position = trouble.position.map(|position| position.to_string());
@@ -150,10 +151,10 @@ fn of_comparison(comparison: &ComparisonView, out: &mut impl Write) -> io::Resul
     };
     writeln!(
         out,
-        "compared at {}: {} documents are the same, {} differ, {} only before, {} only after the \
+        "compared at {}: {} the same, {} differ, {} only before, {} only after the \
          rebuild{note}",
         comparison.at,
-        grouped(comparison.same),
+        counted(comparison.same, "document is", "documents are"),
         grouped(comparison.different),
         grouped(comparison.only_active),
         grouped(comparison.only_next),

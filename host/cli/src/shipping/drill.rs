@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::super::exit::reported;
 use super::super::secret::Secret;
-use super::super::table::{Table, grouped};
+use super::super::table::{Table, counted, grouped};
 use super::super::transfer::{Bar, StoreFile};
 use super::super::{Client, Connection};
 use super::archive::{Archive, check_folder};
@@ -201,10 +201,10 @@ async fn judge(
         report.problems.push(why);
     }
     if !verified.is_sound() {
-        let findings = grouped(report.findings);
+        let findings = counted(report.findings, "finding", "findings");
         report
             .problems
-            .push(format!("the history is not sound: {findings} findings"));
+            .push(format!("the history is not sound: {findings}"));
     }
     if let Some(line) = first_difference(host, archive, contents).await? {
         let why = format!("line {line} of the recovered store's export is not what was shipped");

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use bytes::{Bytes, BytesMut};
 use reqwest::{Method, Response};
 use tokio::time::timeout;
 
 use super::super::Client;
-use super::super::client::HostProblem;
+use super::super::client::{HostProblem, NoAnswer};
 use super::line::{Begin, Kind, Line};
 use super::manifest::Manifest;
 use quipu::transfer::{FORMAT, LINE_BYTES_MAX};
@@ -16,7 +16,7 @@ use quipu::transfer::{FORMAT, LINE_BYTES_MAX};
 /// How long a host may send nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// The host did not answer, or not to the end. It may later.
+/// The host did not answer, or not to the end. It may later. The context of the error itself.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Away(String);
@@ -79,7 +79,7 @@ impl Incoming {
                 Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk),
                 Ok(None) if self.buffer.is_empty() => return Ok(None),
                 Ok(None) => return Err(cut_off()),
-                Err(error) => return Err(Away(self.client.unreached(&error).to_string()).into()),
+                Err(error) => return Err(away(self.client.unreached(&error))),
             }
         }
     }
@@ -112,27 +112,33 @@ fn check(begin: &Begin, manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-fn silent() -> Away {
+fn silent() -> anyhow::Error {
     let seconds = SILENCE_MAX.as_secs();
-    Away(format!("the host sent nothing for {seconds} s"))
+    away(NoAnswer(format!("the host sent nothing for {seconds} s")).into())
 }
 
 /// The error of an export that ended early.
 pub fn cut_off() -> anyhow::Error {
-    Away("the host's export was cut off".to_owned()).into()
+    away(NoAnswer("the host's export was cut off".to_owned()).into())
+}
+
+fn away(error: anyhow::Error) -> anyhow::Error {
+    let text = format!("{error:#}");
+    error.context(Away(text))
 }
 
 /// An error that may pass becomes [`Away`].
 fn passing(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<HostProblem>() {
         Some(HostProblem(problem)) if problem.status < 500 && problem.status != 429 => error,
-        _ => Away(format!("{error:#}")).into(),
+        _ => away(error),
     }
 }
 
 /// The position of the last event of a host that has the log of the manifest.
 pub async fn head(client: &Client, manifest: &Manifest) -> Result<u64> {
     let incoming = Incoming::begin(client, manifest).await;
-    let incoming = incoming.context("the host was not compared");
-    Ok(incoming.map_err(|error| anyhow!("{error:#}"))?.head)
+    let not_compared =
+        |error: anyhow::Error| anyhow!("the host was not compared: {}", crate::shown(&error));
+    Ok(incoming.map_err(not_compared)?.head)
 }

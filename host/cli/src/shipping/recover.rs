@@ -8,7 +8,7 @@ use serde_json::json;
 use super::super::exit::WrongUse;
 use super::super::import;
 use super::super::secret::Secret;
-use super::super::table::{Table, grouped};
+use super::super::table::{Table, counted, grouped};
 use super::super::transfer::{Bar, StoreFile};
 use super::archive::Archive;
 use super::contents::Contents;
@@ -93,12 +93,9 @@ impl Recover {
         }
         table.write(&mut out)?;
         if whole > 0 {
-            let whole = grouped(whole);
+            let whole = counted(whole, "truncated stream is", "truncated streams are");
             let why = "their states as of this position were not shipped";
-            writeln!(
-                out,
-                "{whole} truncated streams are recovered with all events: {why}"
-            )?;
+            writeln!(out, "{whole} recovered with all events: {why}")?;
         }
         writeln!(
             out,
@@ -152,7 +149,8 @@ pub async fn into_store(
 async fn fill(archive: &Archive, contents: &Contents, store: store::Store) -> Result<Imported> {
     let bar = Bar::new(None);
     let mut progress = |imported: &Imported| {
-        bar.say(format!("{} events recovered", grouped(imported.events)));
+        let events = counted(imported.events, "event", "events");
+        bar.say(format!("{events} recovered"));
     };
     let lines = Replay::new(archive, contents)?.into_stream();
     let imported = import::fill(store, lines, &mut progress).await;

@@ -167,10 +167,10 @@ impl Ship {
             if let Some(based) = based {
                 writeln!(
                     out,
-                    "a base up to position {} replaced {} segments with {} bytes",
+                    "a base up to position {} replaced {} with {}",
                     grouped(based.position),
-                    grouped(based.segments),
-                    grouped(based.bytes),
+                    counted(based.segments, "segment", "segments"),
+                    counted(based.bytes, "byte", "bytes"),
                 )?;
             }
         }

@@ -117,3 +117,33 @@ fn the_example_keeps_every_rule() {
             .contains("name a file of scenarios")
     );
 }
+
+#[test]
+fn in_a_project_its_component_is_built_and_its_scenarios_are_used() {
+    let dir = with_scenarios(
+        "scenarios:\n  - name: one\n    given:\n      - {command: open, data: {owner: ann}}\n    \
+         when: {command: deposit, data: {amount: 2}}\n    then: {events: [{event: deposited}]}\n",
+    );
+    std::fs::write(
+        dir.path().join("quipu.toml"),
+        "name = \"account\"\nlanguage = \"rust\"\nbuild = 'cp account.wasm \"$QUIPU_COMPONENT\"'\n\
+         scenarios = [\"rules.yaml\"]\n",
+    )
+    .unwrap();
+    // The component can be named, too.
+    for more in [&[][..], &["rules.yaml"], &["account.wasm"]] {
+        let out = run_in(dir.path(), &[&["conform"], more].concat()).ok();
+        assert!(
+            out.lines().any(|line| line.starts_with("ok         pure")),
+            "{out}"
+        );
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let said = run_in(
+        elsewhere.path(),
+        &["conform", "--dir", &dir.path().display().to_string()],
+    );
+    assert!(said.ok().contains("ok         pure"));
+    run_in(elsewhere.path(), &["conform"]).fails(2, "name the component (.wasm) to check");
+    run_in(dir.path(), &["conform", "a.wasm", "b.wasm"]).fails(2, "one component");
+}

@@ -205,11 +205,11 @@ fn a_store_that_a_host_serves_is_not_deleted() {
         command.args(more).current_dir(dev.dir.path());
         said(&command.output().unwrap())
     };
-    fresh(&[]).fails(1, "stop that host, or name another store with --store");
+    fresh(&[]).fails(1, "as --store sqlite:other.db");
     // Whoever deleted the lock file may not know that a host serves the store.
     if cfg!(target_os = "linux") {
         std::fs::remove_file(dev.dir.path().join(".quipu/dev.db.lock")).unwrap();
-        fresh(&[]).fails(1, "another host serves");
+        fresh(&[]).fails(1, "another host has ");
     }
     assert!(dev.run(&["stream", "note-1"]).ok().contains("noted"));
     // Nor is a file that is not a store.
@@ -217,6 +217,48 @@ fn a_store_that_a_host_serves_is_not_deleted() {
     std::fs::write(&notes, "some notes, which are no database of any program").unwrap();
     fresh(&["--store", "sqlite:notes.db"]).fails(1, "this is no SQLite file");
     assert!(notes.exists());
+}
+
+#[test]
+fn a_second_one_on_the_same_store_says_what_uses_it() {
+    let dev = Dev::start();
+    dev.until("serves with plan 1");
+    let second = |more: &[&str]| {
+        let mut command = quipu(&["dev", "--listen", "127.0.0.1:0"]);
+        command.args(more).current_dir(dev.dir.path());
+        said(&command.output().unwrap())
+    };
+    for more in [&[][..], &["--fresh", "--yes"]] {
+        let said = second(more);
+        let error = "another `quipu dev` or another host has ";
+        assert!(said.err.contains(error), "{}", said.err);
+        assert!(!said.err.contains("leave out"), "{}", said.err);
+        said.fails(1, "as --store sqlite:other.db");
+    }
+}
+
+#[test]
+fn fresh_deletes_nothing_while_the_store_or_the_address_is_in_use() {
+    let mut dev = Dev::start();
+    dev.until("serves with plan 1");
+    dev.run(&["execute", "note-1", "note", r#"[["noted",{"n":1}]]"#])
+        .ok();
+    let second = |dev: &Dev, listen: &str| {
+        let mut command = quipu(&["dev", "--listen", listen, "--fresh", "--yes"]);
+        said(&command.current_dir(dev.dir.path()).output().unwrap())
+    };
+    second(&dev, "127.0.0.1:0").fails(1, " open; ");
+    let address = dev.url.trim_start_matches("http://").to_owned();
+    second(&dev, &address).fails(1, "can't listen on");
+    // Still stored, and the first one still writes.
+    dev.run(&["execute", "note-1", "note", r#"[["noted",{"n":2}]]"#])
+        .ok();
+    let dir = std::mem::replace(&mut dev.dir, tempfile::tempdir().unwrap());
+    drop(dev);
+    let dev = Dev::start_in(dir, &[]);
+    dev.until("note 1.0.0 is unchanged and serves");
+    let events = dev.run(&["stream", "note-1"]).ok();
+    assert_eq!(events.matches("noted").count(), 2, "{events}");
 }
 
 #[test]

@@ -127,6 +127,12 @@ fn a_project_that_can_not_be_made_leaves_nothing() {
             2,
         ),
         (
+            &["new", "views", "--kind", "projection", "--category", "Book"],
+            "\"Book\" is not a name of a category: use 1 to 64 of a-z, 0-9 and _, beginning with a \
+             letter, for example book",
+            1,
+        ),
+        (
             &["new", "bank", "--category", "loan"],
             "leave out --category",
             2,
@@ -178,6 +184,9 @@ fn a_build_command_of_the_author_is_run_and_checked() {
         "{}",
         said.err
     );
+    let warning = "warning: the project is called own, but its component account, and hosts know \
+                   it as account; set name = \"account\" in ./quipu.toml, or rename the component";
+    assert!(said.err.contains(warning), "{}", said.err);
     assert_eq!(said.ok().trim_end(), "./build/own.wasm");
     std::fs::remove_file(dir.path().join("build/own.wasm")).unwrap();
     for (command, message) in [
@@ -204,6 +213,30 @@ fn a_build_command_of_the_author_is_run_and_checked() {
         let said = run_in(dir.path(), &["build"]);
         assert_eq!(said.code, 1);
         assert!(said.err.contains(message), "{}", said.err);
+    }
+}
+
+/// The tools of the SDKs say that `--verbose` shows more, whichever command runs them.
+#[cfg(unix)]
+#[test]
+fn each_command_that_builds_passes_verbose_to_the_tool() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let python = dir.path().join(".venv/bin/python");
+    std::fs::create_dir_all(python.parent().unwrap()).unwrap();
+    // A tool that fails, and says with which arguments.
+    let script = "#!/bin/sh\n[ \"$1\" = -c ] || { echo \"arguments: $*\"; exit 1; }\n";
+    std::fs::write(&python, script).unwrap();
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let manifest = "name = \"own\"\nlanguage = \"python\"\n";
+    std::fs::write(dir.path().join("quipu.toml"), manifest).unwrap();
+    for command in ["build", "test"] {
+        for (more, is_passed) in [(&[][..], false), (&["--verbose"], true)] {
+            let said = run_in(dir.path(), &[&[command], more].concat());
+            assert!(said.err.contains("arguments: "), "{}", said.err);
+            assert_eq!(said.err.contains("--verbose"), is_passed, "{}", said.err);
+            said.fails(1, "the component was not built; the reason is above");
+        }
     }
 }
 

@@ -27,7 +27,7 @@ fn a_recorded_decision_becomes_a_scenario_that_passes() {
         let component = host.path("modules").join("account.wasm");
         let component = component.display().to_string();
         let said = run_in(host.dir.path(), &["test", &component, "recorded.yaml"]);
-        assert!(said.ok().contains("1 scenarios, 0 failed"));
+        assert!(said.ok().contains("1 scenario, 0 failed"));
     }
     let raw = &["append", "sensor-1", "measured", r#"{"celsius":21}"#];
     host.run(raw).ok();
