@@ -13,8 +13,13 @@ pub struct Completions {
 
 impl Completions {
     /// Prints the script for a command line.
-    pub fn run(&self, mut command: Command) -> Result<()> {
+    pub fn run(&self, command: &Command) -> Result<()> {
         let name = command.get_name().to_owned();
+        // Scripts for some shells would complete hidden commands, too.
+        let visible = command.get_subcommands().filter(|it| !it.is_hide_set());
+        let mut command = Command::new(name.clone())
+            .args(command.get_arguments())
+            .subcommands(visible.cloned());
         let mut script = Vec::new();
         generate(self.shell, &mut command, name, &mut script);
         // Written in one piece, because `generate` panics when a reader has seen enough.

@@ -339,7 +339,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Mcp(mcp) => mcp.run().await,
         Command::Proposal(proposal) => proposal.run().await,
         Command::Explain(explain) => explain.run(),
-        Command::Completions(completions) => completions.run(Cli::command()),
+        Command::Completions(completions) => completions.run(&Cli::command()),
         Command::Token(token) => token.run().await,
         Command::Whoami(whoami) => whoami.run().await,
         Command::Can(can) => can.run().await,

@@ -1,3 +1,4 @@
+use std::time::Duration;
 use std::{fmt, io};
 
 use rustix::io::Errno;
@@ -7,7 +8,9 @@ use super::{Fuel, memory};
 use quipu_model::Digest;
 
 /// A fault of a guest: it exceeded a limit, broke the contract, or crashed. The call has no effect.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// Two faults are equal also when their calls took different times.
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{kind} in {component} ({}): {text}", digest.short())]
 pub struct Fault {
     /// Kind of fault.
@@ -20,7 +23,18 @@ pub struct Fault {
     pub text: String,
     /// Fuel used by the call, if it got that far.
     pub fuel: Option<Fuel>,
+    /// Processor time of the call.
+    pub took: Duration,
 }
+
+impl PartialEq for Fault {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |it: &Self| (it.kind, it.digest, it.fuel);
+        of(self) == of(other) && self.component == other.component && self.text == other.text
+    }
+}
+
+impl Eq for Fault {}
 
 /// Kinds of faults, as clients see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,6 +137,7 @@ pub(super) struct Broken {
     pub kind: FaultKind,
     pub text: String,
     pub fuel: Option<Fuel>,
+    pub took: Duration,
 }
 
 impl Broken {
@@ -131,6 +146,7 @@ impl Broken {
             kind,
             text: text.into(),
             fuel: None,
+            took: Duration::ZERO,
         }
     }
 
@@ -154,6 +170,7 @@ impl Broken {
             digest,
             text: self.text,
             fuel: self.fuel,
+            took: self.took,
         }
     }
 }

@@ -466,6 +466,7 @@ impl Instance {
 
     pub(super) fn fault(&self, mut broken: Broken, fuel: Fuel) -> Failure {
         broken.fuel = Some(fuel);
+        broken.took = self.sandbox.took();
         self.module.usage.faulted(broken.kind);
         broken
             .of(&self.module.manifest.name, self.module.digest)

@@ -1,5 +1,7 @@
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
@@ -23,6 +25,8 @@ pub(super) struct Sandbox {
     calls: Arc<Calls>,
     fuel_per_call: Fuel,
     ticks: u64,
+    /// Processor time of the thread when the last call began.
+    begun: Duration,
     spent: bool,
 }
 
@@ -43,7 +47,7 @@ impl Sandbox {
         store.set_hostcall_fuel(limits.output_bytes_max);
         store.set_max_component_handles(limits.handles_max);
         let ticks = ticker::ticks(limits.deadline);
-        let running = calls.begin();
+        let (running, begun) = (calls.begin(), processor_time());
         arm(&mut store, limits.fuel_per_call, ticks).map_err(|error| Broken::by(&error, None))?;
         let instantiated = before.instantiate(&mut store);
         drop(running);
@@ -54,9 +58,10 @@ impl Sandbox {
                 calls: Arc::clone(calls),
                 fuel_per_call: limits.fuel_per_call,
                 ticks,
+                begun,
                 spent: false,
             }),
-            Err(error) => Err(broken(&mut store, limits.fuel_per_call, &error)),
+            Err(error) => Err(broken(&mut store, limits.fuel_per_call, begun, &error)),
         }
     }
 
@@ -71,6 +76,7 @@ impl Sandbox {
             return Err(Broken::new(FaultKind::Trap, text));
         }
         let running = self.calls.begin();
+        self.begun = processor_time();
         let outcome = arm(&mut self.store, self.fuel_per_call, self.ticks)
             .and_then(|()| call(&mut self.store));
         drop(running);
@@ -78,9 +84,19 @@ impl Sandbox {
             Ok(answer) => Ok((answer, used(&self.store, self.fuel_per_call))),
             Err(error) => {
                 self.spent = true;
-                Err(broken(&mut self.store, self.fuel_per_call, &error))
+                Err(broken(
+                    &mut self.store,
+                    self.fuel_per_call,
+                    self.begun,
+                    &error,
+                ))
             }
         }
+    }
+
+    /// Processor time since the last call began.
+    pub(super) fn took(&self) -> Duration {
+        processor_time().saturating_sub(self.begun)
     }
 
     /// The store, for operations that do not run the guest.
@@ -108,9 +124,21 @@ fn used(store: &Store<State>, given: Fuel) -> Fuel {
     given.saturating_sub(store.get_fuel().unwrap_or(0))
 }
 
-fn broken(store: &mut Store<State>, given: Fuel, error: &wasmtime::Error) -> Broken {
+fn broken(
+    store: &mut Store<State>,
+    given: Fuel,
+    begun: Duration,
+    error: &wasmtime::Error,
+) -> Broken {
     let last_error = store.data_mut().diagnostics.take_last_error();
     let mut broken = Broken::by(error, last_error.as_deref());
     broken.fuel = Some(used(store, given));
+    broken.took = processor_time().saturating_sub(begun);
     broken
+}
+
+/// Processor time that this thread has used. How busy the machine is does not count.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }

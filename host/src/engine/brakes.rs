@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::model::{Digest, StreamId};
 use crate::runtime::{Failure, Fault};
 
-/// A fault that took less time has no consequences.
+/// A fault whose call took less processor time has no consequences.
 const COSTLY: Duration = Duration::from_millis(20);
 /// After a costly fault, a module is paused for this many times the duration of the call.
 const REST: u32 = 8;
@@ -65,16 +65,13 @@ impl Brakes {
         Some(fault.into())
     }
 
-    /// Records that a call for a stream faulted after some time.
-    pub fn failed(&mut self, fault: &Fault, stream: &StreamId, begun: Instant) {
-        if fault.kind.is_of_host() {
+    /// Records that a call for a stream faulted.
+    pub fn failed(&mut self, fault: &Fault, stream: &StreamId) {
+        let took = fault.took;
+        if fault.kind.is_of_host() || took < COSTLY {
             return;
         }
         let now = Instant::now();
-        let took = now.duration_since(begun);
-        if took < COSTLY {
-            return;
-        }
         let brake = self.0.entry(fault.digest).or_insert_with(|| Brake {
             streams: Vec::new(),
             strikes: 0,
@@ -96,5 +93,36 @@ impl Brakes {
         brake.fault = fault.clone();
         tracing::warn!(%stream, %fault, ?took, ?rest, everywhere = brake.streams.len() >= STREAMS_MIN,
             "a module is paused, because its calls take too long");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::FaultKind;
+
+    const MODULE: Digest = Digest([7; 32]);
+
+    fn trap(took: Duration) -> Fault {
+        Fault {
+            kind: FaultKind::Trap,
+            component: "guest".to_owned(),
+            digest: MODULE,
+            text: "it trapped".to_owned(),
+            fuel: None,
+            took,
+        }
+    }
+
+    #[test]
+    fn a_module_is_paused_for_the_time_of_its_call_and_not_for_that_of_the_machine() {
+        let (mut brakes, stream) = (Brakes::default(), StreamId::new("note-1").unwrap());
+        let begun = Instant::now();
+        brakes.failed(&trap(COSTLY / 2), &stream);
+        assert!(brakes.is_empty());
+        brakes.failed(&trap(COSTLY), &stream);
+        assert!(brakes.rests(MODULE, &stream, begun).is_some());
+        let later = Instant::now() + COSTLY * REST;
+        assert!(brakes.rests(MODULE, &stream, later).is_none());
     }
 }

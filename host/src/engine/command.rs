@@ -269,7 +269,7 @@ impl Executor {
 
     /// Calls the guest's `decide`. None when another stream's fault has ended the instance.
     fn decide(&mut self, warm: &Warm, request: &mut Request) -> Option<Result<Decision, Failure>> {
-        let begun = request.enter(Phase::Decide);
+        request.enter(Phase::Decide);
         let command = &request.command;
         let annotations = model::annotations(command.metadata.as_ref(), &command.context);
         let pool = &mut self.pool;
@@ -277,7 +277,7 @@ impl Executor {
             .replicas
             .decide(pool, &warm.deployed, command, &annotations)?;
         if let Err(Failure::Fault(fault)) = &decided {
-            self.brakes.failed(fault, &request.stream, begun);
+            self.brakes.failed(fault, &request.stream);
         }
         let fuel = match &decided {
             Ok(decision) => decision.fuel,
@@ -297,7 +297,6 @@ impl Executor {
         events: &[NewEvent],
         recorded_at: Timestamp,
     ) -> Option<Result<(), Failure>> {
-        let begun = Instant::now();
         let events: Vec<FoldEvent<'_>> = events
             .iter()
             .enumerate()
@@ -305,7 +304,7 @@ impl Executor {
             .collect();
         let folded = warm.replicas.fold(&mut self.pool, &events, false)?;
         if let Err(Failure::Fault(fault)) = &folded {
-            self.brakes.failed(fault, stream, begun);
+            self.brakes.failed(fault, stream);
         }
         Some(folded)
     }

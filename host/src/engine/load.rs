@@ -232,13 +232,12 @@ impl Executor {
             Err(error) => return Folded::Not(fold::Error::of_lift(stream, error)),
         };
         let events: Vec<FoldEvent<'_>> = lifted.iter().map(Liftable::fold).collect();
-        let begun = Instant::now();
         // A stream with a separate instance may use the fuel of a call for each event.
         match warm.replicas.fold(&mut self.pool, &events, is_separate) {
             Some(Ok(())) => {}
             Some(Err(failure)) => {
                 if let Failure::Fault(fault) = &failure {
-                    self.brakes.failed(fault, stream, begun);
+                    self.brakes.failed(fault, stream);
                 }
                 return Folded::Not(fold::Error::of_guest(stream, &failure));
             }

@@ -1,6 +1,8 @@
 //! The state of one stream in one instance, or, to check that its guest is pure, in two instances
 //! that share nothing.
 
+use std::time::Duration;
+
 use super::pool::{Handle, Pool};
 use crate::deploy::Deployed;
 use crate::model::{Annotations, CommandRecord, StreamId};
@@ -118,5 +120,6 @@ fn impure(deployed: &Deployed, command: &CommandRecord, fuel: u64) -> Fault {
             command.name
         ),
         fuel: Some(fuel),
+        took: Duration::ZERO,
     }
 }

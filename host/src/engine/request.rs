@@ -83,14 +83,13 @@ impl Request {
         Some(&self.command.id).filter(|id| id.is_callers())
     }
 
-    /// Begins the next phase. Returns when it began.
-    pub fn enter(&mut self, next: Phase) -> Instant {
+    /// Begins the next phase.
+    pub fn enter(&mut self, next: Phase) {
         let (phase, since) = self.phase;
         let now = Instant::now();
         self.meters.phase(phase, now.duration_since(since));
         self.span(phase, since, now);
         self.phase = (next, now);
-        now
     }
 
     /// Adds a part of the command's time to its trace, if it is traced.

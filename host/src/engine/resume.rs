@@ -9,7 +9,6 @@
 //! Direct appends that a decider folds keep states in the same way.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use hashlink::LruCache;
 
@@ -82,7 +81,6 @@ impl Executor {
         if !*is_contested || read < self.shared.options.load_page as u64 {
             return;
         }
-        let begun = Instant::now();
         match warm.replicas.snapshot(&mut self.pool) {
             Some(Ok(Some(snapshot))) => {
                 let resume = Resume {
@@ -102,7 +100,7 @@ impl Executor {
             Some(Err(failure)) => {
                 *is_contested = false;
                 if let Failure::Fault(fault) = &failure {
-                    self.brakes.failed(fault, stream, begun);
+                    self.brakes.failed(fault, stream);
                 }
             }
         }

@@ -44,14 +44,13 @@ impl Trials {
         (module, stream): (Digest, &StreamId),
         call: impl Future<Output = Result<T, fold::Error>>,
     ) -> Result<T, fold::Error> {
-        let begun = Instant::now();
         let brakes = || self.brakes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(resting) = brakes().rests(module, stream, begun) {
+        if let Some(resting) = brakes().rests(module, stream, Instant::now()) {
             return Err(fold::Error::of_guest(stream, &resting));
         }
         let called = call.await;
         if let Err(fold::Error::Fault(fault)) = &called {
-            brakes().failed(fault, stream, begun);
+            brakes().failed(fault, stream);
         }
         called
     }

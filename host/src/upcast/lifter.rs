@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Error, Lift, Liftable, Route};
 use crate::model::Name;
@@ -270,6 +271,7 @@ fn too_much(lift: &Lift, event: &FoldEvent<'_>, text: String) -> Error {
         digest: link.module.digest(),
         text,
         fuel: None,
+        took: Duration::ZERO,
     };
     Error::Fault {
         version: event.version,

@@ -89,8 +89,8 @@ pub use postgres::drop_schema;
 pub use preflight::{PreflightSummary, SummaryObjection};
 pub use proposals::{
     AddedProposal, Decision, PROPOSAL_BYTES_MAX, PROPOSALS_CLOSED_MAX, PROPOSALS_OPEN_MAX,
-    PROPOSALS_OPEN_OF_ONE_MAX,
-    PROPOSALS_PAGE_MAX, Proposal, ProposalFilter, ProposalResult, ProposalStore, StoredProposal,
+    PROPOSALS_OPEN_OF_ONE_MAX, PROPOSALS_PAGE_MAX, Proposal, ProposalFilter, ProposalResult,
+    ProposalStore, StoredProposal,
 };
 pub use rejection::{DETAILS_BYTES_MAX, REJECTIONS_PAGE_MAX, Rejected, RejectionStore};
 pub use snapshot::{Anchor, SNAPSHOTS_PAGE_MAX, SnapshotStore, StoredSnapshot};
