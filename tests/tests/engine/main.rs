@@ -1,6 +1,7 @@
 //! The engine under concurrency, failures and hostile guests.
 #![allow(clippy::unwrap_used)]
 
+mod abandoned;
 mod checked;
 mod hostile;
 mod injected;
