@@ -16,3 +16,4 @@ mod stale_head;
 mod supervised;
 mod unloadable;
 mod validating;
+mod warm;
