@@ -64,7 +64,7 @@ use crate::upcast::Form;
 ///
 /// let host = quipu::Host::builder().store("sqlite:bank.db").build().await?;
 /// let module = host.upload(std::fs::read("account.wasm")?).await?.module;
-/// host.activate(module.digest(), None).await?;
+/// host.deploy(quipu::Deploy::new(module.digest())).await?;
 ///
 /// let account = "account-1".parse()?;
 /// let open = Command::new("open", r#"{"owner":"ann"}"#)?.with_id("open-1")?;
