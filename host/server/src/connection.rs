@@ -1,7 +1,7 @@
 //! One connection: HTTP/1 or HTTP/2, over any transport.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Response, Version};
+use futures::future::Either;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::Options;
 use super::activity::{Activity, Overdue, Patience};
 use super::answering::{Answering, PART_BYTES, Visit};
+use super::framing;
 use super::patience::PatientStream;
 use super::sse;
 use super::tls::{self, Accepted, Tls};
@@ -212,7 +214,10 @@ impl Service<Request<Incoming>> for Requests {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let mut in_flight = self.activity.begin(request.version() == Version::HTTP_2);
         request.extensions_mut().insert(Visit::new(&self.activity));
-        let answering = self.router.call(request);
+        let answering = match framing::check(request.version(), request.headers()) {
+            Ok(()) => Either::Left(self.router.call(request)),
+            Err(failure) => Either::Right(ready(Ok(framing::refused(failure)))),
+        };
         Box::pin(async move {
             let response = answering.await?;
             if sse::is_subscription(&response) {

@@ -31,6 +31,7 @@ mod domain;
 mod draining;
 mod export;
 mod failure;
+mod framing;
 mod headers;
 mod health;
 mod limits;

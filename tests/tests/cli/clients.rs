@@ -1,3 +1,5 @@
+use quipu_tests::coin::coin;
+use quipu_tests::probe::probe;
 use serde_json::{Value, json};
 
 use crate::program::{Served, run, text};
@@ -171,4 +173,47 @@ fn deploying_and_inspecting_name_the_component() {
     host.run(&["deploy", &junk]).fails(1, "module-refused");
     host.run(&["deploy", "no-such.wasm"])
         .fails(1, "no-such.wasm");
+}
+
+#[test]
+fn inspecting_shows_steps_and_migrations() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = text(&dir.path().join("note.wasm"));
+    let component = probe("note")
+        .event("noted", 3)
+        .step("note", ("noted", 1), &[("noted", 2)])
+        .step("note", ("noted", 2), &[("noted", 3)])
+        .state(3, &[(1, 2), (2, 3)]);
+    std::fs::write(&file, component.component()).unwrap();
+    let shown = run(&["inspect", &file]).ok();
+    let rows: Vec<String> = shown
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    for row in [
+        "state schema version 3",
+        "migrations of the state 1 to 2, 2 to 3",
+    ] {
+        assert!(rows.iter().any(|it| it == row), "{row}\n{shown}");
+    }
+    assert!(shown.contains("step from"), "{shown}");
+    assert!(shown.contains("nothing: it is dropped"), "{shown}");
+}
+
+#[test]
+fn a_state_is_shown_with_every_digit() {
+    const WEI: &str = "12000000000000000000000000000012";
+    let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
+    let file = text(&host.path("coin.wasm"));
+    std::fs::write(&file, coin()).unwrap();
+    host.run(&["deploy", &file]).ok();
+    let deposit = format!("{{\"wei\":{WEI}}}");
+    host.run(&["execute", "coin-1", "deposit", &deposit]).ok();
+    for args in [
+        &["stream", "coin-1", "--state"][..],
+        &["stream", "coin-1", "--state", "--json"],
+    ] {
+        let shown = host.run(args).ok();
+        assert!(shown.contains(WEI), "{shown}");
+    }
 }

@@ -6,18 +6,17 @@ use quipu_tests::{Place, golden};
 use serde_json::{Value, json};
 
 use crate::program::{Said, Served, quipu, run, said, text};
+use crate::secrets::CANARY;
 
-/// A secret that must not be seen anywhere.
-const CANARY: &str = "c4n4ry-of-the-tests";
-
-fn written(dir: &Path, name: &str, content: &str) -> String {
+/// A file with this content.
+pub fn written(dir: &Path, name: &str, content: &str) -> String {
     let path = dir.join(name);
     std::fs::write(&path, content).unwrap();
     text(&path)
 }
 
 /// Runs a command with variables of the environment.
-fn run_in(variables: &[(&str, &str)], args: &[&str]) -> Said {
+pub fn run_in(variables: &[(&str, &str)], args: &[&str]) -> Said {
     let mut command = quipu(args);
     command.envs(variables.iter().copied());
     said(&command.output().unwrap())
@@ -243,69 +242,6 @@ fn a_token_comes_from_an_option_a_variable_or_a_file() {
     run(&["status", "--token", "x", "--token-file", &file]).fails(2, "exclude each other");
     let missing = text(&dir.path().join("missing"));
     run(&["status", "--token-file", &missing]).fails(2, "missing: the secret can't be read");
-}
-
-#[test]
-fn no_secret_is_in_an_output_or_in_the_log() {
-    let dir = tempfile::tempdir().unwrap();
-    // Nothing listens on this port.
-    let address = format!("postgres://ann:{CANARY}@127.0.0.1:1/bank?schema=x&password={CANARY}");
-    let file = written(dir.path(), "address", &address);
-    let token = written(dir.path(), "token", CANARY);
-    let config = written(
-        dir.path(),
-        "quipu.toml",
-        &format!("store = \"{address}\"\n"),
-    );
-    let broken = written(
-        dir.path(),
-        "broken.toml",
-        &format!("store = \"{address}\" x\n"),
-    );
-    let listen = ("QUIPU_LISTEN", "127.0.0.1:0");
-    let log = ("QUIPU_LOG", "trace");
-    let store = ("QUIPU_STORE", &*address);
-    let file = ("QUIPU_STORE_FILE", &*file);
-    let given = ("QUIPU_TOKEN", CANARY);
-    let token = ("QUIPU_TOKEN_FILE", &*token);
-    for (variables, args) in [
-        (&[store][..], &["config"][..]),
-        (&[store], &["config", "--sources"]),
-        (&[store], &["config", "--json"]),
-        (&[store], &["config", "--sources", "--json"]),
-        (&[file], &["config", "--sources"]),
-        (&[file], &["config", "--json"]),
-        (&[], &["config", "--config", &config]),
-        (&[], &["config", "--check", "--config", &broken]),
-        (&[], &["config", "--reference"]),
-        (&[store, listen, log], &["serve"]),
-        (&[file, listen, log], &["serve"]),
-        (&[listen, log], &["serve", "--config", &config]),
-        (&[listen, log], &["serve", "--store", &address]),
-        (&[store, listen, log], &["serve", "--help"]),
-        (&[], &["backup", "--store", &address, "x"]),
-        (&[given, ("QUIPU_URL", "http://127.0.0.1:1")], &["status"]),
-        (&[token, ("QUIPU_URL", "http://127.0.0.1:1")], &["status"]),
-        (&[given, token], &["status"]),
-        (&[given], &["status", "--help"]),
-    ] {
-        let said = run_in(variables, args);
-        assert!(!said.err.contains(CANARY), "{args:?}: {}", said.err);
-        assert!(!said.out.contains(CANARY), "{args:?}: {}", said.out);
-    }
-    let mut command = quipu(&["serve", "--store", "memory:"]);
-    command.envs([listen, log]);
-    let host = Served::ready(dir, command);
-    // A token that the store has not made is refused.
-    for command in [&["status"][..], &["append", "n-1", "noted", "1"]] {
-        let said = host.run(&[command, &["--token", CANARY]].concat());
-        assert!(!said.err.contains(CANARY), "{}", said.err);
-        said.fails(1, "not one of this store");
-    }
-    host.signal("TERM");
-    let (ended, _dir) = host.ended();
-    assert!(ended.err.contains("shutting down"), "{}", ended.err);
-    assert!(!ended.err.contains(CANARY), "{}", ended.err);
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod policy;
 mod program;
 mod projections;
 mod proving;
+mod secrets;
 mod serve;
 mod shipping;
 mod ships;

@@ -1,6 +1,7 @@
 //! The engine under concurrency, failures and hostile guests.
 #![allow(clippy::unwrap_used)]
 
+mod abandoned;
 mod checked;
 mod hostile;
 mod injected;
@@ -15,3 +16,4 @@ mod stale_head;
 mod supervised;
 mod unloadable;
 mod validating;
+mod warm;

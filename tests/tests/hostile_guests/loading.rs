@@ -162,6 +162,19 @@ fn equal_bytes_are_one_module() {
     assert!(Arc::ptr_eq(&first, &second));
 }
 
+#[test]
+fn equal_bytes_that_arrive_together_are_compiled_once() {
+    let (runtime, bytes) = (runtime(tight()), component("skeleton"));
+    let modules: Vec<_> = std::thread::scope(|scope| {
+        let load = || runtime.load(&bytes).unwrap();
+        let loading: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
+        let loading = loading.into_iter();
+        loading.map(|thread| thread.join().unwrap()).collect()
+    });
+    let is_first = |module| Arc::ptr_eq(&modules[0], module);
+    assert!(modules.iter().all(is_first));
+}
+
 fn cached(dir: &std::path::Path) -> Runtime {
     Runtime::new(Options {
         limits: tight(),
@@ -207,4 +220,21 @@ fn a_compiled_component_is_reused_and_a_damaged_one_is_rebuilt() {
     std::fs::remove_file(path.with_extension("blake3")).unwrap();
     decides();
     assert!(path.with_extension("blake3").exists());
+}
+
+#[test]
+fn a_refused_component_leaves_nothing_compiled() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = cached(dir.path());
+    for name in ["wants-clock", "no-manifest"] {
+        runtime.load(&component(name)).unwrap_err();
+        let files = std::fs::read_dir(dir.path()).unwrap();
+        let names = files.map(|file| file.unwrap().path());
+        let compiled: Vec<_> = names
+            .filter(|path| path.extension().is_some_and(|it| it == "compiled"))
+            .collect();
+        assert!(compiled.is_empty(), "{name}: {compiled:?}");
+    }
+    runtime.load(&component("skeleton")).unwrap();
+    assert!(compiled(dir.path()).exists());
 }

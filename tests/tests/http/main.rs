@@ -18,6 +18,7 @@ mod console_proposals;
 mod dashboards;
 mod domain;
 mod draining;
+mod framing;
 mod fuzzing;
 mod hostile;
 mod identity;

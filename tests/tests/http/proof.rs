@@ -2,7 +2,7 @@
 
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::signing::signed;
-use quipu_tests::{build, examples};
+use quipu_tests::{PATIENCE, build, examples};
 use serde_json::{Value, json};
 
 use crate::server::{Answered, Server, send};
@@ -264,4 +264,32 @@ async fn a_shadow_reports_differences_once_per_second() {
         let answered = send(server.post("/v1/shadows", &body.to_string())).await;
         answered.problem(400, "bad-request");
     }
+}
+
+#[tokio::test]
+async fn a_run_whose_client_disconnects_ends_and_is_recorded() {
+    let server = notes().await;
+    let digest = uploaded(&server, &decider().decides("other")).await;
+    // It would run for a day.
+    let body = json!({"digest": digest, "seconds": 86_400});
+    let request = server.post("/v1/shadows", &body.to_string());
+    let mut answer = request.send().await.unwrap();
+    assert!(answer.chunk().await.unwrap().is_some());
+    drop(answer);
+    let recording = async {
+        loop {
+            let audit = server.get("/v1/audit").await.ok();
+            let records = audit["records"].as_array().unwrap();
+            if let Some(record) = records.iter().find(|it| it["result"] == "left") {
+                return record.clone();
+            }
+        }
+    };
+    let recorded = tokio::time::timeout(PATIENCE, recording).await;
+    let recorded = recorded.expect("the run ends with its client");
+    assert_eq!(recorded["object"], "/v1/shadows", "{recorded}");
+    // A host has one shadow at a time.
+    let body = json!({"digest": digest, "seconds": 1});
+    let reports = lines(&server, "/v1/shadows", &body).await;
+    assert_eq!(reports.last().unwrap()["shadow"]["ended"], "time");
 }

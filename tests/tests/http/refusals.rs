@@ -127,6 +127,14 @@ impl Writer {
                 ),
             ),
             (
+                "an encoding that no host reads",
+                self.request(
+                    post,
+                    &format!("{json}transfer-encoding: gzip, chunked\r\n"),
+                    "0\r\n\r\n",
+                ),
+            ),
+            (
                 "a negative length",
                 self.request(post, &format!("{json}content-length: -1\r\n"), "{}"),
             ),

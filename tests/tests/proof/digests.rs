@@ -26,6 +26,7 @@ on_every_store! {
     an_export_carries_the_digests,
     a_changed_export_is_refused,
     an_export_without_digests_is_imported_as_unproved,
+    damaged_data_of_a_raw_event_are_named_and_not_imported,
 }
 
 const ONLY_DIGESTS: Scope = Scope {
@@ -526,4 +527,40 @@ async fn an_export_without_digests_is_imported_as_unproved(place: Place) {
     assert_eq!((verified.digests.proved, verified.digests.unproved), (0, 9));
     host.shutdown().await.unwrap();
     assert_eq!(prove(&place).await.added, 9);
+}
+
+/// Data that nobody decided: half a JSON object, bytes that are not UTF-8, and another number.
+async fn damaged_data_of_a_raw_event_are_named_and_not_imported(place: Place) {
+    for (sqlite, postgres) in [
+        (
+            "UPDATE events SET data = x'7b' \
+             WHERE stream_id = (SELECT stream_id FROM streams WHERE name = 'note-2')",
+            "UPDATE events SET data = '\\x7b' \
+             WHERE stream_id = (SELECT stream_id FROM streams WHERE name = 'note-2')",
+        ),
+        (
+            "UPDATE events SET data = x'ff' \
+             WHERE stream_id = (SELECT stream_id FROM streams WHERE name = 'note-2')",
+            "UPDATE events SET data = '\\xff' \
+             WHERE stream_id = (SELECT stream_id FROM streams WHERE name = 'note-2')",
+        ),
+        (
+            "UPDATE events SET data = x'37' \
+             WHERE stream_id = (SELECT stream_id FROM streams WHERE name = 'note-2')",
+            "UPDATE events SET data = '\\x37' \
+             WHERE stream_id = (SELECT stream_id FROM streams WHERE name = 'note-2')",
+        ),
+    ] {
+        let place = place.another();
+        let host = tampered(&place, sqlite, postgres).await;
+        assert_eq!(found(&checked(&host).await), [digest("note-2", 1)]);
+        let file = exported(&host).await;
+        host.shutdown().await.unwrap();
+        let other = place.another();
+        let host = other.host().await;
+        import(&host, file).await.unwrap_err();
+        // It is the last event of eleven.
+        assert_eq!(host.log_head().await.unwrap(), Position(10));
+        host.shutdown().await.unwrap();
+    }
 }
