@@ -22,6 +22,7 @@ mod fuzzing;
 mod hostile;
 mod identity;
 mod interface;
+mod issuers;
 mod lifted;
 mod limits;
 mod lines;
