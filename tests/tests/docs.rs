@@ -330,8 +330,26 @@ fn every_test_that_the_threat_model_names_exists() {
     check_tests(&read("docs/src/operating/threat-model.md"), 30);
 }
 
-/// Checks that the tests that a text names exist, and that there are at least so many.
-fn check_tests(text: &str, least: usize) {
+/// Each row of its tables is a claim.
+#[test]
+fn every_claim_of_the_threat_model_names_a_test() {
+    let text = read("docs/src/operating/threat-model.md");
+    let lines = prose(&text);
+    let is_rule = |line: &&str| line.starts_with("| ---");
+    let mut claims = 0;
+    for (number, line) in lines.iter().enumerate() {
+        let is_head = lines.get(number + 1).is_some_and(is_rule);
+        if !line.starts_with("| ") || is_rule(line) || is_head {
+            continue;
+        }
+        claims += 1;
+        assert!(!named_tests(line).is_empty(), "no test holds this: {line}");
+    }
+    assert!(claims >= 50, "{claims}");
+}
+
+/// The names of tests in a text.
+fn named_tests(text: &str) -> BTreeSet<&str> {
     let names = text.split('`').skip(1).step_by(2);
     let is_test = |name: &&str| {
         name.matches('_').count() >= 3
@@ -339,7 +357,12 @@ fn check_tests(text: &str, least: usize) {
                 .chars()
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     };
-    let names: BTreeSet<&str> = names.filter(is_test).collect();
+    names.filter(is_test).collect()
+}
+
+/// Checks that the tests that a text names exist, and that there are at least so many.
+fn check_tests(text: &str, least: usize) {
+    let names = named_tests(text);
     assert!(names.len() >= least, "{names:?}");
     let sources = files(&["rs"]);
     let sources: Vec<String> = sources

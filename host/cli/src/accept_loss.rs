@@ -5,13 +5,13 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
 
-use super::access::line;
+use super::access::{LocalDeed, line};
 use super::exit::WrongUse;
 use super::secret::Secret;
 use super::transfer::StoreFile;
 use quipu::access;
-use quipu::model::{SystemClock, Timestamp};
-use quipu::store::{self, AuditEntry, Loss, StoreUrl};
+use quipu::model::SystemClock;
+use quipu::store::{self, Loss, StoreUrl};
 
 /// Accept that acknowledged events are lost, so that hosts write
 ///
@@ -77,20 +77,11 @@ impl AcceptLoss {
 async fn accept(url: &StoreUrl, loss: &Loss, reason: Option<&str>) -> Result<bool> {
     let store = store::open(url).await?;
     let audit = access::Audit::new(Arc::clone(&store.audit), Arc::new(SystemClock));
-    let entry = AuditEntry {
-        at: Timestamp::default(),
-        principal: None,
-        origin: None,
-        operation: "accept_loss".into(),
-        object: loss.range().into(),
-        result: "done".into(),
-        reason: reason.map(Into::into),
-    };
-    let begun = audit.begin(entry.clone()).await?;
+    let deed = LocalDeed::begin(audit, "accept_loss", &loss.range(), reason).await?;
     let is_accepted = store::accept_loss(url, loss).await?;
     match is_accepted {
-        true => audit.record(entry, Some(begun)).await?,
-        false => audit.withdraw(begun).await?,
+        true => deed.done().await?,
+        false => deed.withdraw().await?,
     }
     store.writer.close().await?;
     Ok(is_accepted)

@@ -1,13 +1,17 @@
 //! `--modules DIR`: components that a host starts with.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
+use super::access::LocalDeed;
 use super::signing;
 use quipu::model::Digest;
 use quipu::proof::Preflight;
-use quipu::{Demand, Deploy, DeployError, Host};
+use quipu::runtime::Module;
+use quipu::{Demand, Deploy, DeployError, Host, deploy};
+use quipu_api::Problem;
 
 /// Uploads every component of a folder and activates those whose name never had an active module;
 /// with `force` also those that differ from the active module.
@@ -28,16 +32,11 @@ pub async fn bring(host: &Host, dir: &Path, force: bool) -> Result<()> {
 async fn add(host: &Host, file: &Path, force: bool) -> Result<()> {
     let path = file.display();
     let bytes = std::fs::read(file)?;
-    let digest = Digest::of(&bytes);
-    if host.plan().serves(digest) {
+    if host.plan().serves(Digest::of(&bytes)) {
         // The file unchanged, even if keys were configured since.
         return Ok(());
     }
-    let uploaded = match signing::read_signature(file)? {
-        Some(signature) => host.upload_signed(bytes, signature).await,
-        None => host.upload(bytes).await,
-    };
-    let module = uploaded?.module;
+    let module = upload(host, file, bytes).await?;
     let name = &module.manifest().name;
     let digest = module.digest();
     match host.plan().active(name) {
@@ -63,22 +62,70 @@ async fn add(host: &Host, file: &Path, force: bool) -> Result<()> {
             {
                 tracing::warn!("{name}: {text}");
             }
+            let object = format!("{name} {digest}");
+            let deed = LocalDeed::begin(host.audit().clone(), "activate", &object, None).await?;
             match prepared.activate().await {
                 Ok(deployment) => {
+                    deed.done().await?;
                     let plan = deployment.plan;
                     tracing::info!("{name}: {digest} is active by plan {plan}");
                 }
                 Err(DeployError::Blocked(_)) => {
+                    deed.withdraw().await?;
                     tracing::warn!(
                         "{name}: {path} was not activated; `quipu deploy {path}` shows \
                          examples, and --allow lets kinds of objections pass"
                     );
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    let may_be_done = match &error {
+                        DeployError::Activation(error) => may_be_done(error),
+                        _ => false,
+                    };
+                    deed.failed(may_be_done).await;
+                    return Err(error.into());
+                }
             }
         }
     }
     Ok(())
+}
+
+/// Uploads a component with its signature, and records that if the store did not have both.
+async fn upload(host: &Host, file: &Path, bytes: Vec<u8>) -> Result<Arc<Module>> {
+    let digest = Digest::of(&bytes);
+    let signature = signing::read_signature(file)?;
+    let is_signature_new = match &signature {
+        Some(new) => {
+            let known = host.signatures(digest).await?;
+            !known.iter().any(|known| known.key == new.key)
+        }
+        None => false,
+    };
+    let object = format!("{digest} from {}", file.display());
+    let deed = LocalDeed::begin(host.audit().clone(), "upload", &object, None).await?;
+    let uploaded = match signature {
+        Some(signature) => host.upload_signed(bytes, signature).await,
+        None => host.upload(bytes).await,
+    };
+    match uploaded {
+        Ok(uploaded) => {
+            match uploaded.is_new || is_signature_new {
+                true => deed.done().await?,
+                false => deed.withdraw().await?,
+            }
+            Ok(uploaded.module)
+        }
+        Err(error) => {
+            deed.failed(may_be_done(&error)).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Whether something may have been done although it failed: the store did not answer.
+fn may_be_done(error: &deploy::Error) -> bool {
+    Box::<Problem>::from(error).is_passing()
 }
 
 /// In the order of their names, so that every start does the same.

@@ -196,6 +196,12 @@ impl Issuer {
                 "callers with certificates are named certificate:…; take another name".to_owned(),
             ));
         }
+        if self.name == "local" {
+            return Err(Invalid(
+                "the audit names whoever changes the store itself local:operator; take another name"
+                    .to_owned(),
+            ));
+        }
         if self.audience.is_empty() || self.audience.iter().any(String::is_empty) {
             return Err(Invalid(
                 "audience is empty; without one, a token that is meant for another service would be taken"
@@ -348,6 +354,10 @@ mod tests {
         ] {
             let text = format!("{LEAST}\n{more}");
             assert!(why(&text).contains(expected), "{}", why(&text));
+        }
+        for taken in ["certificate", "local"] {
+            let text = LEAST.replace("\"corp\"", &format!("{taken:?}"));
+            assert!(why(&text).contains("take another name"), "{}", why(&text));
         }
         let twice = format!("{LEAST}\n{LEAST}");
         assert!(why(&twice).contains("listed twice"), "{}", why(&twice));

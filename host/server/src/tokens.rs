@@ -12,7 +12,7 @@ use super::failure::{Failure, Result};
 use super::params::{Params, Segments, Time};
 use super::request::JsonBytes;
 use super::{App, answer};
-use quipu::access::{Grant, NewToken, Role};
+use quipu::access::{self, Grant, NewToken, Role};
 use quipu_api::{CreatedToken, Problem, TokenList, TokenView, Whoami, choices};
 
 /// A token to be made.
@@ -81,30 +81,16 @@ pub async fn create(
     answer::json(StatusCode::CREATED, &created)
 }
 
-/// What a token may do, for the audit. The lists come last, because a long record is cut at its end.
+/// What a token may do, for the audit.
 fn described(token: &TokenBody) -> String {
-    let mut text = format!("{:?} {}", token.name, token.role);
-    match &token.expires_at {
-        Some(at) => text += &format!(", expires {}", at.0),
-        None => text += ", never expires",
-    }
-    if let Some(number) = token.requests_per_second {
-        text += &format!(", {number} requests per second");
-    }
-    let lists = [
-        ("category", &token.categories),
-        ("projection", &token.projections),
-    ];
-    let lists = lists.into_iter().filter_map(|(what, names)| {
-        let names = names.as_ref()?.join(", ");
-        Some(format!("{what} {names}"))
-    });
-    let lists: Vec<String> = lists.collect();
-    match lists.is_empty() {
-        true => text += ", on everything",
-        false => text += &format!(", on {}", lists.join("; ")),
-    }
-    text
+    access::described(
+        &token.name,
+        &token.role,
+        token.expires_at.as_ref().map(|at| at.0),
+        token.requests_per_second,
+        token.categories.as_deref().unwrap_or_default(),
+        token.projections.as_deref().unwrap_or_default(),
+    )
 }
 
 /// A list of a grant. An empty one would allow everything, which nobody who sends it can mean.

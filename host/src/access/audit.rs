@@ -10,6 +10,9 @@ use crate::store::{self, AUDIT_PAGE_MAX, AuditEntry, AuditRecord, AuditStore};
 
 /// The result of an operation whose host has gone: nobody knows whether it was done.
 const UNKNOWN: &str = "unknown";
+/// The name of whoever changes a store without a request: with `--store`, or by the start of a host. No
+/// caller has it, because names of tokens have no colon, and no issuer is named `local`.
+pub const LOCAL_OPERATOR: &str = "local:operator";
 /// An operation that began this long ago is not the work of a host that still lives.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
 /// Pause between two checks for operations of hosts that have gone.

@@ -7,6 +7,7 @@
 mod audit;
 mod cached;
 mod caller;
+mod described;
 mod error;
 mod fixed;
 mod grant;
@@ -15,8 +16,9 @@ mod tenants;
 mod tokens;
 
 pub(crate) use audit::CHECK_PAUSE;
-pub use audit::{Audit, Broken, Checked, chain, check_chain};
+pub use audit::{Audit, Broken, Checked, LOCAL_OPERATOR, chain, check_chain};
 pub use caller::{Caller, Identified};
+pub use described::described;
 pub use error::Error;
 pub use grant::{Action, Denied, Grant, LISTED_MAX, Object, Role};
 pub use secret::{Secret, is_token, redacted};

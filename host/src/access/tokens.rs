@@ -355,7 +355,13 @@ mod tests {
 
     #[test]
     fn no_token_is_named_as_another_caller() {
-        for name in ["me", "corp:ann", "certificate:orders", "role:admin"] {
+        for name in [
+            "me",
+            "corp:ann",
+            "certificate:orders",
+            "local:operator",
+            "role:admin",
+        ] {
             assert!(check_own(name).is_err(), "{name}");
             assert!(name == "me" || check_name(name).is_ok(), "{name}");
         }

@@ -104,7 +104,7 @@ fn a_limit_changes_while_the_host_runs_and_a_file_of_commands_waits() {
     let host = Served::start_in(dir, &args);
     std::fs::write(
         &config,
-        "[limits]\nrequests_per_second = 10\nevents_max = 7\n",
+        "[limits]\nrequests_per_second = 10\nevents_max = 7\ntenant_subscriptions = 9\n",
     )
     .unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -118,7 +118,7 @@ fn a_limit_changes_while_the_host_runs_and_a_file_of_commands_waits() {
     let answer = reload();
     assert_eq!(
         answer["changed"],
-        serde_json::json!(["limits.requests_per_second"])
+        serde_json::json!(["limits.requests_per_second", "limits.tenant_subscriptions"])
     );
     assert_eq!(answer["restart"], serde_json::json!(["limits.events_max"]));
     let mut lines = String::new();

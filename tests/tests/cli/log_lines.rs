@@ -54,3 +54,45 @@ fn a_log_is_text_if_that_is_wanted() {
     let file = file.display().to_string();
     run(&["config", "--config", &file, "--check"]).fails(2, "expected text, json or auto");
 }
+
+#[test]
+fn data_of_events_is_not_in_the_log() {
+    const SECRET: &str = "mallard-7421";
+    let dir = tempfile::tempdir().unwrap();
+    let modules = dir.path().join("modules");
+    std::fs::create_dir(&modules).unwrap();
+    std::fs::write(modules.join("account.wasm"), examples::account()).unwrap();
+    let store = format!("sqlite:{}", dir.path().join("q.db").display());
+    let mut command = quipu(&["serve", "--store", &store, "--listen", "127.0.0.1:0"]);
+    command.arg("--modules").arg(&modules);
+    command.env("QUIPU_CACHE_DIR", quipu_tests::place::compiled());
+    command.env("QUIPU_LOG", "quipu=debug");
+    let host = Served::ready(dir, command);
+    let owner = format!("{{\"owner\":\"{SECRET}\"}}");
+    host.run(&["execute", "account-1", "open", &owner]).ok();
+    // A rejection, and a conflict.
+    let second = host.run(&["execute", "account-1", "open", &owner]);
+    assert_eq!(second.code, 3, "{}", second.out);
+    let data = format!("\"{SECRET}\"");
+    host.run(&["append", "note-1", "noted", &data]).ok();
+    let conflict = [
+        "append",
+        "note-1",
+        "noted",
+        &data,
+        "--expected-version",
+        "7",
+    ];
+    assert_eq!(host.run(&conflict).code, 4);
+    // Each of them shows the data to whoever may read it.
+    for command in [&["events", "--json"][..], &["export"]] {
+        let shown = host.run(command).ok();
+        assert!(shown.contains(SECRET), "{shown}");
+    }
+    host.run(&["verify"]).ok();
+    host.signal("TERM");
+    let (ended, _) = host.ended();
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.contains("serving"), "{}", ended.err);
+    assert!(!ended.err.contains(SECRET), "{}", ended.err);
+}

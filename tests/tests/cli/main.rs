@@ -16,6 +16,7 @@ mod file;
 mod follow;
 mod forgiving;
 mod help;
+mod local_audit;
 mod log;
 mod log_lines;
 mod logs;

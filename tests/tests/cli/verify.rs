@@ -125,7 +125,8 @@ fn digests_are_checked_without_deciding() {
     let host = account();
     let out = host.run(&["verify", "--digests"]).ok();
     let expected = "3 events up to position 3\n\
-        digests: 3 commits agree, 0 have none; 2 modules and 0 snapshots agree\n";
+        digests: 3 commits agree, 0 have none; 2 modules and 0 snapshots agree\n\
+        audit: 4 records agree\n";
     assert_eq!(out, expected);
     let json = host.run(&["verify", "--digests", "--json"]).ok();
     let json: Value = serde_json::from_str(&json).unwrap();
@@ -142,8 +143,8 @@ fn digests_are_checked_without_deciding() {
             "snapshots": 0,
             "documents": 0,
             "unproved_documents": 0,
-            // That of the first verification.
-            "audit": 1,
+            // Two components that were uploaded and activated, and the first verification.
+            "audit": 5,
         })
     );
     host.run(&["verify", "--digests", "--projections"])

@@ -8,6 +8,9 @@ use quipu_tests::postgres::server;
 use quipu_tests::{PATIENCE, Place, build, log};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 /// The migrations up to a version, with their numbers and names.
 fn migrations(until: i64) -> Vec<(i64, String, String)> {
@@ -239,4 +242,31 @@ async fn the_error_about_an_unreachable_server_does_not_show_the_password() {
     let error = store::open(&url).await.err().unwrap();
     assert!(matches!(error, Error::Unavailable(_)), "{error}");
     assert!(!error.to_string().contains("secret"), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_that_asks_for_encryption_sends_nothing_without_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, mut asked) = mpsc::unbounded_channel();
+    let serving = tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = [0; 8];
+            socket.read_exact(&mut request).await.unwrap();
+            // This server has no encryption.
+            socket.write_all(b"N").await.unwrap();
+            let mut rest = Vec::new();
+            _ = socket.read_to_end(&mut rest).await;
+            _ = sender.send((request, rest));
+        }
+    });
+    let url = format!("postgres://ann:secret@{address}/bank?sslmode=require");
+    let error = store::open(&url.parse().unwrap()).await.err().unwrap();
+    assert!(!error.to_string().contains("secret"), "{error}");
+    // The client asked for encryption, and sent nothing after the answer.
+    let (request, rest) = asked.recv().await.unwrap();
+    assert_eq!(request, [0, 0, 0, 8, 4, 210, 22, 47]);
+    assert!(rest.is_empty(), "{rest:?}");
+    serving.abort();
 }

@@ -38,7 +38,7 @@ async fn limited(place: &Place, limits: Limits) -> (Server, Arc<Limiter>) {
 }
 
 /// Checks that an answer is about this limit, and says when to come back.
-fn is_limited(answered: &Answered, name: &str, value: u64) {
+pub fn is_limited(answered: &Answered, name: &str, value: u64) {
     let problem = answered.problem(429, "rate-limited");
     assert_eq!(problem["limit"], json!({"name": name, "value": value}));
     let seconds: u64 = answered.header("retry-after").parse().unwrap();
@@ -49,7 +49,7 @@ fn is_limited(answered: &Answered, name: &str, value: u64) {
 }
 
 /// Sends a request until it is limited; returns that answer.
-async fn until_limited(request: impl Fn() -> RequestBuilder) -> Answered {
+pub async fn until_limited(request: impl Fn() -> RequestBuilder) -> Answered {
     let sending = async {
         loop {
             // Together, so that a slow machine does not give the caller time.

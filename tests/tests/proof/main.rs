@@ -6,6 +6,7 @@ mod candidates;
 mod damage;
 mod deploying;
 mod digests;
+mod kept;
 mod refusals;
 mod releases;
 mod shadows;

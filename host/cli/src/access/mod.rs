@@ -2,6 +2,7 @@
 
 mod audit;
 mod can;
+mod local;
 mod policy;
 mod reason;
 mod tokens;
@@ -9,6 +10,7 @@ mod whoami;
 
 pub use audit::Audit;
 pub use can::Can;
+pub use local::LocalDeed;
 pub use policy::{Policy, load as load_policy};
 pub use reason::{Reason, line, with_reason};
 pub use tokens::{Token, expiry};

@@ -7,13 +7,13 @@ use jiff::{SpanRelativeTo, Timestamp, Unit};
 use reqwest::Method;
 use serde_json::json;
 
-use super::reach;
+use super::{LocalDeed, reach};
 use crate::exit::WrongUse;
 use crate::secret::Secret as Address;
 use crate::table::{Table, id, text, time, word};
 use crate::transfer::{StoreFile, open};
 use crate::{Client, Connection};
-use quipu::access::{self, Grant, NewToken, Role, Tokens};
+use quipu::access::{self, Audit, Grant, Issued, NewToken, Role, Tokens};
 use quipu::model::SystemClock;
 use quipu::store::{self, StoreUrl};
 use quipu_api::{CreatedToken, GrantView, TokenList, TokenView};
@@ -122,9 +122,9 @@ impl Create {
                     expires_at,
                     by: None,
                 };
-                let created = opened.tokens.create(new).await;
+                let created = opened.create(new).await;
                 opened.close().await?;
-                let (token, secret) = created.map_err(wrong_use)?;
+                let (token, secret) = created?;
                 CreatedToken {
                     token: secret.reveal().to_owned(),
                     view: TokenView::of(&token),
@@ -233,7 +233,7 @@ impl Revoke {
     async fn run(self) -> Result<()> {
         let revoked = match self.place.existing().await? {
             Some(opened) => {
-                let revoked = opened.tokens.revoke(&self.which).await;
+                let revoked = opened.revoke(&self.which).await;
                 opened.close().await?;
                 TokenView::of(&revoked?)
             }
@@ -255,6 +255,7 @@ impl Revoke {
 /// A store that is open for this command.
 struct Opened {
     tokens: Tokens,
+    audit: Audit,
     writer: Box<dyn store::EventWriter>,
 }
 
@@ -287,8 +288,49 @@ impl Opened {
         let store = open(url).await?;
         Ok(Self {
             tokens: Tokens::new(store.tokens, Arc::new(SystemClock)),
+            audit: Audit::new(store.audit, Arc::new(SystemClock)),
             writer: store.writer,
         })
+    }
+
+    /// Makes a token, and records that.
+    async fn create(&self, new: NewToken) -> Result<(Issued, access::Secret)> {
+        let grant = &new.grant;
+        let object = access::described(
+            &new.name,
+            grant.role.as_str(),
+            new.expires_at,
+            grant.requests_per_second,
+            &grant.categories,
+            &grant.projections,
+        );
+        let deed = LocalDeed::begin(self.audit.clone(), "create_token", &object, None).await?;
+        match self.tokens.create(new).await {
+            Ok(created) => {
+                deed.done().await?;
+                Ok(created)
+            }
+            Err(error) => {
+                deed.failed(matches!(error, access::Error::Store(_))).await;
+                Err(wrong_use(error))
+            }
+        }
+    }
+
+    /// Revokes a token, and records that.
+    async fn revoke(&self, which: &str) -> Result<Issued> {
+        let object = access::redacted(which);
+        let deed = LocalDeed::begin(self.audit.clone(), "revoke_token", &object, None).await?;
+        match self.tokens.revoke(which).await {
+            Ok(revoked) => {
+                deed.done().await?;
+                Ok(revoked)
+            }
+            Err(error) => {
+                deed.failed(matches!(error, access::Error::Store(_))).await;
+                Err(error.into())
+            }
+        }
     }
 
     async fn close(self) -> store::Result<()> {

@@ -256,7 +256,7 @@ section! {
 }
 
 section! {
-    /// Limits of one append, decided or direct, and of each caller.
+    /// Limits of one append, decided or direct, of each caller, and of each tenant.
     Limits "limits"
     AppendLimits {
         /// Events of one append.
@@ -289,6 +289,12 @@ section! {
         address_connections: u32 => address_connections;
         /// Refused credentials of one address per minute; further ones get 429. 0: no limit.
         failed_logins_per_minute: u32 in 0..=1_000_000 => failed_logins_per_minute;
+        /// Requests of all callers of one tenant per second, and as many at once. 0: no limit.
+        tenant_requests_per_second: u32 in 0..=1_000_000 => tenant_requests_per_second;
+        /// Bytes of bodies of all callers of one tenant per second. 0: no limit.
+        tenant_bytes_per_second: u64 => tenant_bytes_per_second;
+        /// Subscriptions and other long answers that all callers of one tenant have open. 0: no limit.
+        tenant_subscriptions: u32 => tenant_subscriptions;
     }
 }
 

@@ -76,7 +76,7 @@ async fn list(visitor: &Visitor) -> Result<Markup> {
         p.note { "The last position of the log is " (page.head) "." }
         @if page.events.is_empty() { p.note { "No event on this page matches." } }
         // Events that are to come have their place, too.
-        @if !page.events.is_empty() || before.is_none() { (views::events("Events", &page.events, true)) }
+        @if !page.events.is_empty() || before.is_none() { (views::events("Events", &page.events)) }
         (layout::pager(newest, older))
         (layout::same_as(visitor, &format!("events{flags}"), &path))
     })

@@ -12,6 +12,7 @@ mod documents;
 mod domain;
 mod event;
 mod example;
+mod history;
 mod layout;
 mod led_here;
 mod live;

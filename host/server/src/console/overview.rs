@@ -59,7 +59,7 @@ fn content(visitor: &Visitor, parts: &Parts, metrics: &[Series<'_>]) -> Markup {
         h2 { "Newest events" }
         @match &parts.log {
             Ok(log) if log.events.is_empty() => p.note { "The log is empty." },
-            Ok(log) => { (views::events("Newest events", &log.events, true)) p { a href="/console/log" { "The whole log" } } },
+            Ok(log) => { (views::events("Newest events", &log.events)) p { a href="/console/log" { "The whole log" } } },
             Err(failure) => { (layout::hidden("Events are", &failure.0.detail)) (reach(visitor)) },
         }
     }

@@ -1,13 +1,14 @@
-//! A stream: its events, its state at any version, and what each event changed.
+//! A stream: its events and rejections, its state at any version, and what each event changed.
 
 use axum::response::Response;
 use maud::{Markup, html};
 use serde_json::value::RawValue;
 
+use super::history::Page;
 use super::layout::{self, Tab};
 use super::previews;
 use super::text::{self, Untrusted, encoded, quoted};
-use super::views::{self, Rejections, State, StreamEvents};
+use super::views::{self, Rejection, Rejections, State, StreamEvents};
 use super::visitor::{Answer, Visitor};
 use crate::failure::Result;
 use crate::params::Segments;
@@ -35,6 +36,7 @@ async fn body(visitor: &Visitor, stream: &str) -> Result<Markup> {
     let first = page
         .truncated_before
         .map_or(0, |before| before.saturating_sub(1));
+    let history = history(visitor, stream, &page, from).await;
     let here = layout::stream_path(stream);
     let newer = from.map(|_| (here.clone(), "Newest events"));
     let older = page
@@ -64,10 +66,8 @@ async fn body(visitor: &Visitor, stream: &str) -> Result<Markup> {
         }
         h2 { "Events" }
         (views::not_lifted(why.as_deref()))
-        @if page.events.is_empty() { p.note { "There are no events here." } }
-        @else { (views::events("Events of the stream", &page.events, false)) }
+        (history)
         (layout::pager(newer, older))
-        (rejected(visitor, stream).await)
         (layout::same_as(visitor, &format!("stream {} --backward", quoted(stream)), &path))
     })
 }
@@ -218,28 +218,35 @@ pub fn differing(before: &RawValue, after: &RawValue) -> Markup {
     }
 }
 
-/// The rejections of the stream among the last ones of its category.
-async fn rejected(visitor: &Visitor, stream: &str) -> Markup {
-    let Some(category) = category(stream) else {
-        return html! {};
+/// The events of a page, and the rejections between them.
+async fn history(
+    visitor: &Visitor,
+    stream: &str,
+    page: &StreamEvents,
+    from: Option<u64>,
+) -> Markup {
+    let rejected = rejected(visitor, stream).await;
+    let page = Page {
+        events: &page.events,
+        rejections: of_stream(rejected.as_ref(), stream),
+        from,
+        next: page.next,
     };
+    page.show()
+}
+
+/// The last rejections of the category of a stream.
+async fn rejected(visitor: &Visitor, stream: &str) -> Option<Answer<Rejections>> {
+    let category = category(stream)?;
     let path = format!("/v1/rejections?limit=100&category={}", encoded(category));
     // Whoever reads the stream may read the rejections of its category, or there is nothing to say.
-    let Ok(page) = visitor.get::<Rejections>(&path).await else {
-        return html! {};
-    };
-    let of_stream: Vec<_> = page
-        .rejections
-        .iter()
-        .filter(|it| it.stream == stream)
-        .collect();
-    html! {
-        @if !of_stream.is_empty() {
-            h2 { "Rejected commands" }
-            p.note { "Among the last 100 rejections of the category." }
-            (views::rejections(&of_stream))
-        }
-    }
+    visitor.get(&path).await.ok()
+}
+
+/// Those of a stream.
+fn of_stream<'a>(rejected: Option<&'a Answer<Rejections>>, stream: &str) -> Vec<&'a Rejection> {
+    let all = rejected.into_iter().flat_map(|page| &page.rejections);
+    all.filter(|it| it.stream == stream).collect()
 }
 
 pub async fn diff(visitor: Visitor, Segments(stream): Segments<String>) -> Response {

@@ -175,7 +175,7 @@ macro_rules! with_data {
 with_data! { Event Command Lifted Rejection }
 
 /// The beginning of data.
-fn beginning(data: Option<&RawValue>, base64: Option<&str>) -> Markup {
+pub fn beginning(data: Option<&RawValue>, base64: Option<&str>) -> Markup {
     text::preview(data.map(RawValue::get).or(base64).unwrap_or("null"))
 }
 
@@ -205,14 +205,18 @@ pub fn not_lifted(why: Option<&str>) -> Markup {
     html! { @if let Some(why) = why { (layout::hidden("The lifted form of these events is", why)) } }
 }
 
-/// A table of events.
-pub fn events(name: &str, events: &[Event], with_stream: bool) -> Markup {
-    let mut columns = vec!["Position", "Recorded at"];
-    if with_stream {
-        columns.push("Stream");
-    }
-    columns.extend(["Version", "Type", "Data", "By"]);
-    let rows = html! { @for event in events { (event_row(event, with_stream)) } };
+/// A table of events of several streams.
+pub fn events(name: &str, events: &[Event]) -> Markup {
+    let columns = [
+        "Position",
+        "Recorded at",
+        "Stream",
+        "Version",
+        "Type",
+        "Data",
+        "By",
+    ];
+    let rows = html! { @for event in events { (event_row(event, true)) } };
     layout::table(name, &columns, &rows)
 }
 

@@ -85,6 +85,20 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
         Ok(())
     }
 
+    /// Puts units back that were taken from a key.
+    pub fn put_back(&self, key: &K, rate: Rate, units: u64) {
+        let mut state = self.state();
+        let State {
+            full_at,
+            others_full_at,
+            ..
+        } = &mut *state;
+        let taken_from = full_at.get_mut(key).or(others_full_at.as_mut());
+        if let Some(full_at) = taken_from {
+            *full_at = full_at.checked_sub(rate.time(units)).unwrap_or(*full_at);
+        }
+    }
+
     /// Fills all buckets.
     pub fn clear(&self) {
         let mut state = self.state();
@@ -164,6 +178,20 @@ mod tests {
         // What nobody can send does not overflow.
         assert_eq!(buckets.take(&2, per_second(1), u64::MAX, now), Ok(()));
         assert!(buckets.take(&2, per_second(1), u64::MAX, now).is_err());
+    }
+
+    #[test]
+    fn units_that_are_put_back_can_be_taken_once_more() {
+        let (buckets, now) = (Buckets::default(), Instant::now());
+        let take = |units| buckets.take(&1, per_second(10), units, now);
+        assert_eq!(take(50), Ok(()));
+        assert!(take(1).is_err());
+        buckets.put_back(&1, per_second(10), 50);
+        assert_eq!(take(10), Ok(()));
+        assert!(take(1).is_err());
+        // A key without a bucket gets nothing.
+        buckets.put_back(&2, per_second(10), 50);
+        assert_eq!(buckets.len(), 1);
     }
 
     #[test]

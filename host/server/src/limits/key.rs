@@ -10,6 +10,8 @@ pub enum Key {
     Name(Arc<str>),
     /// All callers without a name that share an address.
     Address(Network),
+    /// All callers of a tenant together.
+    Tenant,
 }
 
 /// An address of IPv4, or the network of an address of IPv6: one client has all addresses of its

@@ -2,6 +2,7 @@
 //! logins.
 //!
 //! A caller with a name has its own share; all callers without one share that of their address. The
+//! callers of a tenant can have a share together, which bounds the sum of theirs. The
 //! answer to a caller that has reached a limit is `rate-limited`, which says that this caller has to
 //! wait. `overloaded` says that the host has too much to do, whoever asks.
 
@@ -12,6 +13,7 @@ mod key;
 mod seats;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -56,6 +58,12 @@ pub struct Limits {
     pub address_connections: u32,
     /// Requests of one address with a credential that is refused.
     pub failed_logins_per_minute: u32,
+    /// Requests of all callers of one tenant in a second, and as many at once.
+    pub tenant_requests_per_second: u32,
+    /// Bytes of the bodies that all callers of one tenant send in a second.
+    pub tenant_bytes_per_second: u64,
+    /// Subscriptions and other long answers that all callers of one tenant have open.
+    pub tenant_subscriptions: u32,
 }
 
 impl Default for Limits {
@@ -67,6 +75,9 @@ impl Default for Limits {
             modules: 0,
             address_connections: 0,
             failed_logins_per_minute: 60,
+            tenant_requests_per_second: 0,
+            tenant_bytes_per_second: 0,
+            tenant_subscriptions: 0,
         }
     }
 }
@@ -76,12 +87,45 @@ impl Default for Limits {
 struct Rates {
     names: Buckets<Arc<str>>,
     addresses: Buckets<Network>,
+    /// The bucket of all callers together, in a tenant.
+    tenant: Buckets<()>,
+}
+
+/// Whose rate is used up, and for how long.
+#[derive(Debug)]
+enum Reached {
+    Caller(Duration),
+    Tenant(Duration),
 }
 
 impl Rates {
     fn clear(&self) {
         self.names.clear();
         self.addresses.clear();
+        self.tenant.clear();
+    }
+
+    /// Takes units from a caller and from its tenant, or from neither of them.
+    fn take_of_both(
+        &self,
+        key: &Key,
+        of_caller: Option<Rate>,
+        of_tenant: Option<Rate>,
+        units: u64,
+    ) -> std::result::Result<(), Reached> {
+        if let Some(rate) = of_caller {
+            self.take(key, rate, units).map_err(Reached::Caller)?;
+        }
+        let Some(rate) = of_tenant else {
+            return Ok(());
+        };
+        let taken = self.take(&Key::Tenant, rate, units);
+        taken.map_err(|wait| {
+            if let Some(rate) = of_caller {
+                self.put_back(key, rate, units);
+            }
+            Reached::Tenant(wait)
+        })
     }
 
     fn take(&self, key: &Key, rate: Rate, units: u64) -> std::result::Result<(), Duration> {
@@ -89,16 +133,35 @@ impl Rates {
         match key {
             Key::Name(name) => self.names.take(name, rate, units, now),
             Key::Address(address) => self.addresses.take(address, rate, units, now),
+            Key::Tenant => self.tenant.take(&(), rate, units, now),
         }
     }
+
+    fn put_back(&self, key: &Key, rate: Rate, units: u64) {
+        match key {
+            Key::Name(name) => self.names.put_back(name, rate, units),
+            Key::Address(address) => self.addresses.put_back(address, rate, units),
+            Key::Tenant => self.tenant.put_back(&(), rate, units),
+        }
+    }
+}
+
+/// The limits in force.
+#[derive(Debug, Default, Clone, Copy)]
+struct Current {
+    limits: Limits,
+    /// How often they were replaced.
+    changes: u64,
 }
 
 /// The limits in force, and how much of them each caller uses.
 #[derive(Debug, Default)]
 pub struct Limiter {
-    limits: Arc<RwLock<Limits>>,
-    /// The limits bound those that tokens have of their own.
-    are_upper: bool,
+    current: Arc<RwLock<Current>>,
+    /// The changes of the limits after which the buckets were filled.
+    filled_after: AtomicU64,
+    /// The callers are those of a tenant: the limits bound those that tokens have of their own.
+    is_of_tenant: bool,
     requests: Rates,
     bytes: Rates,
     logins: Buckets<Network>,
@@ -108,34 +171,53 @@ pub struct Limiter {
 impl Limiter {
     /// Nobody has used anything yet.
     pub fn new(limits: Limits) -> Self {
+        let current = Current { limits, changes: 0 };
         Self {
-            limits: Arc::new(RwLock::new(limits)),
+            current: Arc::new(RwLock::new(current)),
             ..Self::default()
         }
     }
 
-    /// The same limits, also when they change, for other callers, whose tokens can't have higher ones.
-    pub(crate) fn separate(&self) -> Self {
+    /// The same limits, also when they change, for the callers of a tenant, whose tokens can't have
+    /// higher ones.
+    pub(crate) fn of_tenant(&self) -> Self {
         Self {
-            limits: Arc::clone(&self.limits),
-            are_upper: true,
+            current: Arc::clone(&self.current),
+            is_of_tenant: true,
             ..Self::default()
         }
     }
 
-    /// The limits in force.
+    /// The limits in force for these callers: without those of a tenant, unless they are in one.
     pub fn limits(&self) -> Limits {
-        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+        let current = self.current.read();
+        let Current { limits, changes } = *current.unwrap_or_else(PoisonError::into_inner);
+        // Whoever waits waits for a time that the limits before have set.
+        if self.filled_after.load(Ordering::Relaxed) != changes
+            && self.filled_after.swap(changes, Ordering::Relaxed) != changes
+        {
+            self.requests.clear();
+            self.bytes.clear();
+        }
+        match self.is_of_tenant {
+            true => limits,
+            false => Limits {
+                tenant_requests_per_second: 0,
+                tenant_bytes_per_second: 0,
+                tenant_subscriptions: 0,
+                ..limits
+            },
+        }
     }
 
     /// Changes the limits while the host runs. Answers that were open without a limit don't count.
     pub fn replace(&self, limits: Limits) {
-        let mut current = self.limits.write().unwrap_or_else(PoisonError::into_inner);
-        if *current != limits {
-            *current = limits;
-            // Whoever waits waits for a time that the limits before have set.
-            self.requests.clear();
-            self.bytes.clear();
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.limits != limits {
+            *current = Current {
+                limits,
+                changes: current.changes + 1,
+            };
         }
     }
 
@@ -157,49 +239,95 @@ impl Limiter {
         })
     }
 
-    /// Counts a request of a caller, who may have a limit of its own.
+    /// Counts a request of a caller, who may have a limit of its own, and of its tenant.
     pub(crate) fn take_request(
         &self,
         key: &Key,
         own: Option<u32>,
     ) -> std::result::Result<(), Excess> {
-        let of_host = self.limits().requests_per_second;
+        let limits = self.limits();
+        let of_host = limits.requests_per_second;
         let max = match own {
-            Some(own) if self.are_upper && of_host > 0 => own.min(of_host),
+            Some(own) if self.is_of_tenant && of_host > 0 => own.min(of_host),
             own => own.unwrap_or(of_host),
         };
-        if max == 0 {
-            return Ok(());
-        }
-        let rate = Rate {
-            units: max.into(),
-            per: SECOND,
-        };
-        self.requests.take(key, rate, 1).map_err(|wait| {
-            let whose = match own {
-                Some(_) => "the token of this caller allows",
-                None => "a caller may send",
-            };
-            let what = format!("{whose} {max} requests per second, and this one is above it");
-            Excess::rate("requests_per_second", max.into(), what, wait)
+        let of_tenant = limits.tenant_requests_per_second;
+        let rates = (per_second(max.into()), per_second(of_tenant.into()));
+        let taken = self.requests.take_of_both(key, rates.0, rates.1, 1);
+        taken.map_err(|reached| match reached {
+            Reached::Caller(wait) => {
+                let whose = match own {
+                    Some(_) => "the token of this caller allows",
+                    None => "a caller may send",
+                };
+                let what = format!("{whose} {max} requests per second, and this one is above it");
+                Excess::rate("requests_per_second", max.into(), what, wait)
+            }
+            Reached::Tenant(wait) => {
+                let what = format!(
+                    "the callers of a tenant may send {of_tenant} requests per second together, \
+                     and this one is above it"
+                );
+                Excess::rate("tenant_requests_per_second", of_tenant.into(), what, wait)
+            }
         })
     }
 
-    /// Counts bytes of a caller's body.
+    /// Counts bytes of the body of a caller, and of its tenant.
     pub(crate) fn take_bytes(&self, key: &Key, bytes: u64) -> std::result::Result<(), Excess> {
-        let max = self.limits().bytes_per_second;
-        if max == 0 || bytes == 0 {
+        if bytes == 0 {
             return Ok(());
         }
-        let rate = Rate {
-            units: max,
-            per: SECOND,
-        };
-        self.bytes.take(key, rate, bytes).map_err(|wait| {
-            let what = format!("a caller may send {max} bytes per second, and has sent more");
-            Excess::rate("bytes_per_second", max, what, wait)
+        let limits = self.limits();
+        let (max, of_tenant) = (limits.bytes_per_second, limits.tenant_bytes_per_second);
+        let rates = (per_second(max), per_second(of_tenant));
+        let taken = self.bytes.take_of_both(key, rates.0, rates.1, bytes);
+        taken.map_err(|reached| match reached {
+            Reached::Caller(wait) => {
+                let what = format!("a caller may send {max} bytes per second, and has sent more");
+                Excess::rate("bytes_per_second", max, what, wait)
+            }
+            Reached::Tenant(wait) => {
+                let what = format!(
+                    "the callers of a tenant may send {of_tenant} bytes per second together, and \
+                     have sent more"
+                );
+                Excess::rate("tenant_bytes_per_second", of_tenant, what, wait)
+            }
         })
     }
+
+    /// Counts a long answer of a caller, and of its tenant, until the seats are dropped.
+    fn take_seats(&self, key: &Key) -> std::result::Result<Vec<Seat>, Excess> {
+        let limits = self.limits();
+        let of_caller = ("subscriptions", limits.subscriptions, "a caller may have");
+        let of_tenant = (
+            "tenant_subscriptions",
+            limits.tenant_subscriptions,
+            "the callers of a tenant may together have",
+        );
+        let tenant = Key::Tenant;
+        let mut seats = Vec::new();
+        for (key, (name, max, who)) in [(key, of_caller), (&tenant, of_tenant)] {
+            if max == 0 {
+                continue;
+            }
+            let seat = self.seats.take(key, max).ok_or_else(|| Excess {
+                name,
+                value: max.into(),
+                what: format!("{who} {max} subscriptions and other long answers open"),
+                remedy: "close one of them first".to_owned(),
+                wait: SECOND,
+            })?;
+            seats.push(seat);
+        }
+        Ok(seats)
+    }
+}
+
+/// The rate of a limit; none without one.
+fn per_second(units: u64) -> Option<Rate> {
+    (units > 0).then_some(Rate { units, per: SECOND })
 }
 
 fn login_rate(limits: Limits) -> Option<Rate> {
@@ -218,16 +346,18 @@ pub(crate) fn own(caller: &Caller) -> Option<u32> {
 /// Counts a request, and its body.
 ///
 /// # Errors
-/// `rate-limited` when the caller has reached a limit.
+/// `rate-limited` when the caller or its tenant has reached a limit.
 pub(crate) fn admit(app: &App, caller: &Caller, request: &mut Request) -> Result<()> {
     let limiter = &app.options.limits;
     let (limits, own) = (limiter.limits(), own(caller));
-    if limits.requests_per_second == 0 && limits.bytes_per_second == 0 && own.is_none() {
+    let of_requests = limits.requests_per_second > 0 || limits.tenant_requests_per_second > 0;
+    let of_bytes = limits.bytes_per_second > 0 || limits.tenant_bytes_per_second > 0;
+    if !of_requests && !of_bytes && own.is_none() {
         return Ok(());
     }
     let key = Key::of(caller, Visit::of(request).peer());
     limiter.take_request(&key, own)?;
-    if limits.bytes_per_second == 0 || request.body().is_end_stream() {
+    if !of_bytes || request.body().is_end_stream() {
         return Ok(());
     }
     // A longer body is refused, or is one of many lines.
@@ -262,34 +392,23 @@ pub(crate) fn may_be_long(request: &Request) -> bool {
     request.method() == Method::GET || request.uri().path() == LINES
 }
 
-/// Counts a long answer until it ends. One more than the caller may have open is not sent.
+/// Counts a long answer until it ends. One more than the caller or its tenant may have open is not
+/// sent.
 pub(crate) fn seated(
     app: &App,
     caller: &Caller,
     peer: Option<IpAddr>,
     response: Response,
 ) -> Response {
-    let max = app.options.limits.limits().subscriptions;
-    if max == 0 || response.body().size_hint().exact().is_some() {
+    let limits = app.options.limits.limits();
+    let are_counted = limits.subscriptions > 0 || limits.tenant_subscriptions > 0;
+    if !are_counted || response.body().size_hint().exact().is_some() {
         return response;
     }
-    let key = Key::of(caller, peer);
-    let Some(seat) = app.options.limits.seats.take(&key, max) else {
-        let excess = Excess {
-            name: "subscriptions",
-            value: max.into(),
-            what: format!("a caller may have {max} subscriptions and other long answers open"),
-            remedy: "close one of them first".to_owned(),
-            wait: SECOND,
-        };
-        return Failure::from(excess).into_response();
-    };
-    response.map(|body| {
-        Body::new(seats::Seated {
-            body,
-            seat: Some(seat),
-        })
-    })
+    match app.options.limits.take_seats(&Key::of(caller, peer)) {
+        Ok(seats) => response.map(|body| Body::new(seats::Seated { body, seats })),
+        Err(excess) => Failure::from(excess).into_response(),
+    }
 }
 
 /// Checks that the store may have one more component, unless it has this one.
@@ -332,12 +451,90 @@ mod tests {
             ..Limits::default()
         };
         let main = Limiter::new(limits);
-        let (tenant, key) = (main.separate(), Key::Name("ann".into()));
+        let (tenant, key) = (main.of_tenant(), Key::Name("ann".into()));
         let own = Some(1_000_000);
         for _ in 0..2 {
             assert!(main.take_request(&key, own).is_ok());
         }
         assert!(tenant.take_request(&key, own).is_ok());
         assert!(tenant.take_request(&key, own).is_err());
+    }
+
+    /// The names of the limits that callers reach who take bytes one after the other.
+    fn reached(limiter: &Limiter, callers: &[(&str, u64)]) -> Vec<&'static str> {
+        let take = |&(name, bytes): &(&str, u64)| {
+            let taken = limiter.take_bytes(&Key::Name(name.into()), bytes);
+            taken.map_or_else(|excess| excess.name, |()| "")
+        };
+        callers.iter().map(take).collect()
+    }
+
+    #[test]
+    fn the_callers_of_a_tenant_share_its_limit_and_those_of_others_have_their_own() {
+        let limits = Limits {
+            tenant_requests_per_second: 1,
+            tenant_bytes_per_second: 10,
+            tenant_subscriptions: 1,
+            ..Limits::default()
+        };
+        let main = Limiter::new(limits);
+        let [acme, beta] = [main.of_tenant(), main.of_tenant()];
+        let [ann, bob] = ["ann", "bob"].map(|name| Key::Name(name.into()));
+        assert!(acme.take_request(&ann, None).is_ok());
+        let excess = acme.take_request(&bob, Some(1_000_000)).unwrap_err();
+        assert_eq!(excess.name, "tenant_requests_per_second");
+        assert!(beta.take_request(&bob, None).is_ok());
+        let long = [("ann", 5_000), ("bob", 1)];
+        assert_eq!(reached(&acme, &long), ["", "tenant_bytes_per_second"]);
+        assert_eq!(reached(&beta, &[("bob", 1)]), [""]);
+        let open = acme.take_seats(&ann).unwrap();
+        let excess = acme.take_seats(&bob).unwrap_err();
+        assert_eq!(excess.name, "tenant_subscriptions");
+        assert_eq!(beta.take_seats(&bob).unwrap().len(), 1);
+        drop(open);
+        assert_eq!(acme.take_seats(&bob).unwrap().len(), 1);
+        // The main store is not a tenant.
+        for _ in 0..3 {
+            assert!(main.take_request(&ann, None).is_ok());
+            assert!(main.take_seats(&ann).unwrap().is_empty());
+        }
+        assert_eq!(reached(&main, &long), ["", ""]);
+    }
+
+    #[test]
+    fn what_a_tenant_refuses_takes_nothing_from_its_caller() {
+        let limits = Limits {
+            bytes_per_second: 1_000,
+            tenant_bytes_per_second: 10,
+            ..Limits::default()
+        };
+        let tenant = Limiter::new(limits).of_tenant();
+        assert_eq!(reached(&tenant, &[("bob", 5_000)]), [""]);
+        let names = reached(&tenant, &[("ann", 900); 4]);
+        assert_eq!(names, ["tenant_bytes_per_second"; 4]);
+    }
+
+    #[test]
+    fn other_limits_end_the_waits_of_the_limits_before_also_in_tenants() {
+        let slow = Limits {
+            bytes_per_second: 1,
+            tenant_bytes_per_second: 1,
+            ..Limits::default()
+        };
+        let fast = Limits {
+            tenant_bytes_per_second: 1_000_000,
+            ..slow
+        };
+        let main = Limiter::new(slow);
+        let tenant = main.of_tenant();
+        let long = [("ann", 5_000), ("ann", 1)];
+        assert_eq!(reached(&main, &long), ["", "bytes_per_second"]);
+        assert_eq!(reached(&tenant, &long), ["", "bytes_per_second"]);
+        main.replace(fast);
+        assert_eq!(reached(&tenant, &[("ann", 1)]), [""]);
+        assert_eq!(reached(&main, &[("ann", 1)]), [""]);
+        // The same limits change nothing.
+        main.replace(fast);
+        assert_eq!(reached(&main, &[("ann", 1)]), ["bytes_per_second"]);
     }
 }

@@ -48,10 +48,10 @@ impl Drop for Seat {
     }
 }
 
-/// A body that has a place until it ends or its client leaves.
+/// A body that has places until it ends or its client leaves.
 pub struct Seated {
     pub body: Body,
-    pub seat: Option<Seat>,
+    pub seats: Vec<Seat>,
 }
 
 impl HttpBody for Seated {
@@ -64,7 +64,7 @@ impl HttpBody for Seated {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if let Poll::Ready(None) = polled {
-            self.seat = None;
+            self.seats.clear();
         }
         polled
     }

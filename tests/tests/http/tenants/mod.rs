@@ -2,6 +2,7 @@
 
 mod isolation;
 mod life;
+mod limits;
 
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ pub struct Tenanted {
     pub server: Server,
     /// An admin token of the main store.
     pub root: String,
+    /// The limits of its callers, and of those of its tenants.
+    pub limiter: Arc<Limiter>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<anyhow::Result<()>>,
 }
@@ -53,13 +56,14 @@ impl Tenanted {
 
     pub async fn with(place: &Place, tenants: TenantOptions) -> Self {
         let host = place.host().await;
+        // Some tests are refused very often.
+        let limiter = Arc::new(Limiter::new(Limits {
+            failed_logins_per_minute: 0,
+            ..Limits::default()
+        }));
         let options = Options {
             tenants: Some(tenants),
-            // Some tests are refused very often.
-            limits: Arc::new(Limiter::new(Limits {
-                failed_logins_per_minute: 0,
-                ..Limits::default()
-            })),
+            limits: Arc::clone(&limiter),
             ..Options::default()
         };
         let (stop, stopped) = oneshot::channel();
@@ -70,6 +74,7 @@ impl Tenanted {
         Self {
             server,
             root,
+            limiter,
             stop,
             serving,
         }

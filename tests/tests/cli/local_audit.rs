@@ -1,0 +1,144 @@
+//! What an operator does to a store without a request is in the audit.
+
+use std::path::Path;
+
+use quipu::model::Digest;
+use quipu_tests::{Place, examples, on_every_store, place};
+use serde_json::Value;
+
+use crate::program::{Said, Served, quipu, run, said, text};
+
+on_every_store!(
+    tokens_that_are_made_and_revoked_without_a_host_are_in_the_audit,
+    components_that_a_host_starts_with_are_in_the_audit,
+);
+
+fn token(place: &Place, args: &[&str]) -> Said {
+    run(&[&["token"][..], args, &["--store", place.url()]].concat())
+}
+
+/// Makes a token for whoever reads the audit.
+fn root(place: &Place) -> String {
+    let made = token(place, &["create", "root", "--role", "admin"]);
+    made.ok().trim_end().to_owned()
+}
+
+/// A command that serves a store.
+fn serving(place: &Place, more: &[&str]) -> std::process::Command {
+    let args = ["serve", "--store", place.url(), "--listen", "127.0.0.1:0"];
+    let mut command = quipu(&[&args[..], more].concat());
+    command.env("QUIPU_CACHE_DIR", place::compiled());
+    command
+}
+
+/// The records of a store's audit, whose chain is in order. Starts a host for that.
+fn records(place: &Place, root: &str, more: &[&str]) -> Vec<Value> {
+    let host = Served::ready(tempfile::tempdir().unwrap(), serving(place, more));
+    let listed = host.run(&["audit", "--json", "--token", root]).ok();
+    host.run(&["audit", "--verify", "--token", root]).ok();
+    host.signal("TERM");
+    let (ended, _) = host.ended();
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let lines = listed.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Checks who did what.
+fn check(records: &[Value], expected: &[(&str, String)]) {
+    let operations: Vec<_> = records.iter().map(|it| it["operation"].clone()).collect();
+    let all: Vec<_> = expected
+        .iter()
+        .map(|(name, _)| Value::from(*name))
+        .collect();
+    assert_eq!(operations, all);
+    for (record, (_, object)) in records.iter().zip(expected) {
+        assert_eq!(record["principal"], "local:operator", "{record}");
+        assert_eq!(record["origin"], Value::Null, "{record}");
+        assert_eq!(record["object"], *object, "{record}");
+        assert_eq!(record["result"], "done", "{record}");
+    }
+}
+
+async fn tokens_that_are_made_and_revoked_without_a_host_are_in_the_audit(place: Place) {
+    let root = root(&place);
+    let shop = [
+        "create",
+        "shop",
+        "--role",
+        "client",
+        "--category",
+        "note",
+        "--requests-per-second",
+        "7",
+    ];
+    let shop = token(&place, &shop).ok();
+    // What changes nothing is not recorded.
+    token(&place, &["create", "shop", "--role", "viewer"]).fails(2, "named \"shop\"");
+    token(&place, &["revoke", "nobody"]).fails(1, "no token");
+    token(&place, &["list"]).ok();
+    token(&place, &["revoke", shop.trim_end()]).ok();
+    let records = records(&place, &root, &[]);
+    let may = "client, never expires, 7 requests per second, on category note";
+    let revoked = records[2]["object"].as_str().unwrap().to_owned();
+    check(
+        &records,
+        &[
+            (
+                "create_token",
+                "\"root\" admin, never expires, on everything".to_owned(),
+            ),
+            ("create_token", format!("\"shop\" {may}")),
+            ("revoke_token", revoked.clone()),
+        ],
+    );
+    // The whole token was given: its id is recorded, its secret is not.
+    assert!(revoked.contains(&shop[3..15]), "{revoked}");
+    assert!(!revoked.contains(&shop[20..40]), "{revoked}");
+}
+
+fn write(dir: &Path, component: &[u8]) {
+    std::fs::write(dir.join("account.wasm"), component).unwrap();
+}
+
+async fn components_that_a_host_starts_with_are_in_the_audit(place: Place) {
+    let root = root(&place);
+    let dir = tempfile::tempdir().unwrap();
+    let folder = text(dir.path());
+    let with_modules = ["--modules", &*folder];
+    // A host that does not start has changed nothing.
+    write(dir.path(), b"broken");
+    let failed = serving(&place, &with_modules).output().unwrap();
+    said(&failed).fails(1, "the host does not start with this file");
+    let (first, mut second) = (examples::account(), examples::account());
+    // The same component with a custom section.
+    second.extend([0, 3, 1, b'x', 0]);
+    let digests = [&first, &second].map(|bytes| Digest::of(bytes));
+    let path = text(&dir.path().join("account.wasm"));
+    let [of_first, of_second] = [0, 1].map(|number: usize| {
+        let digest = digests[number];
+        [
+            ("upload", format!("{digest} from {path}")),
+            ("activate", format!("account {digest}")),
+        ]
+    });
+    let made = (
+        "create_token",
+        "\"root\" admin, never expires, on everything".to_owned(),
+    );
+    let mut expected = vec![made];
+    write(dir.path(), &first);
+    expected.extend(of_first);
+    check(&records(&place, &root, &with_modules), &expected);
+    // The second start does nothing.
+    check(&records(&place, &root, &with_modules), &expected);
+    // Another component is only uploaded, until the host is asked to activate it.
+    write(dir.path(), &second);
+    let [upload, activate] = of_second;
+    expected.push(upload);
+    check(&records(&place, &root, &with_modules), &expected);
+    expected.push(activate);
+    let forced = ["--modules", &*folder, "--modules-force"];
+    check(&records(&place, &root, &forced), &expected);
+}
