@@ -66,7 +66,8 @@ pub struct Imported {
 /// `report` after each part. No other host writes to the store until the end.
 ///
 /// # Errors
-/// Before anything is imported, while other hosts are connected to the store. [`Failed`] reports the progress. What was imported is retained.
+/// Before anything is imported, when other hosts stay connected to the store. [`Failed`] reports the
+/// progress. What was imported is retained.
 pub async fn import<S, E>(
     target: &Target,
     input: S,

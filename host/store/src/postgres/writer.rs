@@ -291,7 +291,7 @@ impl EventWriter for Writer {
     }
 
     async fn import(&mut self, part: &Import) -> Result<()> {
-        if let Import::End = part {
+        if matches!(part, Import::End) {
             return self.end_import().await;
         }
         let until = self.until();

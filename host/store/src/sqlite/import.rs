@@ -31,8 +31,8 @@ struct Run {
 impl Writer {
     /// Imports a part of an export.
     pub(super) async fn take_in(&mut self, part: &Import) -> Result<()> {
-        if let Import::Begin | Import::End = part {
-            // No other host can have the file open.
+        // No other host can have the file open.
+        if matches!(part, Import::Begin | Import::End) {
             return Ok(());
         }
         let mut memory = self.recall().await?;
