@@ -465,6 +465,12 @@ impl Host {
         self.tenant.supervisor.parts()
     }
 
+    /// Returns what supervises the parts of this host. A program adds its own parts, which are then
+    /// listed and restarted as those of the host.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.tenant.supervisor
+    }
+
     /// Returns the first failed part without which the host cannot work; none while all of them
     /// work.
     pub fn failed(&self) -> Option<Part> {
