@@ -67,7 +67,8 @@ const NO_BOUND: Duration = Duration::MAX;
 /// Checks that a server, and any proxy in between, applies the requested settings.
 pub async fn check(connection: &mut Connection, schema: &str) -> Result<()> {
     const SETTINGS: &str = "SELECT current_setting('server_encoding'), current_setting('search_path'), \
-        current_setting('synchronous_commit'), current_setting('default_transaction_isolation')";
+        current_setting('synchronous_commit'), current_setting('default_transaction_isolation'), \
+        current_setting('fsync')";
     let row = sqlx::query(SETTINGS).fetch_one(connection).await;
     let row = row?;
     let encoding: String = row.cell(0)?;
@@ -91,6 +92,13 @@ pub async fn check(connection: &mut Connection, schema: &str) -> Result<()> {
                  directly, or remove `options` from the pooler's ignore_startup_parameters"
             )));
         }
+    }
+    let fsync: String = row.cell(4)?;
+    if fsync != "on" {
+        tracing::warn!(
+            "the server of the store has fsync = {fsync}: when its machine fails, acknowledged \
+             events are lost, or the whole store. Set fsync = on"
+        );
     }
     Ok(())
 }
