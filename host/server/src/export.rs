@@ -55,7 +55,8 @@ pub async fn export(
     headers: HeaderMap,
 ) -> Result<Response> {
     let after = query.after.unwrap_or(0);
-    let export = app.host.export(Position(after)).await?;
+    let export = app.host.export(Position(after)).await;
+    let export = export.map_err(|error| problem_of(&error, error.to_string()))?;
     let chunks = futures::stream::try_unfold(export, |mut export| async {
         let chunk = export.next().await;
         let chunk = chunk.inspect_err(|error| tracing::error!(%error, "an export was cut off"))?;
@@ -137,7 +138,11 @@ async fn read_on(mut chunks: impl Stream<Item = std::result::Result<Bytes, Strin
 }
 
 fn problem(failed: &Failed) -> Box<Problem> {
-    match &failed.error {
+    problem_of(&failed.error, failed.to_string())
+}
+
+fn problem_of(error: &Error, detail: String) -> Box<Problem> {
+    match error {
         Error::Part { error, .. } | Error::Store(error)
             if !matches!(
                 error,
@@ -146,6 +151,6 @@ fn problem(failed: &Failed) -> Box<Problem> {
         {
             error.clone().into()
         }
-        error => Box::new(Problem::new(Code::named(error.code()), failed.to_string())),
+        error => Box::new(Problem::new(Code::named(error.code()), detail)),
     }
 }
