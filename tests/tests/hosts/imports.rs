@@ -17,7 +17,9 @@ use quipu_tests::postgres::{Server, fresh_schema};
 use quipu_tests::{PATIENCE, Place, build, log};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+
+const POLL: Duration = Duration::from_millis(20);
 
 /// The export of a log with a module, a plan and three events.
 async fn file() -> Vec<u8> {
@@ -57,7 +59,12 @@ async fn excludes(place: &Place) {
         AND mode = 'ExclusiveLock' AND objsubid = 2 AND objid::bigint = 2 \
         AND classid::bigint = (SELECT oid::bigint % 524288 FROM pg_namespace \
         WHERE nspname = current_schema())";
-    let polling = async { while place.number(EXCLUSIONS).await == 0 {} };
+    // Each query opens a connection, and the server has a bound.
+    let polling = async {
+        while place.number(EXCLUSIONS).await == 0 {
+            sleep(POLL).await;
+        }
+    };
     let found = timeout(PATIENCE, polling).await;
     found.expect("an import excludes other hosts");
 }

@@ -9,7 +9,7 @@ use quipu::model::Lifecycle;
 use quipu::store::{self, Error, StoreUrl};
 use quipu_tests::postgres::{self, Server, server};
 use quipu_tests::{PATIENCE, Place, build, examples, loan_documents, log, place};
-use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -180,6 +180,7 @@ async fn a_server_whose_commits_do_not_reach_the_disk_is_named_in_the_log() {
             if row.get::<String, _>(0) == "off" {
                 return;
             }
+            connection.close().await.unwrap();
         }
     };
     let reloaded = timeout(PATIENCE, reloading).await;
