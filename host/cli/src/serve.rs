@@ -161,6 +161,7 @@ impl Serve {
             host.shutdown().await?;
             return Err(open_to_all(address, &store));
         }
+        // A panic of a reload is its result, and is logged. The next signal is another reload.
         tokio::spawn(reload::at_signals(hangup, reload));
         let address = listeners.main.local_addr()?;
         tracing::info!(%address, store = name, version = env!("CARGO_PKG_VERSION"), "serving");
@@ -383,6 +384,7 @@ pub(super) fn signals() -> io::Result<(Signal, Signal)> {
 pub(super) async fn until_signal((mut terminate, mut interrupt): (Signal, Signal)) {
     either(&mut terminate, &mut interrupt).await;
     tracing::info!("shutting down: answering what is in flight");
+    // It waits for a signal and ends the process: there is nothing that could be restarted.
     tokio::spawn(async move {
         either(&mut terminate, &mut interrupt).await;
         _ = writeln!(io::stderr(), "a second signal: ending at once");

@@ -155,6 +155,7 @@ impl Keys {
         let is_due = !matches!(self.source, Source::File) && known.read_at.elapsed() >= FRESH;
         if is_due && self.fetching.try_lock().is_ok_and(|tried| is_over(*tried)) {
             let keys = Arc::clone(self);
+            // After a panic the lock is free, and the next request that is due tries it.
             tokio::spawn(async move { keys.fetch_now(Some(known.keys)).await });
         }
     }
@@ -175,6 +176,7 @@ impl Keys {
         // In a task of its own, because a client that leaves must not end it.
         let keys = Arc::clone(self);
         let fetching = tokio::spawn(async move { keys.fetch_now(before).await });
+        // After a panic there are no keys, and the caller is answered so.
         fetching.await.ok().flatten()
     }
 

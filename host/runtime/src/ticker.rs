@@ -36,6 +36,7 @@ impl Ticker {
     pub(super) fn start(engine: &Engine) -> std::io::Result<Self> {
         let calls = Arc::<Calls>::default();
         let (measured, engine) = (Arc::clone(&calls), engine.clone());
+        // Nothing in it can panic: it counts, sleeps, and increments a number of the engine.
         let thread = std::thread::Builder::new()
             .name("quipu-epoch".to_owned())
             .spawn(move || measured.measure(IDLE_TICKS, || engine.increment_epoch()))?;

@@ -169,6 +169,7 @@ impl Connections {
         let open = Arc::clone(&self.open);
         open.activities().insert(number, Arc::clone(&activity));
         let serving = self.serving.clone();
+        // After a panic of the task the connection is closed, and its place is free.
         self.tasks.spawn(async move {
             let _left = PlaceGuard { open, number, seat };
             serving.serve(stream, activity).await;

@@ -74,8 +74,9 @@ pub async fn export(
 ///
 /// The store must be empty, or contain the part that an interrupted import of the same log left:
 /// then the import continues after the last event. Everything that was imported before a problem
-/// stays. From its first byte on, an import blocks all writes; when no data arrives for 20 s, it
-/// ends with `body-timeout`. If another host records commands meanwhile, the import fails.
+/// stays. From its first byte on, an import blocks all writes, also those of hosts that start
+/// meanwhile; when no data arrives for 20 s, it ends with `body-timeout`. While other hosts are
+/// connected to the store, an import is refused.
 #[utoipa::path(
     post, path = IMPORT, operation_id = "import_log", tag = "operations",
     security(("token" = ["operate"])),
@@ -143,7 +144,10 @@ fn problem(failed: &Failed) -> Box<Problem> {
 fn problem_of(error: &Error, detail: String) -> Box<Problem> {
     match error {
         Error::Part { error, .. } | Error::Store(error)
-            if !matches!(error, store::Error::Import(_)) =>
+            if !matches!(
+                error,
+                store::Error::Import(_) | store::Error::OthersConnected
+            ) =>
         {
             error.clone().into()
         }

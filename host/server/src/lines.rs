@@ -283,6 +283,7 @@ impl LineContext {
         let target = ("execute_lines", &*object);
         let deed = Deed::new(&self.app, target, self.peer, &self.caller, None);
         let app = self.app.clone();
+        // The denial was counted and answered. After a panic only this record is missing.
         tokio::spawn(async move { deed.denied(&app, Code::Forbidden.as_str()).await });
     }
 

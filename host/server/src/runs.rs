@@ -102,6 +102,7 @@ pub async fn answer(app: App, run: impl Run + Sync, deed: Deed) -> Result<Respon
         // The client may have disconnected.
         _ = lines.send(last).await;
     };
+    // After a panic its sender is dropped, and the answer ends without its last line.
     tokio::spawn(async move {
         match context {
             Some(context) => context.scope(running).await,

@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -54,7 +55,11 @@ pub async fn serve(
     let app = app(host.clone(), options.clone(), ending.clone());
     let tenants = app.tenancy.tenants();
     if let Some(tenants) = tenants.clone() {
-        tokio::spawn(async move { tenants.tend().await });
+        let begin = move || {
+            let tenants = Arc::clone(&tenants);
+            async move { tenants.tend().await }
+        };
+        tokio::spawn(host.supervisor().restarting("keeper of tenants", begin));
     }
     let serving = |serves| {
         let router = routed(App {
@@ -79,12 +84,14 @@ pub async fn serve(
         shutdown.await;
         draining::begin(&app).await;
     };
+    // Dropped also by a panic: a host that nobody could ask to end would be worse.
+    let token = token.drop_guard();
     tokio::spawn(async move {
         tokio::select! {
             () = draining => {}
             _ = failing.until_failed() => {}
         }
-        token.cancel();
+        drop(token);
     });
     let administration = async {
         if let (Some(listener), Some(connections)) = (admin, of_admin) {

@@ -378,11 +378,12 @@ impl Host {
 
     /// Imports an export. The store must be empty, or hold what an interrupted import of the same
     /// log left. `report` receives the progress. Commands and appends are refused as `overloaded`
-    /// during the import; those of other hosts on the same store make it fail.
+    /// during the import. Other hosts of the same store can't write until it ends, or until this
+    /// process or its connection ends.
     ///
     /// # Errors
-    /// When a line can't be imported, or the store fails. Imported lines stay, and the same import
-    /// continues after them.
+    /// When other hosts are connected to the store, a line can't be imported, or the store fails.
+    /// Imported lines stay, and the same import continues after them.
     pub async fn import<S, E>(
         &self,
         lines: S,
@@ -462,6 +463,12 @@ impl Host {
     /// Returns the background parts of this host and their state.
     pub fn parts(&self) -> Vec<Part> {
         self.tenant.supervisor.parts()
+    }
+
+    /// Returns what supervises the parts of this host. A program adds its own parts, which are then
+    /// listed and restarted as those of the host.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.tenant.supervisor
     }
 
     /// Returns the first failed part without which the host cannot work; none while all of them

@@ -21,6 +21,9 @@ pub struct Options {
     /// Longest time that a batch below `full_batch` waits for decisions in progress. The batch is
     /// committed as soon as the last of them is staged.
     pub company_wait: Duration,
+    /// How long an import waits for other hosts of the store to disconnect before it is refused. A
+    /// database notices a little later that a host was killed.
+    pub hosts_wait_max: Duration,
 }
 
 impl Default for Options {
@@ -29,6 +32,7 @@ impl Default for Options {
             batch_max: 1_024,
             full_batch: 64,
             company_wait: Duration::from_millis(1),
+            hosts_wait_max: Duration::from_secs(10),
         }
     }
 }
@@ -61,6 +65,7 @@ pub fn start(
         queue,
         gauge: Arc::clone(&gauge),
         meters: Arc::clone(&meters),
+        hosts_wait_max: options.hosts_wait_max,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

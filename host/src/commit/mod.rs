@@ -6,14 +6,17 @@
 //! it ends when the last handle is dropped and everything staged has been answered.
 
 mod committer;
+mod exclusion;
 mod run;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use committer::{Inline, Options, no_inline, start};
+pub use exclusion::Exclusion;
 pub use run::Run;
 
 use crate::meters::Meters;
@@ -62,6 +65,7 @@ pub struct Handle {
     queue: mpsc::UnboundedSender<Message>,
     gauge: Arc<Gauge>,
     meters: Arc<Meters>,
+    hosts_wait_max: Duration,
 }
 
 /// Measurements and signals of the committer.

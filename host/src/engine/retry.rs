@@ -30,6 +30,7 @@ pub fn decide_again(runtime: &tokio::runtime::Handle, worker: &Inbox, mut reques
         return worker.send(Message::Again(request));
     }
     let (pause, worker) = (pause(request.conflicts), worker.clone());
+    // If the request is dropped with the task, its caller is answered that it was not decided.
     runtime.spawn(async move {
         tokio::time::sleep(pause).await;
         worker.send(Message::Again(request));

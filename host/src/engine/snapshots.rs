@@ -71,6 +71,7 @@ impl Snapshotter {
             clock,
         };
         let seat = supervisor.seat("snapshots".to_owned());
+        // A panic of a snapshot is noticed by the seat, and the task goes on with the next one.
         runtime.spawn(async move {
             while let Some((stream, worker)) = receiver.recv().await {
                 let version = seat.attempt(taking.take(&stream)).await;

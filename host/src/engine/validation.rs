@@ -175,5 +175,6 @@ pub(super) fn prepare(shared: &Arc<Shared>) {
             deployed.command_schemas();
         }
     };
+    // After a panic the first command that needs the schemas prepares them.
     tokio::task::spawn_blocking(prepared);
 }

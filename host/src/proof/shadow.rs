@@ -211,6 +211,7 @@ impl Prover {
         let mut lane = Lane::new(judge, &source, (stop, acknowledged), Vec::new());
         lane.commits = Commits::following();
         let (sender, mut batches) = mpsc::channel::<(Batch, oneshot::Sender<StepResult>)>(1);
+        // After a panic its receiver is dropped, so `decide` fails, and the shadow with it.
         tokio::task::spawn_blocking(move || {
             while let Some((batch, sender)) = batches.blocking_recv() {
                 let begun = Instant::now();

@@ -67,15 +67,16 @@ where
         {
             continue;
         }
-        let committed = match (committed, form) {
-            (Committed::Events(events), Form::Lifted) => lifted(&seat.shared, events).await,
-            (committed, _) => Some(committed),
+        let calling = async {
+            let committed = match (committed, form) {
+                (Committed::Events(events), Form::Lifted) => lifted(&seat.shared, events).await,
+                (committed, _) => Some(committed),
+            };
+            if let Some(committed) = committed {
+                handler(committed).await;
+            }
         };
-        let Some(committed) = committed else {
-            continue;
-        };
-        let called = AssertUnwindSafe(async { handler(committed).await });
-        if called.catch_unwind().await.is_err() {
+        if AssertUnwindSafe(calling).catch_unwind().await.is_err() {
             tracing::error!("a handler of commits panicked; it continues with the next commit");
         }
     }

@@ -157,6 +157,7 @@ impl Drop for Lease {
                 release(&shared, &key, token).await;
                 drop(running);
             };
+            // If it fails, the lease expires by itself.
             self.shared.runtime.spawn(releasing);
         }
     }

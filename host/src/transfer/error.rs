@@ -69,8 +69,9 @@ impl Error {
                 "bad-request"
             }
             Self::Differs(_)
+            | Self::Store(store::Error::OthersConnected)
             | Self::Part {
-                error: store::Error::Import(_),
+                error: store::Error::Import(_) | store::Error::OthersConnected,
                 ..
             } => "import-refused",
             Self::Part { error, .. } | Self::Store(error) => error.code(),

@@ -63,10 +63,11 @@ pub struct Imported {
 
 /// Imports the lines of an export. The store must be empty, or have what an interrupted import of
 /// the same log left: the import then continues after the last event. Progress is reported through
-/// `report` after each part.
+/// `report` after each part. No other host writes to the store until the end.
 ///
 /// # Errors
-/// [`Failed`] reports the progress. What was imported is retained.
+/// Before anything is imported, when other hosts stay connected to the store. [`Failed`] reports the
+/// progress. What was imported is retained.
 pub async fn import<S, E>(
     target: &Target,
     input: S,
@@ -79,6 +80,14 @@ where
     let fresh = |error: store::Error| Failed {
         error: error.into(),
         imported: Imported::default(),
+    };
+    let _exclusion = match target.committer.exclude_hosts().await {
+        Ok(exclusion) => exclusion,
+        Err(error) => {
+            let mut failed = fresh(error);
+            failed.imported.head = target.reader.log_head().await.unwrap_or_default();
+            return Err(failed);
+        }
     };
     let present = Present::read(target).await.map_err(fresh)?;
     let mut lines = Lines::new(input, LINE_BYTES_MAX);

@@ -56,6 +56,12 @@ pub enum Error {
         /// The version after the migration.
         known: i64,
     },
+    /// Other hosts can write to a store into which something is to be imported. Nothing was changed.
+    #[error(
+        "other hosts are connected to the store, and an import excludes them: stop every other \
+         host of the store, then import the same file"
+    )]
+    OthersConnected,
     /// The server of the store does not have events that were acknowledged. Nothing was stored.
     #[error("{0}")]
     EventsLost(Loss),

@@ -54,6 +54,9 @@ pub struct StoredPage {
 /// A part of an export that is to be imported.
 #[derive(Debug)]
 pub enum Import {
+    /// The import begins: until its end, or until the writer's connection ends, no other host
+    /// writes. Refused as [`Error::OthersConnected`] while another host may write.
+    Begin,
     /// Events, in order of position.
     Events(Vec<StoredEvent>),
     /// An activation; its module is in the store already.
@@ -62,6 +65,8 @@ pub enum Import {
     Archived(StreamId, Timestamp),
     /// A stream is truncated.
     Truncated(Box<Anchor>),
+    /// The import has ended, also when it failed.
+    End,
 }
 
 /// Largest number in an export. Above it, not every JSON reader is exact.

@@ -21,6 +21,7 @@ mod log;
 mod log_lines;
 mod logs;
 mod losses;
+mod ops;
 mod overload;
 mod policy;
 mod program;

@@ -5,6 +5,7 @@
 mod clock;
 mod disk;
 mod kills;
+mod locked;
 mod syscalls;
 
 use std::collections::{BTreeMap, HashMap};

@@ -7,6 +7,7 @@ mod clients;
 mod drops;
 mod failover;
 mod horizon;
+mod imports;
 mod inline;
 mod late;
 mod lost;

@@ -221,6 +221,26 @@ async fn a_host_holds_off_a_migration_that_is_not_additive() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_starts_during_a_migration_reads_and_writes_after_it() {
+    const MIGRATING: &str = "SELECT pg_advisory_lock((SELECT oid::bigint % 524288 \
+        FROM pg_namespace WHERE nspname = current_schema())::int, 2)";
+    let place = Place::postgres();
+    // As a migration that is not only additive.
+    let mut migration = at_version(i64::MAX, &place).await;
+    migration.execute(MIGRATING).await.unwrap();
+    let host = place.host().await;
+    assert!(!host.readiness(PATIENCE).await.is_ready());
+    assert!(log::whole(&host).await.is_empty());
+    // A command waits for the migration.
+    let stream = build::stream("note-1");
+    let append = build::append(build::events(1));
+    let (appended, closed) = tokio::join!(host.append(&stream, append), migration.close());
+    closed.unwrap();
+    appended.unwrap();
+    host.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_schemas_of_one_database_are_two_stores() {
     let (one, other) = (Place::postgres(), Place::postgres());
     let stream = build::stream("note-1");

@@ -54,3 +54,16 @@ async fn without_a_delay_a_host_ends_at_once() {
     stop.send(()).unwrap();
     bounded(serving).await.unwrap().unwrap();
 }
+
+/// As a bug in what waits for a signal.
+fn panics() {
+    panic!("tripped by a test");
+}
+
+#[tokio::test]
+async fn a_host_ends_when_what_would_ask_it_to_end_panics() {
+    let host = Place::memory().host().await;
+    let shutdown = async { panics() };
+    let (_server, serving) = Server::start_until(host, Options::default(), shutdown).await;
+    bounded(serving).await.unwrap().unwrap();
+}

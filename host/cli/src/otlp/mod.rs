@@ -11,10 +11,12 @@
 mod document;
 mod settings;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use futures::FutureExt;
 use quipu::meters::{CommandSpans, SpanSink};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -133,7 +135,10 @@ impl Sending {
                 }
                 let is_last = batch.len() < BATCH_MAX;
                 if !batch.is_empty() {
-                    self.send(&batch).await;
+                    let sending = AssertUnwindSafe(self.send(&batch));
+                    if sending.catch_unwind().await.is_err() {
+                        tracing::error!("a batch of traces panicked; it is dropped");
+                    }
                 }
                 if is_last {
                     break;

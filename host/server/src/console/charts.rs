@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use maud::{Markup, html};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -84,6 +86,11 @@ impl History {
             samples.samples.pop_front();
         }
         true
+    }
+
+    /// Forgets all samples. The next view starts to take them.
+    fn end(&self) {
+        *self.samples() = Samples::default();
     }
 
     /// The value of each pair of samples that follow each other.
@@ -170,7 +177,12 @@ async fn take_samples(app: App, shared: Arc<Shared>) {
             () = app.ending.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let sample = Sample::take(&app).await;
+        // Pictures are not worth a host that is not ready, so this is not one of its parts.
+        let sample = AssertUnwindSafe(Sample::take(&app)).catch_unwind().await;
+        let Ok(sample) = sample else {
+            tracing::error!("a sample for the console panicked");
+            return shared.history.end();
+        };
         if !shared.history.add(Instant::now(), sample) {
             return;
         }

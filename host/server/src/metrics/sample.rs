@@ -67,6 +67,7 @@ impl Sampler {
             return known;
         }
         if !is_fresh && !self.0.is_reading.swap(true, Ordering::SeqCst) {
+            // Its drop ends the read, also after a panic. The next scrape starts another one.
             let reading = Reading(Arc::clone(&self.0));
             tokio::spawn(reading.read(host.clone()));
         }

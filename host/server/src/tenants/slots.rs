@@ -331,7 +331,10 @@ pub async fn close(opened: Arc<Opened>, turn: Turn) {
         opened.leave();
         drop(turn);
     });
-    if timeout(CLOSE, closing).await.is_err() {
-        tracing::warn!("a tenant takes long to close");
+    match timeout(CLOSE, closing).await {
+        Ok(Ok(())) => {}
+        // Its turn has ended with the task, and its seat ends with its last request.
+        Ok(Err(error)) => tracing::error!(%error, "a tenant was not closed properly"),
+        Err(_) => tracing::warn!("a tenant takes long to close"),
     }
 }

@@ -121,7 +121,7 @@ impl Drop for Pooled {
             self.connection.close_on_drop();
         } else if let Ok(runtime) = Handle::try_current() {
             // The driver first waits until the server is ready. When that lasts, the connection is
-            // closed, and makes room for another one.
+            // closed, and makes room for another one. So it is when this task panics.
             runtime.spawn(timeout(self.wait, self.connection.return_to_pool()));
         }
     }

@@ -35,7 +35,8 @@ pub async fn part(
     part: &Import,
 ) -> WriteResult<()> {
     connection.execute("BEGIN").await?;
-    // No other host writes meanwhile, because appends also hold the lock of the plan.
+    // Nobody reads the plan for an append meanwhile. Other hosts may not write at all: see
+    // `Session::exclude_others`.
     let done = async {
         sqlx::query(LOCK_PLAN)
             .bind(namespace)
@@ -59,6 +60,8 @@ pub async fn part(
                 }
             }
             Import::Truncated(anchor) => truncate(connection, anchor).await,
+            // The session locks other hosts out, for all parts together.
+            Import::Begin | Import::End => Ok(()),
         }
     }
     .await;

@@ -5,6 +5,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 use super::cell::Cells;
 use super::connection::Connection;
+use super::session::TRY_EXCLUDE;
 use super::tables::{digests, signed};
 use crate::migrations::{WRITERS_FROM, check_usable, may_run_meanwhile};
 use crate::{Error, Migrated, Result};
@@ -96,8 +97,6 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
 /// How long an additive migration waits for a table that a transaction of a host uses. Meanwhile
 /// others that want the table wait after it.
 const LOCK_MAX: &str = "SET lock_timeout = '5s'";
-/// Each host has this lock while it is connected for writing.
-const TRY_HOSTS: &str = "SELECT pg_try_advisory_lock($1::int, 2)";
 
 /// Creates the tables when the schema has none. Refuses a schema that is older than this program, and
 /// a newer one that it may not use.
@@ -171,7 +170,7 @@ async fn exclude_hosts(
         return Ok(());
     }
     let namespace = super::namespace(connection, schema).await?;
-    let row = sqlx::query(TRY_HOSTS).bind(namespace);
+    let row = sqlx::query(TRY_EXCLUDE).bind(namespace);
     match row.fetch_one(connection).await?.cell(0)? {
         true => Ok(()),
         false => Err(Error::HostsConnected { found, known }),

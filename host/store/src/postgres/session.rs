@@ -32,6 +32,7 @@ pub struct Backend {
 pub struct Session {
     pub connection: Connection,
     pub backend: Backend,
+    excludes_others: bool,
 }
 
 /// A host that has ended or is frozen holds neither locks nor the horizon for longer.
@@ -48,6 +49,16 @@ const BOUNDS: [(&str, &str); 6] = [
 const TAKES_NO_WRITES: &str = "the server takes no writes now: it is a standby that was not \
     promoted, or read-only";
 
+/// The lock of the hosts of a store. Each host shares it while it is connected for writing. A
+/// migration and an import have it exclusively.
+const TRY_ENTER: &str = "SELECT pg_try_advisory_lock_shared($1::int, 2)";
+pub const TRY_EXCLUDE: &str = "SELECT pg_try_advisory_lock($1::int, 2)";
+const ADMIT: &str = "SELECT pg_advisory_unlock($1::int, 2)";
+
+/// Why a host does not write.
+const EXCLUDED: &str = "an import or a migration of the store excludes other hosts; writes continue \
+    when it has ended";
+
 /// Pauses between two checks of a back-end that should have ended.
 const GONE_CHECK_PAUSE: Duration = Duration::from_millis(20);
 /// The writer bounds what it does as a whole.
@@ -56,7 +67,8 @@ const NO_BOUND: Duration = Duration::MAX;
 /// Checks that a server, and any proxy in between, applies the requested settings.
 pub async fn check(connection: &mut Connection, schema: &str) -> Result<()> {
     const SETTINGS: &str = "SELECT current_setting('server_encoding'), current_setting('search_path'), \
-        current_setting('synchronous_commit'), current_setting('default_transaction_isolation')";
+        current_setting('synchronous_commit'), current_setting('default_transaction_isolation'), \
+        current_setting('fsync')";
     let row = sqlx::query(SETTINGS).fetch_one(connection).await;
     let row = row?;
     let encoding: String = row.cell(0)?;
@@ -80,6 +92,13 @@ pub async fn check(connection: &mut Connection, schema: &str) -> Result<()> {
                  directly, or remove `options` from the pooler's ignore_startup_parameters"
             )));
         }
+    }
+    let fsync: String = row.cell(4)?;
+    if fsync != "on" {
+        tracing::warn!(
+            "the server of the store has fsync = {fsync}: when its machine fails, acknowledged \
+             events are lost, or the whole store. Set fsync = on"
+        );
     }
     Ok(())
 }
@@ -113,10 +132,6 @@ impl Session {
             ("plan_cache_mode", "force_generic_plan"),
         ]);
         let mut connection = Connection::open(&options, NO_BOUND).await?;
-        // Says that a host uses the store, to a migration and to a host that finds events lost.
-        let host = sqlx::query("SELECT pg_advisory_lock_shared($1::int, 2)");
-        let host = host.bind(settings.namespace);
-        host.execute(&mut connection).await?;
         let row = sqlx::query(
             "SELECT pid, (extract(epoch FROM backend_start) * 1000000)::bigint, \
                  current_setting('transaction_read_only') = 'on' \
@@ -134,7 +149,50 @@ impl Session {
                 started_at: row.cell(1)?,
             },
             connection,
+            excludes_others: false,
         })
+    }
+
+    /// Says that a host uses the store, to migrations, to imports, and to a host that finds events
+    /// lost. Nothing is written before.
+    ///
+    /// # Errors
+    /// `Lost` while an import or a migration excludes other hosts.
+    pub async fn enter(&mut self, namespace: i64) -> std::result::Result<(), Failure> {
+        let entering = sqlx::query(TRY_ENTER).bind(namespace);
+        let row = entering.fetch_one(&mut self.connection).await?;
+        match row.cell(0)? {
+            true => Ok(()),
+            false => Err(Failure::Lost(Error::Unavailable(EXCLUDED.to_owned()))),
+        }
+    }
+
+    /// Keeps other hosts from writing until [`Self::admit_others`], or until the connection ends.
+    ///
+    /// # Errors
+    /// `Refused` while other hosts are connected.
+    pub async fn exclude_others(&mut self, namespace: i64) -> std::result::Result<(), Failure> {
+        if self.excludes_others {
+            return Ok(());
+        }
+        // Its own shared lock does not conflict.
+        let excluding = sqlx::query(TRY_EXCLUDE).bind(namespace);
+        let row = excluding.fetch_one(&mut self.connection).await?;
+        self.excludes_others = row.cell(0)?;
+        match self.excludes_others {
+            true => Ok(()),
+            false => Err(Failure::Refused(Error::OthersConnected)),
+        }
+    }
+
+    /// Lets other hosts write.
+    pub async fn admit_others(&mut self, namespace: i64) -> std::result::Result<(), Failure> {
+        if self.excludes_others {
+            let admitting = sqlx::query(ADMIT).bind(namespace);
+            admitting.execute(&mut self.connection).await?;
+            self.excludes_others = false;
+        }
+        Ok(())
     }
 
     /// Ends another back-end of this host and waits until it has ended. Its work has then been

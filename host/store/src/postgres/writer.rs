@@ -67,6 +67,8 @@ pub struct Writer {
     confirming: Option<Backend>,
     /// Whether a batch has waited for the server in vain. The next batches then don't wait.
     is_down: bool,
+    /// Whether an import has begun, so that no other host may write between its parts.
+    is_importing: bool,
 }
 
 impl Writer {
@@ -88,6 +90,7 @@ impl Writer {
             suspect: None,
             confirming: None,
             is_down: false,
+            is_importing: false,
         }
     }
 
@@ -186,6 +189,8 @@ impl Writer {
             }
             (self.suspect, self.confirming) = (None, None);
             let namespace = self.settings.namespace;
+            // After the end of the last connection, which may exclude even this one.
+            session.enter(namespace).await?;
             import::follow(&mut session.connection, namespace).await?;
             schema::check_still(&mut session.connection).await?;
             origins::check(&mut session.connection, namespace).await?;
@@ -200,6 +205,21 @@ impl Writer {
             self.session = Some(session);
         }
         Ok(())
+    }
+
+    /// Lets other hosts write after an import.
+    async fn end_import(&mut self) -> Result<()> {
+        self.is_importing = false;
+        let Some(session) = &mut self.session else {
+            return Ok(());
+        };
+        let admitting = session.admit_others(self.settings.namespace);
+        let admitted = answered(self.settings.options.writer_wait_max, admitting).await;
+        admitted.map_err(|failure| {
+            // The lock ends with the connection at the latest.
+            self.forget();
+            failure.into_error()
+        })
     }
 
     /// Returns the result of a batch whose answer was lost; none when it was not stored.
@@ -271,19 +291,36 @@ impl EventWriter for Writer {
     }
 
     async fn import(&mut self, part: &Import) -> Result<()> {
+        if matches!(part, Import::End) {
+            return self.end_import().await;
+        }
         let until = self.until();
         self.ready(until).await?;
         let Some(session) = &mut self.session else {
             return Err(Error::Unavailable("no connection".to_owned()));
         };
-        let connection = &mut session.connection;
-        let importing = import::part(connection, &mut self.memory, self.settings.namespace, part);
+        let is_begin = matches!(part, Import::Begin);
+        let excludes = self.is_importing || is_begin;
+        let (namespace, memory) = (self.settings.namespace, &mut self.memory);
+        let importing = async {
+            if excludes {
+                // The last part may have had another connection.
+                session.exclude_others(namespace).await?;
+            }
+            match is_begin {
+                true => Ok(()),
+                false => import::part(&mut session.connection, memory, namespace, part).await,
+            }
+        };
         let done = answered(self.settings.options.import_max, importing).await;
         if let Err(failure) = done {
             self.failed(&failure);
             return Err(failure.into_error());
         }
-        self.signals.imported();
+        match is_begin {
+            true => self.is_importing = true,
+            false => self.signals.imported(),
+        }
         Ok(())
     }
 

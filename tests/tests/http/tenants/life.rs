@@ -16,6 +16,7 @@ on_every_store!(
     only_the_main_store_manages_tenants,
     a_tenant_is_opened_at_the_first_request_and_the_longest_idle_one_is_closed,
     a_suspended_tenant_ends_what_its_callers_follow,
+    the_keeper_of_tenants_is_restarted_and_closes_what_is_suspended_elsewhere,
     a_removed_tenant_leaves_its_store_and_a_later_one_starts_empty,
     a_restart_keeps_the_tenants,
     a_flood_of_one_tenant_leaves_another_answered,
@@ -232,6 +233,25 @@ async fn a_suspended_tenant_ends_what_its_callers_follow(place: Place) {
         other.ended().await;
     }
     host.ended().await;
+}
+
+async fn the_keeper_of_tenants_is_restarted_and_closes_what_is_suspended_elsewhere(place: Place) {
+    let tenanted = Tenanted::start(&place, 10).await;
+    let host = &tenanted.server.host;
+    let acme = tenanted.create("acme").await;
+    let who = ("acme", &*acme);
+    send(tenanted.append("sensor-1", who)).await.ok();
+    assert_eq!(tenanted.listed().await, [("acme".to_owned(), true)]);
+    assert!(host.trip("keeper of tenants"));
+    // As another host does: the keeper has to notice.
+    host.tenants().suspend("acme").await.unwrap();
+    let closed = async { while tenanted.listed().await != [("acme".to_owned(), false)] {} };
+    let closed = timeout(PATIENCE, closed).await;
+    closed.expect("the tenant is closed");
+    let parts = host.parts();
+    let keeper = parts.iter().find(|it| it.name == "keeper of tenants");
+    assert_eq!(keeper.unwrap().restarts, 1);
+    tenanted.ended().await;
 }
 
 async fn a_removed_tenant_leaves_its_store_and_a_later_one_starts_empty(place: Place) {
