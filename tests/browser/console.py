@@ -184,6 +184,8 @@ def pages(host: Host) -> dict[str, str]:
         "proposals": "/console/proposals",
         "proposal": f"/console/proposals/{proposal}",
         "approve": f"/console/act?what=proposal&name={proposal}&action=approve",
+        "activate": f"/console/act?what=module&name={module}&action=activate",
+        "unchecked": f"/console/act?what=module&name={module}&action=activate-unchecked",
         "act": f"/console/act?what=projection&name={projection}&action=rebuild",
         "domain": "/console/domain",
         "operations": "/console/operations",

@@ -12,6 +12,7 @@ mod changed_rules;
 mod commands;
 mod connections;
 mod console;
+mod console_activations;
 mod console_live;
 mod console_previews;
 mod console_proposals;

@@ -5,6 +5,7 @@
 //! scripts, and everything on it is in this program.
 
 mod act;
+mod activations;
 mod assets;
 mod charts;
 mod described;
@@ -12,6 +13,7 @@ mod documents;
 mod domain;
 mod event;
 mod example;
+mod judged;
 mod layout;
 mod led_here;
 mod live;

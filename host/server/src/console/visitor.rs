@@ -29,7 +29,7 @@ use crate::limits::Key;
 use crate::request::away;
 use crate::{App, pages};
 use quipu::access::{Action, Caller, Object};
-use quipu_api::{Code, Problem};
+use quipu_api::{Code, Problem, RunLine};
 
 /// The most bytes of an answer that a page reads. A page of events is smaller.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -245,19 +245,23 @@ impl Visitor {
         body: String,
         reason: Option<&str>,
     ) -> Result<Answer<T>> {
-        let mut request = Request::builder().method(Method::POST).uri(path);
-        if !body.is_empty() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+        self.ask(posting(path, body, reason)?).await
+    }
+
+    /// Lets the host run over the history in the name of the reader. Returns the last line.
+    ///
+    /// # Errors
+    /// The problem with which the host answers, or with which the run ends.
+    pub async fn run(&self, path: &str, body: String) -> Result<RunLine> {
+        let (bytes, _held) = self.bytes(posting(path, body, None)?).await?;
+        let last = bytes
+            .split(|byte| *byte == b'\n')
+            .rfind(|it| !it.is_empty());
+        match serde_json::from_slice(last.unwrap_or_default()) {
+            Ok(RunLine::Problem(problem)) => Err(Failure(problem)),
+            Ok(line) => Ok(line),
+            Err(error) => Err(Failure::internal(&error)),
         }
-        if let Some(reason) = reason {
-            let value = HeaderValue::from_bytes(reason.as_bytes());
-            let value = value.map_err(|_| Failure::bad_request("the reason must be one line"))?;
-            request = request.header(HeaderName::from_static("quipu-reason"), value);
-        }
-        let request = request.body(Body::from(body));
-        let request =
-            request.map_err(|_| Failure::bad_request("the address is not well-formed"))?;
-        self.ask(request).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<Answer<T>> {
@@ -318,6 +322,21 @@ impl Visitor {
             )),
         }
     }
+}
+
+/// A request with a body, if it is not empty.
+fn posting(path: &str, body: String, reason: Option<&str>) -> Result<Request<Body>> {
+    let mut request = Request::builder().method(Method::POST).uri(path);
+    if !body.is_empty() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    if let Some(reason) = reason {
+        let value = HeaderValue::from_bytes(reason.as_bytes());
+        let value = value.map_err(|_| Failure::bad_request("the reason must be one line"))?;
+        request = request.header(HeaderName::from_static("quipu-reason"), value);
+    }
+    let request = request.body(Body::from(body));
+    request.map_err(|_| Failure::bad_request("the address is not well-formed"))
 }
 
 /// Calls a router, and reads its answer.
