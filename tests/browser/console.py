@@ -186,6 +186,8 @@ def pages(host: Host) -> dict[str, str]:
         "approve": f"/console/act?what=proposal&name={proposal}&action=approve",
         "activate": f"/console/act?what=module&name={module}&action=activate",
         "unchecked": f"/console/act?what=module&name={module}&action=activate-unchecked",
+        "shadow": "/console/shadow",
+        "begin-shadow": f"/console/act?what=shadow&name={module}&action=start",
         "act": f"/console/act?what=projection&name={projection}&action=rebuild",
         "domain": "/console/domain",
         "operations": "/console/operations",

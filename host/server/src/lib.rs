@@ -44,6 +44,7 @@ mod mcp;
 mod meters;
 mod metrics;
 mod modules;
+mod newest;
 mod openapi;
 mod options;
 mod pace;
@@ -127,4 +128,6 @@ pub(crate) struct App {
     ending: CancellationToken,
     /// Requests that are complete also if their caller leaves.
     pending: pending::PendingRequests,
+    /// Long runs, as the console shows them.
+    newest: Arc<newest::NewestRuns>,
 }

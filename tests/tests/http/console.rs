@@ -27,7 +27,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Every page of a store as [`filled`] makes it.
-const PAGES: [&str; 24] = [
+const PAGES: [&str; 25] = [
     "/console",
     "/console/streams",
     "/console/streams?category=account",
@@ -42,6 +42,7 @@ const PAGES: [&str; 24] = [
     "/console/rejections?code=insufficient-funds",
     "/console/modules",
     "/console/deployments/1",
+    "/console/shadow",
     "/console/projections",
     "/console/projections/notes",
     "/console/projections/notes/documents",

@@ -16,6 +16,7 @@ mod console_activations;
 mod console_live;
 mod console_previews;
 mod console_proposals;
+mod console_shadows;
 mod dashboards;
 mod domain;
 mod draining;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::activations;
 use super::layout::{self, Tab};
 use super::proposals;
+use super::shadows;
 use super::sign_in::form;
 use super::text::{Untrusted, encoded, quoted};
 use super::visitor::Visitor;
@@ -75,6 +76,8 @@ struct Form {
     reason: String,
     #[serde(default)]
     allow: String,
+    #[serde(default)]
+    seconds: String,
 }
 
 /// What a reader asks for.
@@ -85,14 +88,28 @@ pub struct Asked<'a> {
     pub action: &'a str,
     /// Kinds of objections that don't block an activation, with commas between them.
     pub allow: &'a str,
+    /// How long a shadow runs.
+    pub seconds: &'a str,
     /// Whether the effect is shown, and nothing is done.
     pub is_shown: bool,
+}
+
+/// How an action is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By a request that is answered when it is done.
+    Request,
+    /// By a request that begins a shadow.
+    Begin,
+    /// By ending the request that began it.
+    Stop,
 }
 
 /// An action that is known, and where it leads.
 pub struct ActionRequest {
     pub title: String,
     pub effect: Markup,
+    pub way: Way,
     /// The path of the operation.
     pub path: String,
     /// The body of the request: JSON, or nothing.
@@ -165,6 +182,7 @@ pub async fn confirm(visitor: Visitor) -> Response {
             name: given("name"),
             action: given("action"),
             allow: given("allow"),
+            seconds: given("seconds"),
             is_shown: true,
         };
         let action_request = ActionRequest::of(&visitor, &asked).await?;
@@ -190,14 +208,17 @@ pub async fn perform(visitor: Visitor, request: Request) -> Response {
             name: &form.name,
             action: &form.action,
             allow: &form.allow,
+            seconds: &form.seconds,
             is_shown: false,
         };
         let action_request = ActionRequest::of(&visitor, &asked).await?;
         let reason = Some(form.reason.trim()).filter(|reason| !reason.is_empty());
-        let body = action_request.body.clone();
-        visitor
-            .post::<Value>(&action_request.path, body, reason)
-            .await?;
+        let (path, body) = (&action_request.path, action_request.body.clone());
+        match action_request.way {
+            Way::Request => drop(visitor.post::<Value>(path, body, reason).await?),
+            Way::Begin => shadows::begin(&visitor, path, body, reason).await?,
+            Way::Stop => visitor.shared.shadow.stop(),
+        }
         Ok::<_, Failure>(Redirect::to(&action_request.back).into_response())
     };
     match done.await {
@@ -213,6 +234,7 @@ impl ActionRequest {
             "proposal" => Self::on_proposal(visitor, asked.name, asked.action).await,
             "module" => activations::activate(visitor, asked).await,
             "deployment" => activations::roll_back(visitor, asked).await,
+            "shadow" => shadows::asked(visitor, asked).await,
             _ => Err(Failure::bad_request("there is no such action")),
         }
     }
@@ -232,6 +254,7 @@ impl ActionRequest {
                 p { (effect) }
                 p { "The projection is " (layout::state(&it.state)) " and has " (layout::count(documents, "document", "documents")) ", " (layout::count(parked, "parked event", "parked events")) "." }
             },
+            way: Way::Request,
             path: format!("{operation}/{action}"),
             body: String::new(),
             before: String::new(),
@@ -263,6 +286,7 @@ impl ActionRequest {
                 h2 { "Effect, when it was proposed" }
                 (it.effect(&rest_from))
             },
+            way: Way::Request,
             path: format!("/v1/proposals/{number}/{action}"),
             body: String::new(),
             before: String::new(),
@@ -292,8 +316,10 @@ impl ActionRequest {
         html! {
             (self.effect)
             @if self.is_offered { (self.form(asked)) }
-            h2 { "The same as a command" }
-            pre tabindex="0" role="group" aria-label="Commands" { code { (Untrusted(&command)) "\n" (Untrusted(&curl)) } }
+            @if self.way != Way::Stop {
+                h2 { "The same as a command" }
+                pre tabindex="0" role="group" aria-label="Commands" { code { (Untrusted(&command)) "\n" (Untrusted(&curl)) } }
+            }
         }
     }
 
@@ -304,6 +330,10 @@ impl ActionRequest {
                 input type="hidden" name="name" value=(asked.name);
                 input type="hidden" name="action" value=(asked.action);
                 @if !asked.allow.is_empty() { input type="hidden" name="allow" value=(asked.allow); }
+                @if self.way == Way::Begin {
+                    label for="seconds" { "Seconds" }
+                    input #seconds name="seconds" type="number" min="1" max="86400" required value=(shadows::seconds(asked));
+                }
                 label for="reason" { "Reason" @if !self.needs_reason { ", for the audit" } }
                 input #reason name="reason" maxlength="1000" required[self.needs_reason] autocomplete="off";
                 button type="submit" { "Do it" }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::act::{self, ActionRequest, Asked};
+use super::act::{self, ActionRequest, Asked, Way};
 use super::judged;
 use super::layout;
 use super::text::{Untrusted, encoded, quoted};
@@ -114,6 +114,7 @@ pub async fn activate(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequ
         title: format!("Activate: {}", module.name),
         is_offered: effect.as_ref().is_none_or(|it| it.offer.is_offered()),
         effect: effect.map_or_else(|| html! {}, |it| it.shown(asked)),
+        way: Way::Request,
         path: "/v1/deployments".to_owned(),
         body: body.to_string(),
         before: format!("{download}\n"),
@@ -152,6 +153,7 @@ pub async fn roll_back(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionReq
         title: format!("Roll back: {name}"),
         is_offered: effect.as_ref().is_none_or(|it| it.offer.is_offered()),
         effect: effect.map_or_else(|| html! {}, |it| it.shown(asked)),
+        way: Way::Request,
         path: format!("/v1/deployments/{}/rollback", encoded(name)),
         body: if has_body {
             body.to_string()

@@ -29,6 +29,7 @@ mod rates;
 mod rejections;
 mod search;
 mod session;
+mod shadows;
 mod sign_in;
 mod steps;
 mod stream;
@@ -71,6 +72,7 @@ pub fn routes(app: &App, api: impl FnOnce() -> Router) -> Option<Router<App>> {
         rates: rates::Rates::default(),
         history: charts::History::default(),
         live: live::Places::default(),
+        shadow: shadows::Begun::default(),
     };
     let mut pages = Router::new()
         .route("/", get(async || Redirect::to("/console")))
@@ -87,6 +89,7 @@ pub fn routes(app: &App, api: impl FnOnce() -> Router) -> Option<Router<App>> {
         .route("/console/modules", get(modules::list))
         .route("/console/modules/{digest}", get(modules::show))
         .route("/console/deployments/{plan}", get(modules::deployment))
+        .route("/console/shadow", get(shadows::show))
         .route("/console/projections", get(projections::list))
         .route("/console/projections/{name}", get(projections::show))
         .route(

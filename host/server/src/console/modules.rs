@@ -7,6 +7,7 @@ use super::activations::{self, activate_link, roll_back_link};
 use super::judged;
 use super::layout::{self, Tab};
 use super::overview::bytes;
+use super::shadows;
 use super::text::{Untrusted, encoded, quoted};
 use super::visitor::Visitor;
 use crate::failure::{Failure, Result};
@@ -71,6 +72,7 @@ async fn lists(visitor: &Visitor) -> Result<Markup> {
             (layout::table("Deployments", &columns, &html! { @for it in history.deployments.iter().rev().take(DEPLOYMENTS) { (row(it)) } }))
             @if history.deployments.len() > DEPLOYMENTS { p.note { "Older deployments are not shown." } }
         }
+        p { a href="/console/shadow" { "Shadow" } ", a module that decides live commands without effect" }
         h2 { "Stored modules" }
         @if modules.modules.is_empty() { p.note { "No module is stored." } }
         @else { (layout::table("Modules", &["Module", "Name", "Uploaded at", "Size", "State"], &stored)) }
@@ -192,7 +194,7 @@ async fn module(visitor: &Visitor, digest: &str) -> Result<Markup> {
     let is_active = active.is_some_and(|active| active.to_string() == it.digest);
     Ok(html! {
         (layout::facts(&facts))
-        @if !is_active && activations::may(visitor) { p { (activate_link(&it.digest)) } }
+        @if !is_active && activations::may(visitor) { p { (activate_link(&it.digest)) " " (shadows::start_link(&it.digest)) } }
         @if !it.commands.is_empty() { h2 { "Commands" } (types("Commands", &it.commands)) }
         @if !it.events.is_empty() { h2 { "Events" } (types("Events", &it.events)) }
         @if !it.steps.is_empty() {

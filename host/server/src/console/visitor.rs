@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use hyper::service::Service;
@@ -44,6 +44,8 @@ pub struct Shared {
     pub history: super::charts::History,
     /// Places of pages that follow the log.
     pub live: super::live::Places,
+    /// The shadow that a page began.
+    pub shadow: super::shadows::Begun,
 }
 
 /// The reader of a page.
@@ -264,6 +266,25 @@ impl Visitor {
         }
     }
 
+    /// Begins a run in the name of the reader. Its lines come as they are written, and it ends when
+    /// they are dropped.
+    ///
+    /// # Errors
+    /// The problem with which the host answers.
+    pub async fn begin(
+        &self,
+        path: &str,
+        body: String,
+        reason: Option<&str>,
+    ) -> Result<BodyDataStream> {
+        let request = self.named(posting(path, body, reason)?);
+        let (status, mut lines) = respond(&self.shared.api, request).await;
+        match status.is_success() {
+            true => Ok(lines),
+            false => Err(problem(&read(&mut lines).await?)),
+        }
+    }
+
     async fn ask<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<Answer<T>> {
         let (bytes, held) = self.bytes(request).await?;
         let parsed = away(bytes.len(), || serde_json::from_slice(&bytes));
@@ -273,13 +294,18 @@ impl Visitor {
         })
     }
 
-    async fn bytes(&self, mut request: Request<Body>) -> Result<(Vec<u8>, BodyDataStream)> {
+    async fn bytes(&self, request: Request<Body>) -> Result<(Vec<u8>, BodyDataStream)> {
+        call(&self.shared.api, self.named(request)).await
+    }
+
+    /// A request in the name of the reader.
+    fn named(&self, mut request: Request<Body>) -> Request<Body> {
         request.extensions_mut().insert(self.visit.clone());
         request.extensions_mut().insert(SignedIn {
             caller: self.caller.clone(),
             changes: self.changes,
         });
-        call(&self.shared.api, request).await
+        request
     }
 
     /// Returns who has a token. It is checked, counted and recorded as at every other request.
@@ -341,10 +367,21 @@ fn posting(path: &str, body: String, reason: Option<&str>) -> Result<Request<Bod
 
 /// Calls a router, and reads its answer.
 async fn call(router: &Router, request: Request<Body>) -> Result<(Vec<u8>, BodyDataStream)> {
+    let (status, mut body) = respond(router, request).await;
+    let bytes = read(&mut body).await?;
+    match status.is_success() {
+        true => Ok((bytes, body)),
+        false => Err(problem(&bytes)),
+    }
+}
+
+async fn respond(router: &Router, request: Request<Body>) -> (StatusCode, BodyDataStream) {
     let called = TowerToHyperService::new(router.clone()).call(request).await;
     let response: Response = called.unwrap_or_else(|never| match never {});
-    let status = response.status();
-    let mut body = response.into_body().into_data_stream();
+    (response.status(), response.into_body().into_data_stream())
+}
+
+async fn read(body: &mut BodyDataStream) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(part) = body.next().await {
         bytes.extend_from_slice(&part.map_err(|error| Failure::internal(&error))?);
@@ -353,9 +390,10 @@ async fn call(router: &Router, request: Request<Body>) -> Result<(Vec<u8>, BodyD
             return Err(Failure::new(Code::TooLarge, detail));
         }
     }
-    if status.is_success() {
-        return Ok((bytes, body));
-    }
-    let problem: std::result::Result<Box<Problem>, _> = serde_json::from_slice(&bytes);
-    Err(problem.map_or_else(|error| Failure::internal(&error), Failure))
+    Ok(bytes)
+}
+
+fn problem(bytes: &[u8]) -> Failure {
+    let problem: std::result::Result<Box<Problem>, _> = serde_json::from_slice(bytes);
+    problem.map_or_else(|error| Failure::internal(&error), Failure)
 }
