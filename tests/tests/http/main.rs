@@ -14,6 +14,7 @@ mod connections;
 mod console;
 mod console_activations;
 mod console_live;
+mod console_operations;
 mod console_previews;
 mod console_proposals;
 mod console_shadows;

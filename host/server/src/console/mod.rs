@@ -7,6 +7,7 @@
 mod act;
 mod activations;
 mod assets;
+mod backups;
 mod charts;
 mod described;
 mod documents;
