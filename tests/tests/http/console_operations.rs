@@ -35,7 +35,7 @@ async fn the_page_of_operations_shows_backups_and_the_newest_verification(place:
     ] {
         assert!(never.text.contains(expected), "{expected}: {}", never.text);
     }
-    let body = json!({"age_s": 7_200}).to_string();
+    let body = json!({"age_s": 7_300}).to_string();
     let report = server.post("/v1/backups", &body).bearer_auth(&root);
     send(report).await.ok();
     let verify = server.request("POST", "/v1/verify").bearer_auth(&root);
