@@ -13,6 +13,7 @@ mod commands;
 mod connections;
 mod console;
 mod console_activations;
+mod console_files;
 mod console_live;
 mod console_operations;
 mod console_previews;
