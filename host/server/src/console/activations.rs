@@ -96,7 +96,7 @@ pub async fn activate(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequ
                 after: Some(digest.clone()),
             };
             let unchecked = act::path("module", &digest, "activate-unchecked");
-            let offer = Offer::of(visitor, asked, &check, std::slice::from_ref(&digest)).await;
+            let offer = Offer::of(visitor, &check, std::slice::from_ref(&digest)).await;
             Some(Effect {
                 says: "From one position of the log on, the module decides everything of its categories. No command fails because of that. Its projections are built, or rebuilt next to the running build.",
                 changes: vec![change],
@@ -137,7 +137,7 @@ pub async fn roll_back(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionReq
         true => {
             let (changes, digests) = previous(visitor, name).await?;
             let unchecked = act::path("deployment", name, "rollback-unchecked");
-            let offer = Offer::of(visitor, asked, &check, &digests).await;
+            let offer = Offer::of(visitor, &check, &digests).await;
             Some(Effect {
                 says: "What was active before becomes active in a new plan. Names that came with the same release become inactive. Commands continue meanwhile.",
                 changes,
@@ -179,8 +179,8 @@ async fn previous(visitor: &Visitor, name: &str) -> Result<(Vec<Change>, Vec<Str
     let (mut changes, mut digests) = (Vec::new(), Vec::new());
     for digest in &release.digests {
         let digest = digest.to_string();
-        let module = visitor.get::<ModuleView>(&format!("/v1/modules/{digest}"));
-        let module = module.await?;
+        let path = format!("/v1/modules/{digest}");
+        let module = visitor.get::<ModuleView>(&path).await?;
         changes.push(Change {
             before: before(&module.name),
             name: module.name.clone(),
@@ -218,8 +218,8 @@ enum Offer {
 }
 
 impl Offer {
-    async fn of(visitor: &Visitor, asked: &Asked<'_>, check: &Check, digests: &[String]) -> Self {
-        if check.is_skipped || !asked.is_shown {
+    async fn of(visitor: &Visitor, check: &Check, digests: &[String]) -> Self {
+        if check.is_skipped {
             return Self::Unchecked;
         }
         let time = visitor.app.options.request_time_max / TIME_PART;
