@@ -5,6 +5,9 @@
 
 No page may report an error, violate the content policy, or scroll sideways. `--axe` names the file of
 axe-core (`npm pack axe-core`), which then must find nothing. Pictures of all pages are in DIR.
+
+The key Tab must reach every link and control of every page, in the order in which a page has them, and each must show that it has
+the focus.
 """
 
 import argparse
@@ -23,6 +26,22 @@ from pathlib import Path
 
 WIDTHS = {"wide": 1280, "narrow": 320}
 PATIENCE_S = 120
+# Pages that are also walked at 400 % zoom: a form, tables, and the most links of a header.
+WALKED_NARROW = ["overview", "modules", "activate"]
+# What the key Tab should reach: everything that can be followed, filled in, opened or scrolled.
+REACHABLE = """
+  const reachable = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")]
+    .filter((it) => it.type !== "hidden" && !it.disabled && it.checkVisibility({ visibilityProperty: true }));
+"""
+# The element with the focus: its place in that list, and what is wrong with how it shows the focus.
+FOCUSED = REACHABLE + """
+  const it = document.activeElement, style = getComputedStyle(it), box = it.getBoundingClientRect();
+  const wrong = [];
+  if (!it.matches(":focus-visible") || style.outlineStyle === "none" || parseFloat(style.outlineWidth) < 2) wrong.push("has no outline");
+  if (box.width === 0 || box.height === 0) wrong.push("has no size");
+  if (box.right <= 0 || box.bottom <= 0 || box.left >= innerWidth || box.top >= innerHeight) wrong.push("is out of sight");
+  return { at: it === document.body ? -1 : reachable.indexOf(it), isBody: it === document.body, wrong, html: it.outerHTML.slice(0, 120) };
+"""
 HOSTILE = {
     "type": "planted",
     "data": {
@@ -53,6 +72,7 @@ class Browser:
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.call("Emulation.setScrollbarsHidden", hidden=True)
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
         for domain in ["Page", "Runtime", "Log", "Network"]:
             self.call(f"{domain}.enable")
 
@@ -99,6 +119,20 @@ class Browser:
         self.events.clear()
         self.call("Page.navigate", url=url)
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+
+    def press(self, key: str, code: int) -> None:
+        for kind in ["rawKeyDown", "keyUp"]:
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+
+    def follow(self) -> None:
+        """Presses Enter, which also writes a character."""
+        enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
+        self.call("Input.dispatchKeyEvent", type="keyDown", text="\r", **enter)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **enter)
+
+    def run(self, body: str) -> object:
+        """The result of the body of a function."""
+        return self.evaluate("(() => {" + body + "})()")
 
     def set_view(self, width: int, scheme: str) -> None:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
@@ -184,6 +218,10 @@ def pages(host: Host) -> dict[str, str]:
         "proposals": "/console/proposals",
         "proposal": f"/console/proposals/{proposal}",
         "approve": f"/console/act?what=proposal&name={proposal}&action=approve",
+        "activate": f"/console/act?what=module&name={module}&action=activate",
+        "unchecked": f"/console/act?what=module&name={module}&action=activate-unchecked",
+        "shadow": "/console/shadow",
+        "begin-shadow": f"/console/act?what=shadow&name={module}&action=start",
         "act": f"/console/act?what=projection&name={projection}&action=rebuild",
         "domain": "/console/domain",
         "operations": "/console/operations",
@@ -204,6 +242,34 @@ def check(browser: Browser, name: str, axe: str, expected: int) -> None:
         run = "axe.run().then((found) => JSON.stringify(found.violations.map((it) => [it.id, it.nodes.map((node) => node.html.slice(0, 200) + ' ' + node.failureSummary)])))"
         found = json.loads(browser.evaluate(run))
         assert not found, (name, json.dumps(found, indent=1)[:3_000])
+
+
+def walk(browser: Browser, name: str) -> None:
+    """The key Tab reaches everything in the order of the page, and each shows that it has the focus."""
+    assert browser.run("return document.querySelectorAll('[tabindex]:not([tabindex=\"0\"]):not([tabindex=\"-1\"])').length") == 0, name
+    count = browser.run(REACHABLE + "return reachable.length")
+    for expected in range(count):
+        browser.press("Tab", 9)
+        found = browser.run(FOCUSED)
+        assert found["at"] == expected, f"{name}: Tab {expected + 1} of {count} leads to {found}"
+        assert not found["wrong"], f"{name}: {found}"
+    # After the last one the focus leaves the page, or begins at its start.
+    browser.press("Tab", 9)
+    found = browser.run(FOCUSED)
+    assert found["isBody"] or found["at"] == 0, f"{name}: nothing leads out of {found}"
+
+
+def skips(browser: Browser, host: Host) -> None:
+    """The first Tab shows a link that leads over the header."""
+    browser.open(host.url + "/console")
+    browser.press("Tab", 9)
+    assert browser.run("return document.activeElement.className") == "skip"
+    browser.follow()
+    browser.until("document.activeElement.id === 'main'")
+    browser.press("Tab", 9)
+    first = REACHABLE + "return reachable.find((it) => it.closest('main')) === document.activeElement"
+    assert browser.run(first), browser.run(FOCUSED)
+    assert not browser.complaints(200), browser.complaints(200)
 
 
 def works(browser: Browser, host: Host, stream_path: str) -> None:
@@ -304,9 +370,12 @@ def main() -> None:
                     browser.picture(given.shots / f"{name}-{scheme}-{size}.png")
                     try:
                         check(browser, f"{name} {scheme} {size}", axe, expected)
+                        if scheme == "light" and (size == "wide" or name in WALKED_NARROW):
+                            walk(browser, f"{name} {size}")
                     except AssertionError as error:
                         wrong.append(str(error))
             assert not wrong, "\n".join(wrong)
+            skips(browser, host)
             works(browser, host, all_pages["stream"])
             follows(browser, host)
             steps(browser, host, all_pages["steps"])

@@ -107,6 +107,12 @@ impl Deed {
         )))
     }
 
+    /// Who does it; none for a caller without a name.
+    pub fn principal(&self) -> Option<Box<str>> {
+        let inner = self.0.as_ref();
+        inner.and_then(|inner| inner.entry().principal.clone())
+    }
+
     /// Sets the reason, where the body has one.
     pub fn has_reason(&self, reason: &str) {
         if let Some(inner) = &self.0 {

@@ -45,6 +45,7 @@ mod mcp;
 mod meters;
 mod metrics;
 mod modules;
+mod newest;
 mod openapi;
 mod options;
 mod pace;
@@ -128,4 +129,6 @@ pub(crate) struct App {
     ending: CancellationToken,
     /// Requests that are complete also if their caller leaves.
     pending: pending::PendingRequests,
+    /// Long runs, as the console shows them.
+    newest: Arc<newest::NewestRuns>,
 }

@@ -63,6 +63,7 @@ pub(super) fn app(host: Host, options: Options, ending: CancellationToken) -> Ap
         domain: domain::Described::default(),
         tenancy: Tenancy::of(tenants),
         pending: PendingRequests::default(),
+        newest: Arc::default(),
         draining: CancellationToken::new(),
         ending,
     }

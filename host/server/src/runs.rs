@@ -1,6 +1,7 @@
 //! Long runs over the history, which report their progress.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -12,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::deed::{DONE, Deed, LEFT};
 use super::failure::{Failure, Result};
+use super::newest::{Kind, Watch};
 use super::{App, answer as answers, log_context};
 use quipu::Host;
 use quipu::proof::{Error, Progress};
@@ -24,6 +26,9 @@ const LINES_MAX: usize = 8;
 
 /// A run on a host.
 pub trait Run: Send + 'static {
+    /// What the newest run is shown as; none: it is not shown.
+    const KIND: Option<Kind> = None;
+
     /// Performs the run and returns its last line.
     fn run<'a>(&'a self, host: &'a Host, reporter: Reporter) -> BoxFuture<'a, Result<RunLine>>;
 }
@@ -33,6 +38,7 @@ pub struct Reporter {
     /// None: nobody listens.
     lines: Option<mpsc::Sender<RunLine>>,
     reported_at: Option<Instant>,
+    watch: Option<Arc<Watch>>,
 }
 
 impl Reporter {
@@ -41,6 +47,7 @@ impl Reporter {
         Self {
             lines: None,
             reported_at: None,
+            watch: None,
         }
     }
 
@@ -61,6 +68,9 @@ impl Reporter {
 
     /// Sends a line, or leaves it out when the reader is too slow.
     pub fn offer(&self, line: RunLine) {
+        if let Some(watch) = &self.watch {
+            watch.set(&line);
+        }
         if let Some(lines) = &self.lines {
             _ = lines.try_send(line);
         }
@@ -76,14 +86,16 @@ impl Reporter {
 }
 
 /// Answers with the lines of a run. Closing the connection cancels it.
-pub async fn answer(app: App, run: impl Run + Sync, deed: Deed) -> Result<Response> {
+pub async fn answer<R: Run + Sync>(app: App, run: R, deed: Deed) -> Result<Response> {
     deed.claim();
+    let watch = R::KIND.map(|kind| Arc::new(app.newest.watch(kind, deed.principal())));
     let (lines, mut receiver) = mpsc::channel(LINES_MAX);
     let context = log_context::current();
     let running = async move {
         let reporter = Reporter {
             lines: Some(lines.clone()),
             reported_at: None,
+            watch: watch.clone(),
         };
         let running = AssertUnwindSafe(run.run(&app.host, reporter)).catch_unwind();
         let last = tokio::select! {
@@ -94,6 +106,9 @@ pub async fn answer(app: App, run: impl Run + Sync, deed: Deed) -> Result<Respon
             () = app.ending.cancelled() => Err(Error::Stopped.into()),
         };
         let last = last.unwrap_or_else(|Failure(problem)| RunLine::Problem(problem));
+        if let Some(watch) = watch {
+            watch.set(&last);
+        }
         let result = match &last {
             RunLine::Problem(problem) => &problem.code,
             _ => DONE,

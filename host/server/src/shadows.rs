@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::App;
 use super::deed::Deed;
 use super::failure::{Failure, Result};
+use super::newest::Kind;
 use super::params::{Params, digest};
 use super::request::JsonBytes;
 use super::runs::{self, Reporter, Run};
@@ -84,6 +85,8 @@ impl ShadowBody<'_> {
 }
 
 impl Run for ShadowRequest {
+    const KIND: Option<Kind> = Some(Kind::Shadow);
+
     fn run<'a>(&'a self, host: &'a Host, reporter: Reporter) -> BoxFuture<'a, Result<RunLine>> {
         async move {
             let line = |shadow| RunLine::Shadow(Box::new(ShadowView::of(shadow)));

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::App;
 use super::deed::Deed;
 use super::failure::{Failure, Result};
+use super::newest::Kind;
 use super::params::Params;
 use super::request::OptionalJson;
 use super::runs::{self, Reporter, Run};
@@ -78,6 +79,8 @@ pub fn scope(category: Option<&str>, sample: Option<usize>) -> std::result::Resu
 }
 
 impl Run for Scope {
+    const KIND: Option<Kind> = Some(Kind::Verification);
+
     fn run<'a>(&'a self, host: &'a Host, mut reporter: Reporter) -> BoxFuture<'a, Result<RunLine>> {
         async move {
             let mut report = |progress| reporter.progress(progress);

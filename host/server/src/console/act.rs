@@ -6,14 +6,16 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::activations;
 use super::layout::{self, Tab};
 use super::proposals;
+use super::shadows;
 use super::sign_in::form;
 use super::text::{Untrusted, encoded, quoted};
 use super::visitor::Visitor;
 use crate::failure::{Failure, Result};
 use quipu::access::{Action, Object};
-use quipu_api::{DeploymentList, ProjectionView};
+use quipu_api::ProjectionView;
 
 /// What is done to a projection, and what it does to it.
 const PROJECTION: [(&str, &str, &str); 7] = [
@@ -72,17 +74,53 @@ struct Form {
     action: String,
     #[serde(default)]
     reason: String,
+    #[serde(default)]
+    allow: String,
+    #[serde(default)]
+    seconds: String,
+}
+
+/// What a reader asks for.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    pub what: &'a str,
+    pub name: &'a str,
+    pub action: &'a str,
+    /// Kinds of objections that don't block an activation, with commas between them.
+    pub allow: &'a str,
+    /// How long a shadow runs.
+    pub seconds: &'a str,
+    /// Whether the effect is shown, and nothing is done.
+    pub is_shown: bool,
+}
+
+/// How an action is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By a request that is answered when it is done.
+    Request,
+    /// By a request that begins a shadow.
+    Begin,
+    /// By ending the request that began it.
+    Stop,
 }
 
 /// An action that is known, and where it leads.
-struct ActionRequest {
-    title: String,
-    effect: Markup,
+pub struct ActionRequest {
+    pub title: String,
+    pub effect: Markup,
+    pub way: Way,
     /// The path of the operation.
-    path: String,
-    command: String,
-    back: String,
-    needs_reason: bool,
+    pub path: String,
+    /// The body of the request: JSON, or nothing.
+    pub body: String,
+    /// Commands that come before the one that does it.
+    pub before: String,
+    pub command: String,
+    pub back: String,
+    pub needs_reason: bool,
+    /// Whether the host would do it now.
+    pub is_offered: bool,
 }
 
 /// The actions on a projection.
@@ -127,12 +165,8 @@ pub fn proposal_links(number: u64, is_possible: impl Fn(&str) -> bool) -> Markup
     }
 }
 
-/// The link to the page that rolls a component back.
-pub fn roll_back_link(name: &str) -> Markup {
-    html! { p { a.action href=(path("deployment", name, "rollback")) { "Roll back\u{2026}" } } }
-}
-
-fn path(what: &str, name: &str, action: &str) -> String {
+/// The address of the page before an action.
+pub fn path(what: &str, name: &str, action: &str) -> String {
     format!(
         "/console/act?what={what}&name={}&action={action}",
         encoded(name)
@@ -143,11 +177,18 @@ fn path(what: &str, name: &str, action: &str) -> String {
 pub async fn confirm(visitor: Visitor) -> Response {
     let confirmation = async {
         let given = |name| visitor.text(name).unwrap_or_default();
-        let (what, name, action) = (given("what"), given("name"), given("action"));
-        let action_request = ActionRequest::of(&visitor, what, name, action).await?;
+        let asked = Asked {
+            what: given("what"),
+            name: given("name"),
+            action: given("action"),
+            allow: given("allow"),
+            seconds: given("seconds"),
+            is_shown: true,
+        };
+        let action_request = ActionRequest::of(&visitor, &asked).await?;
         Ok((
             action_request.title.clone(),
-            action_request.shown(&visitor, what, name, action),
+            action_request.shown(&visitor, &asked),
         ))
     };
     match confirmation.await {
@@ -162,12 +203,22 @@ pub async fn perform(visitor: Visitor, request: Request) -> Response {
     let done = async {
         visitor.check_origin(&parts)?;
         let form: Form = form(&parts, body).await?;
-        let action_request =
-            ActionRequest::of(&visitor, &form.what, &form.name, &form.action).await?;
+        let asked = Asked {
+            what: &form.what,
+            name: &form.name,
+            action: &form.action,
+            allow: &form.allow,
+            seconds: &form.seconds,
+            is_shown: false,
+        };
+        let action_request = ActionRequest::of(&visitor, &asked).await?;
         let reason = Some(form.reason.trim()).filter(|reason| !reason.is_empty());
-        visitor
-            .post::<Value>(&action_request.path, String::new(), reason)
-            .await?;
+        let (path, body) = (&action_request.path, action_request.body.clone());
+        match action_request.way {
+            Way::Request => drop(visitor.post::<Value>(path, body, reason).await?),
+            Way::Begin => shadows::begin(&visitor, path, body, reason).await?,
+            Way::Stop => visitor.shared.shadow.stop(),
+        }
         Ok::<_, Failure>(Redirect::to(&action_request.back).into_response())
     };
     match done.await {
@@ -177,11 +228,13 @@ pub async fn perform(visitor: Visitor, request: Request) -> Response {
 }
 
 impl ActionRequest {
-    async fn of(visitor: &Visitor, what: &str, name: &str, action: &str) -> Result<Self> {
-        match what {
-            "projection" => Self::on_projection(visitor, name, action).await,
-            "proposal" => Self::on_proposal(visitor, name, action).await,
-            "deployment" if action == "rollback" => Self::roll_back(visitor, name).await,
+    async fn of(visitor: &Visitor, asked: &Asked<'_>) -> Result<Self> {
+        match asked.what {
+            "projection" => Self::on_projection(visitor, asked.name, asked.action).await,
+            "proposal" => Self::on_proposal(visitor, asked.name, asked.action).await,
+            "module" => activations::activate(visitor, asked).await,
+            "deployment" => activations::roll_back(visitor, asked).await,
+            "shadow" => shadows::asked(visitor, asked).await,
             _ => Err(Failure::bad_request("there is no such action")),
         }
     }
@@ -201,10 +254,14 @@ impl ActionRequest {
                 p { (effect) }
                 p { "The projection is " (layout::state(&it.state)) " and has " (layout::count(documents, "document", "documents")) ", " (layout::count(parked, "parked event", "parked events")) "." }
             },
+            way: Way::Request,
             path: format!("{operation}/{action}"),
+            body: String::new(),
+            before: String::new(),
             command: format!("projection {} {action}", quoted(name)),
             back: layout::projection_path(name),
             needs_reason: false,
+            is_offered: true,
         })
     }
 
@@ -229,67 +286,68 @@ impl ActionRequest {
                 h2 { "Effect, when it was proposed" }
                 (it.effect(&rest_from))
             },
+            way: Way::Request,
             path: format!("/v1/proposals/{number}/{action}"),
+            body: String::new(),
+            before: String::new(),
             command: format!("proposal {action} {number}"),
             back: proposals::path(number),
             needs_reason: action == "deny",
+            is_offered: true,
         })
     }
 
-    async fn roll_back(visitor: &Visitor, name: &str) -> Result<Self> {
-        check(visitor, Action::Deploy, Object::Store)?;
-        let operation = format!("/v1/deployments/{}", encoded(name));
-        let history = visitor.get::<DeploymentList>(&operation).await?;
-        let newest = history.deployments.last();
-        Ok(Self {
-            title: format!("Roll back: {name}"),
-            effect: html! {
-                p { "The module that was active before is activated in a new plan, after a preflight on the log. Names that came with the same release become inactive. Commands go on meanwhile." }
-                @if let Some(it) = newest { p { "Active now: " (layout::module(&it.digest)) ", since plan " (it.plan) " at " (layout::time(&it.activated_at)) "." } }
-            },
-            path: format!("{operation}/rollback"),
-            command: format!("rollback {}", quoted(name)),
-            back: "/console/modules".to_owned(),
-            needs_reason: visitor.caller.name().is_some(),
-        })
-    }
-
-    fn shown(&self, visitor: &Visitor, what: &str, name: &str, action: &str) -> Markup {
-        let reason = if self.needs_reason {
-            " -H 'Quipu-Reason: WHY'"
-        } else {
-            ""
+    fn shown(&self, visitor: &Visitor, asked: &Asked<'_>) -> Markup {
+        let (header, flag) = match self.needs_reason {
+            true => (" -H 'Quipu-Reason: WHY'", " --reason WHY"),
+            false => ("", ""),
         };
-        let curl = layout::curl(visitor, &format!(" -X POST{reason}"), &self.path);
-        let flag = if self.needs_reason {
-            " --reason WHY"
-        } else {
-            ""
+        let json = match self.body.as_str() {
+            "" => String::new(),
+            body => format!(" -H 'Content-Type: application/json' -d {}", quoted(body)),
         };
+        let curl = layout::curl(visitor, &format!(" -X POST{header}{json}"), &self.path);
         let command = format!(
-            "quipu {}{flag} --url {}",
+            "{}quipu {}{flag} --url {}",
+            self.before,
             self.command,
             quoted(&visitor.base)
         );
         html! {
             (self.effect)
+            @if self.is_offered { (self.form(asked)) }
+            @if self.way != Way::Stop {
+                h2 { "The same as a command" }
+                pre tabindex="0" role="group" aria-label="Commands" { code { (Untrusted(&command)) "\n" (Untrusted(&curl)) } }
+            }
+        }
+    }
+
+    fn form(&self, asked: &Asked<'_>) -> Markup {
+        html! {
             form.confirm action="/console/act" method="post" {
-                input type="hidden" name="what" value=(what);
-                input type="hidden" name="name" value=(name);
-                input type="hidden" name="action" value=(action);
+                input type="hidden" name="what" value=(asked.what);
+                input type="hidden" name="name" value=(asked.name);
+                input type="hidden" name="action" value=(asked.action);
+                @if !asked.allow.is_empty() { input type="hidden" name="allow" value=(asked.allow); }
+                @if self.way == Way::Begin {
+                    label for="seconds" { "Seconds" }
+                    input #seconds name="seconds" type="number" min="1" max="86400" required value=(shadows::seconds(asked));
+                }
                 label for="reason" { "Reason" @if !self.needs_reason { ", for the audit" } }
                 input #reason name="reason" maxlength="1000" required[self.needs_reason] autocomplete="off";
                 button type="submit" { "Do it" }
                 a href=(self.back) { "Leave it" }
             }
-            h2 { "The same as a command" }
-            pre tabindex="0" role="group" aria-label="Commands" { code { (Untrusted(&command)) "\n" (Untrusted(&curl)) } }
         }
     }
 }
 
 /// Whether the reader may do it, without a denial in the audit.
-fn check(visitor: &Visitor, action: Action, object: Object<'_>) -> Result<()> {
+///
+/// # Errors
+/// Why it may not.
+pub fn check(visitor: &Visitor, action: Action, object: Object<'_>) -> Result<()> {
     let rules = visitor.app.options.rules.current();
     let checked = rules.check(&visitor.caller, action, object);
     checked.map_err(|why| Failure::new(quipu_api::Code::Forbidden, why))

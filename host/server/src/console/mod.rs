@@ -5,7 +5,9 @@
 //! scripts, and everything on it is in this program.
 
 mod act;
+mod activations;
 mod assets;
+mod backups;
 mod charts;
 mod described;
 mod documents;
@@ -13,6 +15,7 @@ mod domain;
 mod event;
 mod example;
 mod history;
+mod judged;
 mod layout;
 mod led_here;
 mod live;
@@ -28,6 +31,7 @@ mod rates;
 mod rejections;
 mod search;
 mod session;
+mod shadows;
 mod sign_in;
 mod steps;
 mod stream;
@@ -70,6 +74,7 @@ pub fn routes(app: &App, api: impl FnOnce() -> Router) -> Option<Router<App>> {
         rates: rates::Rates::default(),
         history: charts::History::default(),
         live: live::Places::default(),
+        shadow: shadows::Begun::default(),
     };
     let mut pages = Router::new()
         .route("/", get(async || Redirect::to("/console")))
@@ -86,6 +91,7 @@ pub fn routes(app: &App, api: impl FnOnce() -> Router) -> Option<Router<App>> {
         .route("/console/modules", get(modules::list))
         .route("/console/modules/{digest}", get(modules::show))
         .route("/console/deployments/{plan}", get(modules::deployment))
+        .route("/console/shadow", get(shadows::show))
         .route("/console/projections", get(projections::list))
         .route("/console/projections/{name}", get(projections::show))
         .route(

@@ -3,9 +3,11 @@
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::act;
+use super::activations::{self, activate_link, roll_back_link};
+use super::judged;
 use super::layout::{self, Tab};
 use super::overview::bytes;
+use super::shadows;
 use super::text::{Untrusted, encoded, quoted};
 use super::visitor::Visitor;
 use crate::failure::{Failure, Result};
@@ -48,6 +50,7 @@ async fn lists(visitor: &Visitor) -> Result<Markup> {
         "Preflight",
         "State",
     ];
+    let may_activate = activations::may(visitor);
     let stored = html! {
         @for it in modules.modules.iter().rev() {
             tr {
@@ -55,7 +58,7 @@ async fn lists(visitor: &Visitor) -> Result<Markup> {
                 td { (layout::or_dash(it.name.as_deref().map(Untrusted))) }
                 td { (layout::time(&it.uploaded_at)) }
                 td.number { (bytes(it.bytes)) }
-                td { @if it.active { (layout::state("active")) } }
+                td { @if it.active { (layout::state("active")) } @else if may_activate { (activate_link(&it.digest)) } }
             }
         }
     };
@@ -69,6 +72,7 @@ async fn lists(visitor: &Visitor) -> Result<Markup> {
             (layout::table("Deployments", &columns, &html! { @for it in history.deployments.iter().rev().take(DEPLOYMENTS) { (row(it)) } }))
             @if history.deployments.len() > DEPLOYMENTS { p.note { "Older deployments are not shown." } }
         }
+        p { a href="/console/shadow" { "Shadow" } ", a module that decides live commands without effect" }
         h2 { "Stored modules" }
         @if modules.modules.is_empty() { p.note { "No module is stored." } }
         @else { (layout::table("Modules", &["Module", "Name", "Uploaded at", "Size", "State"], &stored)) }
@@ -126,7 +130,7 @@ async fn of_plan(visitor: &Visitor, plan: u64) -> Result<Markup> {
             h2 { "Projections" }
             ul { @for (name, settings) in &it.projections { li { (layout::link(&layout::projection_path(name), name)) ": " (Untrusted(&settings.lifecycle)) ", on error " (Untrusted(&settings.on_error)) } } }
         }
-        @if it.active && visitor.acts() { (act::roll_back_link(&it.name)) }
+        @if it.active && activations::may(visitor) { (roll_back_link(&it.name)) }
         (layout::same_as(visitor, &format!("deployments {}", quoted(&it.name)), &format!("/v1/deployments/{}", encoded(&it.name))))
     })
 }
@@ -150,20 +154,9 @@ fn report(it: &SummaryView) -> Markup {
             ),
         ),
     ];
-    let rows = html! {
-        @for it in &it.objections {
-            tr {
-                td { (Untrusted(&it.kind)) }
-                td.number { (it.count) }
-                td { (if it.blocks { "blocks" } else { "warns" }) }
-                td { (Untrusted(&it.text)) }
-            }
-        }
-    };
     html! {
         (layout::facts(&facts))
-        @if it.objections.is_empty() { p.note { "It had no objection." } }
-        @else { (layout::table("Objections", &["Kind", "Count", "Effect", "Objection"], &rows)) }
+        (judged::objections(&it.objections))
     }
 }
 
@@ -197,8 +190,11 @@ async fn module(visitor: &Visitor, digest: &str) -> Result<Markup> {
             }
         }
     };
+    let active = visitor.app.host.plan().active(&it.name);
+    let is_active = active.is_some_and(|active| active.to_string() == it.digest);
     Ok(html! {
         (layout::facts(&facts))
+        @if !is_active && activations::may(visitor) { p { (activate_link(&it.digest)) " " (shadows::start_link(&it.digest)) } }
         @if !it.commands.is_empty() { h2 { "Commands" } (types("Commands", &it.commands)) }
         @if !it.events.is_empty() { h2 { "Events" } (types("Events", &it.events)) }
         @if !it.steps.is_empty() {

@@ -1,8 +1,9 @@
-//! Configuration, tokens, tenants and the audit.
+//! Backups, configuration, tokens, tenants and the audit.
 
 use axum::response::Response;
 use maud::{Markup, html};
 
+use super::backups;
 use super::layout::{self, Tab};
 use super::text::Untrusted;
 use super::visitor::Visitor;
@@ -14,9 +15,10 @@ use quipu_api::{AuditList, Code, TenantList, TokenList, TokenView};
 const RECORDS: u64 = 100;
 
 pub async fn show(visitor: Visitor) -> Response {
-    let body = match visitor.may(Action::Admin) {
+    let of_admins = match visitor.may(Action::Admin) {
         Ok(()) => html! {
-            p { a href="/console/audit" { "Audit" } }
+            h2 { "Audit" }
+            p { a href="/console/audit" { "Who changed what" } }
             h2 { "Configuration" }
             (configuration(&visitor))
             h2 { "Tokens" }
@@ -26,6 +28,7 @@ pub async fn show(visitor: Visitor) -> Response {
         },
         Err(why) => layout::hidden("Configuration, tokens, tenants and audit are", &why),
     };
+    let body = html! { (backups::show(&visitor).await) (of_admins) };
     visitor.page(Tab::Operations, "Operations", Ok(body))
 }
 

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use hyper::service::Service;
@@ -29,7 +29,7 @@ use crate::limits::Key;
 use crate::request::away;
 use crate::{App, pages};
 use quipu::access::{Action, Caller, Object};
-use quipu_api::{Code, Problem};
+use quipu_api::{Code, Problem, RunLine};
 
 /// The most bytes of an answer that a page reads. A page of events is smaller.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -44,6 +44,8 @@ pub struct Shared {
     pub history: super::charts::History,
     /// Places of pages that follow the log.
     pub live: super::live::Places,
+    /// The shadow that a page began.
+    pub shadow: super::shadows::Begun,
 }
 
 /// The reader of a page.
@@ -245,19 +247,42 @@ impl Visitor {
         body: String,
         reason: Option<&str>,
     ) -> Result<Answer<T>> {
-        let mut request = Request::builder().method(Method::POST).uri(path);
-        if !body.is_empty() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+        self.ask(posting(path, body, reason)?).await
+    }
+
+    /// Lets the host run over the history in the name of the reader. Returns the last line.
+    ///
+    /// # Errors
+    /// The problem with which the host answers, or with which the run ends.
+    pub async fn run(&self, path: &str, body: String) -> Result<RunLine> {
+        let (bytes, _held) = self.bytes(posting(path, body, None)?).await?;
+        let last = bytes
+            .split(|byte| *byte == b'\n')
+            .rfind(|it| !it.is_empty());
+        match serde_json::from_slice(last.unwrap_or_default()) {
+            Ok(RunLine::Problem(problem)) => Err(Failure(problem)),
+            Ok(line) => Ok(line),
+            Err(error) => Err(Failure::internal(&error)),
         }
-        if let Some(reason) = reason {
-            let value = HeaderValue::from_bytes(reason.as_bytes());
-            let value = value.map_err(|_| Failure::bad_request("the reason must be one line"))?;
-            request = request.header(HeaderName::from_static("quipu-reason"), value);
+    }
+
+    /// Begins a run in the name of the reader. Its lines come as they are written, and it ends when
+    /// they are dropped.
+    ///
+    /// # Errors
+    /// The problem with which the host answers.
+    pub async fn begin(
+        &self,
+        path: &str,
+        body: String,
+        reason: Option<&str>,
+    ) -> Result<BodyDataStream> {
+        let request = self.named(posting(path, body, reason)?);
+        let (status, mut lines) = respond(&self.shared.api, request).await;
+        match status.is_success() {
+            true => Ok(lines),
+            false => Err(problem(&read(&mut lines).await?)),
         }
-        let request = request.body(Body::from(body));
-        let request =
-            request.map_err(|_| Failure::bad_request("the address is not well-formed"))?;
-        self.ask(request).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<Answer<T>> {
@@ -269,13 +294,18 @@ impl Visitor {
         })
     }
 
-    async fn bytes(&self, mut request: Request<Body>) -> Result<(Vec<u8>, BodyDataStream)> {
+    async fn bytes(&self, request: Request<Body>) -> Result<(Vec<u8>, BodyDataStream)> {
+        call(&self.shared.api, self.named(request)).await
+    }
+
+    /// A request in the name of the reader.
+    fn named(&self, mut request: Request<Body>) -> Request<Body> {
         request.extensions_mut().insert(self.visit.clone());
         request.extensions_mut().insert(SignedIn {
             caller: self.caller.clone(),
             changes: self.changes,
         });
-        call(&self.shared.api, request).await
+        request
     }
 
     /// Returns who has a token. It is checked, counted and recorded as at every other request.
@@ -320,12 +350,38 @@ impl Visitor {
     }
 }
 
+/// A request with a body, if it is not empty.
+fn posting(path: &str, body: String, reason: Option<&str>) -> Result<Request<Body>> {
+    let mut request = Request::builder().method(Method::POST).uri(path);
+    if !body.is_empty() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    if let Some(reason) = reason {
+        let value = HeaderValue::from_bytes(reason.as_bytes());
+        let value = value.map_err(|_| Failure::bad_request("the reason must be one line"))?;
+        request = request.header(HeaderName::from_static("quipu-reason"), value);
+    }
+    let request = request.body(Body::from(body));
+    request.map_err(|_| Failure::bad_request("the address is not well-formed"))
+}
+
 /// Calls a router, and reads its answer.
 async fn call(router: &Router, request: Request<Body>) -> Result<(Vec<u8>, BodyDataStream)> {
+    let (status, mut body) = respond(router, request).await;
+    let bytes = read(&mut body).await?;
+    match status.is_success() {
+        true => Ok((bytes, body)),
+        false => Err(problem(&bytes)),
+    }
+}
+
+async fn respond(router: &Router, request: Request<Body>) -> (StatusCode, BodyDataStream) {
     let called = TowerToHyperService::new(router.clone()).call(request).await;
     let response: Response = called.unwrap_or_else(|never| match never {});
-    let status = response.status();
-    let mut body = response.into_body().into_data_stream();
+    (response.status(), response.into_body().into_data_stream())
+}
+
+async fn read(body: &mut BodyDataStream) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(part) = body.next().await {
         bytes.extend_from_slice(&part.map_err(|error| Failure::internal(&error))?);
@@ -334,9 +390,10 @@ async fn call(router: &Router, request: Request<Body>) -> Result<(Vec<u8>, BodyD
             return Err(Failure::new(Code::TooLarge, detail));
         }
     }
-    if status.is_success() {
-        return Ok((bytes, body));
-    }
-    let problem: std::result::Result<Box<Problem>, _> = serde_json::from_slice(&bytes);
-    Err(problem.map_or_else(|error| Failure::internal(&error), Failure))
+    Ok(bytes)
+}
+
+fn problem(bytes: &[u8]) -> Failure {
+    let problem: std::result::Result<Box<Problem>, _> = serde_json::from_slice(bytes);
+    problem.map_or_else(|error| Failure::internal(&error), Failure)
 }

@@ -272,6 +272,7 @@ impl Tenants {
             draining: CancellationToken::new(),
             ending: ending.clone(),
             pending: pending.clone(),
+            newest: Arc::default(),
         };
         let router = router::guarded(router, app);
         let served = Served {
