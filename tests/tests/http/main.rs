@@ -16,6 +16,7 @@ mod console_live;
 mod console_previews;
 mod console_proposals;
 mod dashboards;
+mod deprecated;
 mod domain;
 mod draining;
 mod fuzzing;
