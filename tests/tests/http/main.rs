@@ -46,6 +46,7 @@ mod reads;
 mod refusals;
 mod revoking;
 mod server;
+mod slow_commits;
 mod snapshots;
 mod steps;
 mod streams;
