@@ -1,6 +1,9 @@
 //! What reads bytes from outside, as functions of arbitrary bytes: none of them may panic, hang or use
 //! memory without a bound. `tests/fuzz` runs them under a fuzzer; a test runs a number of random inputs.
 
+mod requests;
+mod stored;
+
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -27,7 +30,7 @@ pub struct Reader {
     pub corpus: fn() -> Vec<Vec<u8>>,
 }
 
-/// Everything that reads bytes from outside, but for HTTP, which needs a server.
+/// Everything that reads bytes from outside, but for bodies of HTTP, which a test sends to a server.
 pub const READERS: &[Reader] = &[
     Reader {
         name: "names",
@@ -73,6 +76,41 @@ pub const READERS: &[Reader] = &[
         name: "components",
         read: components,
         corpus: components_corpus,
+    },
+    Reader {
+        name: "queries",
+        read: requests::queries,
+        corpus: requests::queries_corpus,
+    },
+    Reader {
+        name: "messages",
+        read: requests::messages,
+        corpus: requests::messages_corpus,
+    },
+    Reader {
+        name: "traces",
+        read: requests::traces,
+        corpus: requests::traces_corpus,
+    },
+    Reader {
+        name: "imports",
+        read: stored::imports,
+        corpus: stored::imports_corpus,
+    },
+    Reader {
+        name: "configurations",
+        read: stored::configurations,
+        corpus: stored::configurations_corpus,
+    },
+    Reader {
+        name: "manifests",
+        read: stored::manifests,
+        corpus: stored::manifests_corpus,
+    },
+    Reader {
+        name: "snapshots",
+        read: stored::snapshots,
+        corpus: stored::snapshots_corpus,
     },
 ];
 

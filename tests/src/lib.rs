@@ -19,6 +19,7 @@ pub mod faults;
 pub mod fuzz;
 pub mod golden;
 pub mod guest;
+pub mod held;
 pub mod issuer;
 pub mod lines;
 pub mod loan_books;

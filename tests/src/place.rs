@@ -109,6 +109,11 @@ impl Place {
         &self.url
     }
 
+    /// The schema of a PostgreSQL store.
+    pub fn schema(&self) -> Option<&str> {
+        self.schema.as_deref()
+    }
+
     /// Executes a statement that no host would execute, on a store that no host has open.
     pub async fn tamper(&self, sql: &'static str) {
         let done = if let Some(schema) = &self.schema {

@@ -30,10 +30,22 @@ const TICK: Duration = Duration::from_millis(1);
 pub struct Overload {
     /// As many commands as the host executes.
     pub full: Measured,
-    /// Commands per second that came then.
+    /// The first overload, in which the host learns how much it can do.
+    pub first: Came,
+    /// Overload after that.
+    #[serde(flatten)]
+    pub later: Came,
+}
+
+/// What came while the host was overloaded.
+#[derive(Debug, Clone, Serialize)]
+pub struct Came {
+    /// Commands per second.
     pub coming: f64,
     /// Those of them that were executed, per second.
     pub rate: f64,
+    /// Half of these were answered within this time, in milliseconds.
+    pub p50_ms: f64,
     /// 99 of 100 of these were answered within this time, in milliseconds.
     pub p99_ms: f64,
 }
@@ -51,23 +63,24 @@ pub async fn measure(options: &Options, component: &[u8]) -> Result<Overload> {
     // All streams are warm after this load.
     full().await?;
     let full = full().await?;
-    // In the first round the host learns how much it can do.
-    Load::new(&hosts[0], streams)
-        .come(full.rate * TIMES, duration)
-        .await?;
-    let (load, begun) = (Load::new(&hosts[0], streams), Instant::now());
-    let latencies_us = Arc::clone(&load).come(full.rate * TIMES, duration).await?;
-    let seconds = begun.elapsed().as_secs_f64();
+    let came = || came(&hosts[0], streams, full.rate * TIMES, duration);
+    let (first, later) = (came().await?, came().await?);
     shut_down(hosts).await?;
     place.remove().await?;
-    let (executed, refused) = (
-        latencies_us.len() as f64,
-        load.refused.load(Ordering::Relaxed),
-    );
-    Ok(Overload {
-        full,
-        coming: (executed + refused as f64) / seconds,
+    Ok(Overload { full, first, later })
+}
+
+/// Measures while this many commands per second come.
+async fn came(host: &Host, streams: u64, per_second: f64, duration: Duration) -> Result<Came> {
+    let (load, begun) = (Load::new(host, streams), Instant::now());
+    let latencies_us = Arc::clone(&load).come(per_second, duration).await?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let executed = latencies_us.len() as f64;
+    let refused = load.refused.load(Ordering::Relaxed) as f64;
+    Ok(Came {
+        coming: (executed + refused) / seconds,
         rate: executed / seconds,
+        p50_ms: percentile(&latencies_us, 0.5),
         p99_ms: percentile(&latencies_us, 0.99),
     })
 }
@@ -140,20 +153,28 @@ impl fmt::Display for Overload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "\noverload: more commands come than are executed\n{:>24} {:>11} {:>11} {:>8}",
-            "", "coming/s", "executed/s", "p99 ms"
+            "\noverload: more commands come than are executed\n{:>24} {:>11} {:>11} {:>8} {:>8}",
+            "", "coming/s", "executed/s", "p50 ms", "p99 ms"
         )?;
-        for (name, coming, rate, p99_ms) in [
-            (
-                "256 in flight",
-                self.full.rate,
-                self.full.rate,
-                self.full.p99_ms,
-            ),
-            ("overload", self.coming, self.rate, self.p99_ms),
+        let full = Came {
+            coming: self.full.rate,
+            rate: self.full.rate,
+            p50_ms: self.full.p50_ms,
+            p99_ms: self.full.p99_ms,
+        };
+        for (name, state) in [
+            ("256 in flight", &full),
+            ("overload, at first", &self.first),
+            ("overload, later", &self.later),
         ] {
-            writeln!(f, "{name:>24} {coming:>11.0} {rate:>11.0} {p99_ms:>8.2}")?;
+            let Came { coming, rate, .. } = state;
+            let (p50_ms, p99_ms) = (state.p50_ms, state.p99_ms);
+            writeln!(
+                f,
+                "{name:>24} {coming:>11.0} {rate:>11.0} {p50_ms:>8.2} {p99_ms:>8.2}"
+            )?;
         }
-        writeln!(f, "executed, as a ratio: {:.2}", self.rate / self.full.rate)
+        let ratio = self.later.rate / self.full.rate;
+        writeln!(f, "executed, as a ratio: {ratio:.2}")
     }
 }

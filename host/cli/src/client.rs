@@ -1,8 +1,10 @@
 use std::error::Error as _;
+use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Once;
 
 use anyhow::{Context, Result, anyhow};
-use reqwest::header::HeaderValue;
+use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Certificate, Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 
@@ -11,6 +13,7 @@ use super::contexts::Chosen;
 use super::execute::one_lined;
 use super::exit::WrongUse;
 use super::secret::Secret;
+use super::table::printable;
 use super::tls;
 use quipu_api::Problem;
 
@@ -155,6 +158,7 @@ impl Client {
             .send()
             .await
             .map_err(|error| self.unreached(&error))?;
+        warn_of_deprecation(&response);
         if response.status().is_success() {
             return Ok(response);
         }
@@ -215,6 +219,30 @@ impl Client {
     }
 }
 
+/// Warns once in the life of this program if the host has deprecated what it was asked for.
+pub(super) fn warn_of_deprecation(response: &Response) {
+    static WARNED: Once = Once::new();
+    if let Some(warning) = deprecation(response.url().path(), response.headers()) {
+        // The reader may be gone.
+        WARNED.call_once(|| _ = writeln!(io::stderr(), "warning: {}", printable(&warning)));
+    }
+}
+
+/// What the headers of an answer say about a deprecation; none without one.
+fn deprecation(path: &str, headers: &HeaderMap) -> Option<String> {
+    headers.get("deprecation")?;
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let removal = match text("sunset") {
+        Some(day) => format!(" and may be removed on {day}"),
+        None => String::new(),
+    };
+    let link = text("link").and_then(|it| it.strip_prefix('<')?.split('>').next());
+    let link = link.map_or_else(String::new, |link| format!("; {link} says more"));
+    Some(format!(
+        "a request to {path} is deprecated{removal}: use a later version of this program{link}"
+    ))
+}
+
 /// What to do about a failed connection whose innermost cause has this text; none when it is not
 /// about TLS.
 fn remedy(scheme: &str, cause: &str) -> Option<&'static str> {
@@ -268,6 +296,26 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, WrongUse> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deprecation_is_named_with_what_the_host_says_about_it() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(deprecation("/v1/events", &headers), None);
+        headers.insert("deprecation", HeaderValue::from_static("@1769817600"));
+        assert_eq!(
+            deprecation("/v1/events", &headers).unwrap(),
+            "a request to /v1/events is deprecated: use a later version of this program"
+        );
+        let day = HeaderValue::from_static("Sat, 01 Aug 2026 00:00:00 GMT");
+        headers.insert("sunset", day);
+        let link = HeaderValue::from_static("<https://a.example/b>; rel=\"deprecation\"");
+        headers.insert("link", link);
+        assert_eq!(
+            deprecation("/v1/events", &headers).unwrap(),
+            "a request to /v1/events is deprecated and may be removed on Sat, 01 Aug 2026 00:00:00 GMT: \
+             use a later version of this program; https://a.example/b says more"
+        );
+    }
 
     #[test]
     fn the_remedy_depends_on_the_cause() {

@@ -75,6 +75,16 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
     SECTIONS.iter().flat_map(|(_, keys)| keys.iter())
 }
 
+/// Checks the text of a configuration file.
+///
+/// # Errors
+/// The mistakes, each with its place.
+pub fn check(text: &str) -> Result<(), Vec<String>> {
+    let mut found = sources::SourceValues::default();
+    found.read_file(Path::new("quipu.toml"), text);
+    Config::of(found).map(drop)
+}
+
 /// The keys of a section.
 fn keys_of(section: &str) -> &'static [Key] {
     let of = SECTIONS

@@ -81,6 +81,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use quipu::runtime::Compiler;
 
 pub use client::Client;
+pub use config::check as check_configuration;
 pub use exit::Exit;
 
 /// An event-sourcing host whose domain logic runs as WebAssembly components

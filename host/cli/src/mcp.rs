@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use reqwest::Method;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader, stdin, stdout};
 
+use super::client::warn_of_deprecation;
 use super::{Client, Connection};
 use quipu_mcp::{ANSWER_BYTES_MAX, Answer, Host, MESSAGE_BYTES_MAX, Request, Session, too_large};
 
@@ -133,6 +134,7 @@ impl Remote {
         }
         let sent = request.timeout(TIME_MAX).send().await;
         let mut response = sent.map_err(|error| self.0.unreached(&error).to_string())?;
+        warn_of_deprecation(&response);
         let status = response.status().as_u16();
         let mut body = Vec::new();
         loop {

@@ -26,6 +26,7 @@ mod connections;
 mod console;
 mod deed;
 mod deployments;
+pub mod deprecation;
 mod documents;
 mod domain;
 mod draining;

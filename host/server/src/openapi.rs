@@ -4,6 +4,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{self, RefOr};
 
 use super::access::SCHEME;
+use super::deprecation::{self, DEPRECATED, Deprecation};
 use super::{changes, long_read, router, sse};
 use quipu_api::{LineAnswer, RunLine, choices, line};
 
@@ -41,11 +42,13 @@ pub(super) fn common() -> openapi::OpenApi {
 
 /// The OpenAPI 3.1 description of the interface, in JSON.
 pub fn openapi() -> String {
-    complete(router::paths().into_openapi())
+    complete(router::paths().into_openapi(), DEPRECATED)
 }
 
-/// The JSON of a description with all paths of handlers, completed with `HEAD`.
-pub(super) fn complete(mut description: openapi::OpenApi) -> String {
+/// The JSON of a description with all paths of handlers, completed with `HEAD` and with what is
+/// deprecated.
+pub(super) fn complete(mut description: openapi::OpenApi, deprecated: &[Deprecation]) -> String {
+    deprecation::mark(&mut description, deprecated);
     let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
     let says = "A token of `quipu token create`. A store that never had a token needs none. The \
                 word after the scheme is the action that the caller must be allowed.";

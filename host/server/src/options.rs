@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use quipu_mcp::Mode;
 
+use super::deprecation::{DEPRECATED, Deprecation};
 use super::limits::Limiter;
 use super::logs::LogRing;
 use super::tls::Tls;
@@ -82,6 +83,8 @@ pub struct Options {
     pub logs: Option<LogRing>,
     /// Serves tenants, which callers name in `Quipu-Tenant`.
     pub tenants: Option<TenantOptions>,
+    /// Operations and parameters whose answers say that they are deprecated.
+    pub deprecated: &'static [Deprecation],
 }
 
 impl Options {
@@ -125,6 +128,7 @@ impl Default for Options {
             approve_own_proposals: false,
             logs: None,
             tenants: None,
+            deprecated: DEPRECATED,
         }
     }
 }

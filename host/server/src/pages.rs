@@ -26,7 +26,7 @@ const SENT: &str = "accept, authorization, content-type, idempotency-key, if-mat
                     last-event-id, quipu-causation-id, quipu-correlation-id, quipu-raw, quipu-tenant, \
                     traceparent";
 /// Headers of answers that pages of listed origins may read.
-const READ: &str = "etag, retry-after";
+const READ: &str = "deprecation, etag, link, retry-after, sunset";
 
 /// Checks who asks. Returns the origin of a page that may.
 ///

@@ -23,10 +23,10 @@ use super::request::LARGE_MAX;
 use super::tenants::{self, Tenancy, Tenants, operations};
 use super::{
     App, Options, access, acknowledgements, activate, administration, appends, audit, backups, can,
-    changes, commands, console, deed, deployments, documents, domain, draining, export, health,
-    limits, lines, log, log_context, logs, marks, mcp, metrics, modules, openapi, pages, params,
-    preflights, previews, projections, proposals, rejections, reload, shadows, snapshots, state,
-    steps, streams, subscribe, subscriptions, tokens, trace, types, verify,
+    changes, commands, console, deed, deployments, deprecation, documents, domain, draining,
+    export, health, limits, lines, log, log_context, logs, marks, mcp, metrics, modules, openapi,
+    pages, params, preflights, previews, projections, proposals, rejections, reload, shadows,
+    snapshots, state, steps, streams, subscribe, subscriptions, tokens, trace, types, verify,
 };
 use quipu::Host;
 use quipu::access::Caller;
@@ -72,7 +72,8 @@ pub(super) fn app(host: Host, options: Options, ending: CancellationToken) -> Ap
 /// Every path of the main store, and its tenants.
 pub(super) fn routed(app: App) -> Router {
     let (router, description) = paths().split_for_parts();
-    let description = Bytes::from(openapi::complete(description));
+    let description = openapi::complete(description, app.options.deprecated);
+    let description = Bytes::from(description);
     let router = router.route("/openapi.json", get(async || json(description)));
     // The console has a router of its own to ask, without itself in it.
     let pages = console::routes(&app, || guarded(router.clone(), app.clone()));
@@ -95,11 +96,12 @@ pub(super) fn guarded(router: Router<App>, app: App) -> Router {
 
 /// Completes paths, without tools for agents.
 pub(super) fn protected(router: Router<App>, app: App) -> Router {
-    router
+    let router = router
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .layer(from_fn_with_state(app.clone(), guard))
-        .with_state(app)
+        .layer(from_fn_with_state(app.clone(), guard));
+    // Outside the guard, so that its refusals have the headers too.
+    deprecation::announced(router, app.options.deprecated).with_state(app)
 }
 
 /// Every path with its handlers and their descriptions. Path and method are declared at the handler;

@@ -20,4 +20,5 @@ pub use export::Export;
 pub use import::{Imported, Target, import};
 pub use line::{END, FORMAT, Totals};
 pub use lines::LINE_BYTES_MAX;
+pub use read::check_line;
 pub use write::{archived as write_archived, begin as write_begin, end as write_end};

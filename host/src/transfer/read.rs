@@ -59,6 +59,14 @@ pub struct Module {
     pub signatures: Vec<Signature>,
 }
 
+/// Checks the form of a line of an export. What it means is checked when it is imported.
+///
+/// # Errors
+/// When the line is malformed, or of a type that this program does not know.
+pub fn check_line(text: &[u8]) -> Result<()> {
+    entry(text).map(drop)
+}
+
 /// Parses a line.
 pub fn entry(text: &[u8]) -> Result<Entry> {
     let text = std::str::from_utf8(text)

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use quipu_tests::seed;
+use quipu_tests::{Place, on_every_store, seed};
 use reqwest::Client;
 use serde_json::{Value, json};
 
 use crate::program::Served;
 use crate::steady::Held;
+
+on_every_store!(an_overloaded_host_takes_no_more_memory_and_loses_nothing);
 
 const ACCOUNTS: usize = 32;
 /// Clients of each account, each with one command in flight: far more than are admitted.
@@ -51,13 +53,12 @@ impl Answers {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_overloaded_host_takes_no_more_memory_and_loses_nothing() {
+async fn an_overloaded_host_takes_no_more_memory_and_loses_nothing(place: Place) {
     let (executed, time) = match seed::is_long() {
         true => (0, Duration::from_secs(600)),
         false => (4_000, Duration::ZERO),
     };
-    let host = Served::start_with("[engine]\nin_flight_max = 4\n");
+    let host = Served::start_on(&place, "[engine]\nin_flight_max = 4\n");
     let client = Client::builder().no_proxy().build().unwrap();
     for account in 0..ACCOUNTS {
         let open = json!({"type": "open", "data": {"owner": "ann"}});

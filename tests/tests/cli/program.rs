@@ -2,7 +2,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use quipu_tests::{examples, place};
+use quipu_tests::{Place, examples, place};
 use tempfile::TempDir;
 
 /// The program, in an environment without settings.
@@ -57,6 +57,20 @@ impl Served {
         std::fs::write(modules.join("account.wasm"), examples::account()).unwrap();
         let (file, modules) = (text(&file), text(&modules));
         Self::start_in(dir, &["--config", &file, "--modules", &modules])
+    }
+
+    /// A host on a store with a configuration, and the guest `account`.
+    pub fn start_on(place: &Place, configuration: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, modules) = (dir.path().join("quipu.toml"), dir.path().join("modules"));
+        std::fs::write(&file, configuration).unwrap();
+        std::fs::create_dir(&modules).unwrap();
+        std::fs::write(modules.join("account.wasm"), examples::account()).unwrap();
+        let (file, modules) = (text(&file), text(&modules));
+        let mut command = quipu(&["serve", "--store", place.url(), "--config", &file]);
+        command.args(["--modules", &modules, "--listen", "127.0.0.1:0"]);
+        command.env("QUIPU_CACHE_DIR", place::compiled());
+        Self::ready(dir, command)
     }
 
     pub fn start_in(dir: TempDir, args: &[&str]) -> Self {

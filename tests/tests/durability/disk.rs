@@ -1,65 +1,41 @@
-//! The disk of a SQLite store is full for a while.
+//! The disk of a store is full for a while.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use quipu_tests::seed;
+use quipu_tests::{Place, seed};
 use serde_json::{Value, json};
 
-/// A host whose store is on a small file system of its own, which only it sees.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_quipu-program");
+
+/// A host in a process of its own.
 struct Served {
     child: Child,
     url: String,
-    disk: PathBuf,
     client: reqwest::Client,
-    _folder: tempfile::TempDir,
-}
-
-/// Runs a program in a mount namespace of its own.
-fn unshare() -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--map-root-user"]);
-    command
-}
-
-fn can_mount() -> bool {
-    let folder = tempfile::tempdir().unwrap();
-    let mount = unshare()
-        .args(["mount", "-t", "tmpfs", "tmpfs"])
-        .arg(folder.path())
-        .output();
-    mount.is_ok_and(|it| it.status.success())
 }
 
 impl Served {
-    fn start(mebibytes: u32) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let script = "mount -t tmpfs -o size=\"$1\"m tmpfs \"$2\" && \
-                      exec \"$0\" serve --store \"sqlite:$2/q.db\" --listen 127.0.0.1:0";
-        let mut child = unshare()
-            .args(["sh", "-c", script, env!("CARGO_BIN_EXE_quipu-program")])
-            .arg(mebibytes.to_string())
-            .arg(folder.path())
-            .env_remove("QUIPU_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+    fn start(command: &mut Command) -> Self {
+        let command = command.env_remove("QUIPU_LOG").stdin(Stdio::null());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let output = child.stdout.take().unwrap();
         BufReader::new(output).read_line(&mut line).unwrap();
         let url = line.trim_end().strip_prefix("ready ");
         let url = url.unwrap_or_else(|| panic!("not ready: {line:?}"));
-        // As the host sees it.
-        let seen = format!("/proc/{}/root{}", child.id(), folder.path().display());
         Self {
             url: url.to_owned(),
-            disk: seen.into(),
             child,
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
-            _folder: folder,
         }
+    }
+
+    /// A host on a store.
+    fn on(url: &str) -> Self {
+        let mut command = Command::new(PROGRAM);
+        Self::start(command.args(["serve", "--store", url, "--listen", "127.0.0.1:0"]))
     }
 
     async fn append(&self, number: usize, bytes: usize) -> (u16, Value) {
@@ -96,25 +72,18 @@ impl Drop for Served {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_is_a_passing_error_and_loses_nothing_acknowledged() {
-    if !can_mount() {
-        assert!(!seed::is_long(), "this process may not mount a file system");
-        eprintln!("NOT TRIED: this process may not mount a file system (`unshare --mount`)");
-        return;
-    }
-    let host = Served::start(32);
+/// Fills the disk and makes room, several times. `says` is part of what a refused caller reads. Returns
+/// the numbers of the acknowledged events.
+async fn check(host: &Served, says: &str, fill: impl AsyncFn(), free: impl AsyncFn()) -> Vec<u64> {
     let (mut acknowledged, mut number) = (Vec::new(), 0);
     for round in 0..if seed::is_long() { 20 } else { 3 } {
-        let ballast = host.disk.join("ballast");
-        // Fills what is left: a write of the last part fails.
-        let filling = std::fs::File::create(&ballast).and_then(|mut file| {
-            std::io::copy(
-                &mut std::io::Read::take(std::io::repeat(0), 64 << 20),
-                &mut file,
-            )
-        });
-        assert!(filling.is_err(), "the file system is not small");
+        for _ in 0..3 {
+            let (status, answer) = host.append(number, 10).await;
+            assert_eq!(status, 200, "round {round}: {answer}");
+            acknowledged.push(number as u64);
+            number += 1;
+        }
+        fill().await;
         let mut refused = 0;
         while refused < 3 {
             let (status, answer) = host.append(number, 100_000).await;
@@ -126,7 +95,7 @@ async fn a_full_disk_is_a_passing_error_and_loses_nothing_acknowledged() {
                         (503, &json!("store-unavailable"))
                     );
                     let detail = answer["detail"].as_str().unwrap();
-                    assert!(detail.contains("full"), "{detail}");
+                    assert!(detail.contains(says), "{detail}");
                     refused += 1;
                 }
             }
@@ -135,11 +104,108 @@ async fn a_full_disk_is_a_passing_error_and_loses_nothing_acknowledged() {
         }
         // Reads go on, and nothing that was refused is there.
         assert_eq!(host.numbers().await, acknowledged);
-        std::fs::remove_file(&ballast).unwrap();
+        free().await;
         // With room it goes on without help. One that was refused is sent again.
         let (status, answer) = host.append(number - 1, 10).await;
         assert_eq!(status, 200, "round {round}: {answer}");
         acknowledged.push(number as u64 - 1);
         assert_eq!(host.numbers().await, acknowledged);
     }
+    acknowledged
+}
+
+/// Runs a program in a mount namespace of its own.
+fn unshare() -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user"]);
+    command
+}
+
+fn can_mount() -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = unshare()
+        .args(["mount", "-t", "tmpfs", "tmpfs"])
+        .arg(folder.path())
+        .output();
+    mount.is_ok_and(|it| it.status.success())
+}
+
+/// Fills what is left of a file system: a write of the last part fails.
+fn fill(ballast: &Path) {
+    let filling = std::fs::File::create(ballast).and_then(|mut file| {
+        std::io::copy(
+            &mut std::io::Read::take(std::io::repeat(0), 64 << 20),
+            &mut file,
+        )
+    });
+    assert!(filling.is_err(), "the file system is not small");
+}
+
+/// The store is on a small file system of its own, which only the host sees.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_a_passing_error_and_loses_nothing_acknowledged() {
+    if !can_mount() {
+        assert!(!seed::is_long(), "this process may not mount a file system");
+        eprintln!("NOT TRIED: this process may not mount a file system (`unshare --mount`)");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs -o size=32m tmpfs \"$1\" && \
+                  exec \"$0\" serve --store \"sqlite:$1/q.db\" --listen 127.0.0.1:0";
+    let mut command = unshare();
+    command
+        .args(["sh", "-c", script, PROGRAM])
+        .arg(folder.path());
+    let host = Served::start(&mut command);
+    // As the host sees it.
+    let seen = format!("/proc/{}/root{}", host.child.id(), folder.path().display());
+    let ballast = Path::new(&seen).join("ballast");
+    let free = async || std::fs::remove_file(&ballast).unwrap();
+    check(&host, "full", async || fill(&ballast), free).await;
+}
+
+/// Sets how many bytes each file of a process may have.
+fn limit_files(process: u32, bytes: &str) {
+    let mut command = Command::new("prlimit");
+    let process = process.to_string();
+    // The colon leaves the hard limit as it is.
+    let command = command.args(["--pid", &process, &format!("--fsize={bytes}:")]);
+    let limited = command.output().unwrap();
+    assert!(limited.status.success(), "{limited:?}");
+}
+
+/// This needs no rights: the files of the host may not grow for a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_may_not_grow_are_a_passing_error_and_lose_nothing_acknowledged() {
+    let place = Place::sqlite();
+    // A write beyond the limit is an error, and no signal that ends the host.
+    let script = "trap '' XFSZ; exec \"$0\" serve --store \"$1\" --listen 127.0.0.1:0";
+    let mut command = Command::new("sh");
+    // The log may be a file, too.
+    let command = command.args(["-c", script, PROGRAM, place.url()]);
+    let host = Served::start(command.stderr(Stdio::null()));
+    let process = host.child.id();
+    let fill = async || limit_files(process, "2097152");
+    let free = async || limit_files(process, "unlimited");
+    let acknowledged = check(&host, "the store", fill, free).await;
+    drop(host);
+    assert_eq!(Served::on(place.url()).numbers().await, acknowledged);
+}
+
+/// What a server says whose file system is full.
+const FULL: &str = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+    RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; \
+    END $$; \
+    CREATE TRIGGER full_disk BEFORE INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION full_disk()";
+const FREE: &str = "DROP TRIGGER full_disk ON events; DROP FUNCTION full_disk()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_of_a_server_is_a_passing_error_and_loses_nothing_acknowledged() {
+    let place = Place::postgres();
+    let host = Served::on(place.url());
+    let fill = async || place.tamper(FULL).await;
+    let free = async || place.tamper(FREE).await;
+    let acknowledged = check(&host, "full", fill, free).await;
+    drop(host);
+    assert_eq!(Served::on(place.url()).numbers().await, acknowledged);
 }
