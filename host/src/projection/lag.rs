@@ -13,15 +13,18 @@ pub struct Lag {
     pub name: Box<str>,
     /// Positions after the checkpoint.
     pub events: u64,
-    /// Age of the oldest event after the checkpoint. It grows while nobody folds.
-    pub age: Duration,
+    /// Age of the oldest event after the checkpoint. It grows while nobody folds. None during a first
+    /// build: until the build has passed the events that are older than itself.
+    pub age: Option<Duration>,
     /// Parked events.
     pub parked: u64,
     /// Whether a host owns the build.
     pub is_owned: bool,
+    /// Whether an operator paused the projection.
+    pub is_paused: bool,
     /// Whether an error holds the build up.
     pub is_failing: bool,
-    /// The part of the log that a rebuild has folded; none without a rebuild.
+    /// The part of the log that a rebuild has folded, or a first build; none without either.
     pub rebuilt: Option<f64>,
 }
 
@@ -46,25 +49,36 @@ impl Service {
         let (active, next) = (of(Role::Active), of(Role::Next));
         // Without a build, nothing is folded.
         let position = active.map_or(Position(0), |build| build.position);
-        let rebuilt = |build: &BuildStatus| match status.log_head.0 {
+        let ratio = |build: &BuildStatus| match status.log_head.0 {
             0 => 1.0,
             head => (build.position.0 as f64 / head as f64).min(1.0),
         };
+        let age = self.age_after(position, active, status.log_head).await?;
+        let first = active.filter(|_| age.is_none());
         Ok(Lag {
             name: status.name.clone(),
             events: status.log_head.0.saturating_sub(position.0),
-            age: self.age_after(position, status.log_head).await?,
+            age,
             parked: active.map_or(0, |build| build.counts.parked),
             is_owned: active.is_some_and(|build| build.is_owned),
+            is_paused: status.is_paused,
             is_failing: active.is_some_and(|build| build.trouble.is_some()),
-            rebuilt: next.map(rebuilt),
+            rebuilt: next.or(first).map(ratio),
         })
     }
 
-    /// The age of the first event after a position.
-    async fn age_after(&self, position: Position, head: Position) -> Result<Duration, Error> {
+    /// The age of the first event after a position; none if the build began after that event.
+    ///
+    /// Such an event was in the log when the build began, so the build has not caught up yet and
+    /// never had newer documents. A rebuild becomes active only after it has caught up.
+    async fn age_after(
+        &self,
+        position: Position,
+        build: Option<&BuildStatus>,
+        head: Position,
+    ) -> Result<Option<Duration>, Error> {
         if position >= head {
-            return Ok(Duration::ZERO);
+            return Ok(Some(Duration::ZERO));
         }
         let (reader, filter) = (&self.shared.reader, Filter::default());
         let page = reader.read_log(position, Direction::Forward, 1, &filter);
@@ -72,6 +86,7 @@ impl Service {
         let now = self.shared.clock.now().0;
         // The rest of the log may be a hole.
         let oldest = page.events.first().map_or(now, |event| event.recorded_at.0);
-        Ok(Duration::from_micros(now.saturating_sub(oldest)))
+        let is_first = build.is_none_or(|build| oldest < build.started_at.0);
+        Ok((!is_first).then(|| Duration::from_micros(now.saturating_sub(oldest))))
     }
 }

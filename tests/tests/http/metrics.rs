@@ -104,12 +104,8 @@ async fn everything() -> Server {
     note(&server.host, &json!({"n": 1, "keys": ["a"]})).await;
     let claim = server.post("/v1/subscriptions/mail/claim", "{}");
     send(claim).await.ok();
-    until(
-        &server,
-        "quipu_projection_parked_events{projection=\"notes\"}",
-        |it| it == 0.0,
-    )
-    .await;
+    // Its first build has caught up.
+    until(&server, LAG, |it| it == 0.0).await;
     until(
         &server,
         "quipu_subscription_lag_events{subscription=\"mail\"}",
@@ -448,6 +444,8 @@ async fn a_projection_without_an_owner_lags_in_seconds(place: Place) {
     let lag = until(&server, LAG, |it| it > 0.0).await;
     until(&server, LAG, |it| it > lag).await;
     until(&server, owned, |it| it == 0.0).await;
+    let paused = "quipu_projection_paused{projection=\"notes\"}";
+    until(&server, paused, |it| it == 1.0).await;
     let events = "quipu_projection_lag_events{projection=\"notes\"}";
     until(&server, events, |it| it >= 1.0).await;
     let resume = projection::Action::Resume;
@@ -457,6 +455,7 @@ async fn a_projection_without_an_owner_lags_in_seconds(place: Place) {
         .await
         .unwrap();
     until(&server, LAG, |it| it == 0.0).await;
+    until(&server, paused, |it| it == 0.0).await;
 }
 
 async fn parked_events_are_shown(place: Place) {

@@ -348,8 +348,8 @@ fn projections(page: &mut Page, sample: &Sample) {
         Some(figures) => figures.projections.iter().collect(),
         None => Vec::new(),
     };
-    // Where there are too many, those with the largest lag are shown.
-    lags.sort_by_key(|one| std::cmp::Reverse(one.age));
+    // Where there are too many, first builds and those with the largest lag are shown.
+    lags.sort_by_key(|one| std::cmp::Reverse((one.age.is_none(), one.age)));
     lags.truncate(NAMES_MAX);
     lags.sort_by(|one, other| one.name.cmp(&other.name));
     let mut each = |name, help, value: fn(&Lag) -> Option<f64>| {
@@ -367,8 +367,8 @@ fn projections(page: &mut Page, sample: &Sample) {
     );
     each(
         "quipu_projection_lag_seconds",
-        "Age of the oldest event that the active build has not folded.",
-        |lag| Some(lag.age.as_secs_f64()),
+        "Age of the oldest event that the active build has not folded; absent during a first build.",
+        |lag| Some(lag.age?.as_secs_f64()),
     );
     each(
         "quipu_projection_parked_events",
@@ -381,13 +381,18 @@ fn projections(page: &mut Page, sample: &Sample) {
         |lag| Some(f64::from(u8::from(lag.is_owned))),
     );
     each(
+        "quipu_projection_paused",
+        "Whether an operator paused the projection.",
+        |lag| Some(f64::from(u8::from(lag.is_paused))),
+    );
+    each(
         "quipu_projection_failing",
         "Whether an error holds the active build up.",
         |lag| Some(f64::from(u8::from(lag.is_failing))),
     );
     each(
         "quipu_projection_rebuild_ratio",
-        "The part of the log that a rebuild has folded.",
+        "The part of the log that a first build or a rebuild has folded.",
         |lag| lag.rebuilt,
     );
 }
