@@ -3,10 +3,10 @@
 //! `cargo run --release --example embedded -- target/guests/components/account.wasm`
 
 use anyhow::{Context, Result};
-use quipu::Host;
 use quipu::engine::Error;
 use quipu::model::{Command, StreamId, Version};
 use quipu::store::Direction;
+use quipu::{Deploy, Host};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -15,8 +15,10 @@ async fn main() -> Result<()> {
         .context("name a component of the account guest")?;
     let host = Host::builder().store("memory:").build().await?;
     let module = host.upload(std::fs::read(file)?).await?.module;
-    host.activate(module.digest(), Some("embedded".to_owned()))
-        .await?;
+    // A preflight comes first where the component replaces another one or has projections.
+    let deploy = Deploy::new(module.digest()).by("embedded");
+    let prepared = host.prepare(deploy, &mut |_| {}).await?;
+    prepared.activate().await?;
 
     let account: StreamId = "account-1".parse()?;
     let open = Command::new("open", r#"{"owner":"ann"}"#)?.with_id("open-1")?;

@@ -59,6 +59,7 @@ pub enum State {
 
 /// Why a proposal could not be stored or decided.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A part of the proposal is not well-formed.
     #[error(transparent)]
@@ -109,6 +110,21 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+impl Error {
+    /// Its stable code, as HTTP clients see it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "bad-request",
+            Self::TooLarge { .. } => "too-large",
+            Self::IdReused { .. } => "idempotency-key-reused",
+            Self::Full | Self::FullOfOne => "too-many-proposals",
+            Self::NotFound(_) => "proposal-not-found",
+            Self::Closed { .. } => "proposal-closed",
+            Self::Store(error) => error.code(),
+        }
+    }
 }
 
 impl State {

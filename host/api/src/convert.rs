@@ -21,16 +21,11 @@ impl From<Invalid> for Box<Problem> {
 
 impl From<access::Error> for Box<Problem> {
     fn from(error: access::Error) -> Self {
-        use access::Error;
-        let code = match error {
-            Error::Invalid(invalid) => return invalid.into(),
-            Error::Store(error) => return error.into(),
-            Error::NotAdded(_) => Code::TokenRefused,
-            Error::NotFound(_) => Code::TokenNotFound,
-            Error::TenantNotAdded(_) => Code::TenantRefused,
-            Error::TenantNotFound(_) => Code::TenantNotFound,
-        };
-        Box::new(Problem::new(code, error.to_string()))
+        match error {
+            access::Error::Invalid(invalid) => invalid.into(),
+            access::Error::Store(error) => error.into(),
+            other => Box::new(Problem::new(Code::named(other.code()), other.to_string())),
+        }
     }
 }
 
@@ -174,17 +169,11 @@ impl From<proof::Error> for Box<Problem> {
 
 impl From<propose::Error> for Box<Problem> {
     fn from(error: propose::Error) -> Self {
-        use propose::Error;
-        let code = match error {
-            Error::Invalid(invalid) => return invalid.into(),
-            Error::Store(error) => return error.into(),
-            Error::TooLarge { .. } => Code::TooLarge,
-            Error::IdReused { .. } => Code::IdempotencyKeyReused,
-            Error::Full | Error::FullOfOne => Code::TooManyProposals,
-            Error::NotFound(_) => Code::ProposalNotFound,
-            Error::Closed { .. } => Code::ProposalClosed,
-        };
-        Box::new(Problem::new(code, error.to_string()))
+        match error {
+            propose::Error::Invalid(invalid) => invalid.into(),
+            propose::Error::Store(error) => error.into(),
+            other => Box::new(Problem::new(Code::named(other.code()), other.to_string())),
+        }
     }
 }
 
@@ -197,6 +186,7 @@ impl From<ApproveError> for Box<Problem> {
                 problem.detail += "; the proposal is approved: approve it a second time";
                 problem
             }
+            other => Box::new(Problem::new(Code::named(other.code()), other.to_string())),
         }
     }
 }

@@ -15,7 +15,16 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Run a host",
         &[
-            "serve", "config", "status", "top", "logs", "mcp", "explain", "demo", "bench",
+            "serve",
+            "config",
+            "status",
+            "top",
+            "logs",
+            "mcp",
+            "explain",
+            "completions",
+            "demo",
+            "bench",
         ],
     ),
     ("Write events", &["execute", "append", "proposal"]),

@@ -12,6 +12,7 @@ mod backup;
 mod bench;
 mod client;
 mod compile;
+mod completions;
 mod config;
 mod contexts;
 mod demo;
@@ -144,6 +145,7 @@ enum Command {
     Mcp(mcp::Mcp),
     Proposal(proposals::Proposal),
     Explain(explain::Explain),
+    Completions(completions::Completions),
     Token(access::Token),
     Whoami(access::Whoami),
     Can(access::Can),
@@ -337,6 +339,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Mcp(mcp) => mcp.run().await,
         Command::Proposal(proposal) => proposal.run().await,
         Command::Explain(explain) => explain.run(),
+        Command::Completions(completions) => completions.run(Cli::command()),
         Command::Token(token) => token.run().await,
         Command::Whoami(whoami) => whoami.run().await,
         Command::Can(can) => can.run().await,

@@ -77,6 +77,7 @@ enum Kind {
 
 /// Why there is no key for a token.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The issuer has no such key.
     #[error("its issuer has no key for it")]

@@ -21,6 +21,7 @@ const ATTRIBUTE_BYTES_MAX: usize = 1_000;
 
 /// Why a token is refused.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refused {
     /// It is none.
     #[error("the token is malformed")]

@@ -62,6 +62,7 @@ pub struct Decision {
 
 /// Why an action is denied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Denied {
     /// The lists of the grant do not reach it.
     #[error(transparent)]

@@ -55,6 +55,7 @@ pub type Fuel = u64;
 
 /// Why a runtime can't be created.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The engine does not work on this machine, or not with these options.
     #[error("the WebAssembly engine does not start: {0}")]

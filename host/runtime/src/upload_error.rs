@@ -2,6 +2,7 @@ use super::Fault;
 
 /// Why a component is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refused {
     /// The component is too large.
     #[error("the component has {found} bytes, at most {max} are accepted")]

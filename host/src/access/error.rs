@@ -1,8 +1,9 @@
 use crate::model::Invalid;
 use crate::store;
 
-/// Why a token could not be made or revoked.
+/// Why a token or a tenant could not be made, found or changed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The name, the grant or the expiry is not well-formed.
     #[error(transparent)]
@@ -22,4 +23,18 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+impl Error {
+    /// Its stable code, as HTTP clients see it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "bad-request",
+            Self::NotAdded(_) => "token-refused",
+            Self::NotFound(_) => "token-not-found",
+            Self::TenantNotAdded(_) => "tenant-refused",
+            Self::TenantNotFound(_) => "tenant-not-found",
+            Self::Store(error) => error.code(),
+        }
+    }
 }

@@ -182,6 +182,7 @@ pub struct Grant {
 
 /// Why an action is denied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Denied {
     /// The role does not allow the action.
     #[error("the role {0} does not allow {1}")]

@@ -63,6 +63,7 @@ pub struct NewToken {
 
 /// Why a caller is refused.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refused {
     /// No token was sent.
     #[error("the request has no token; send one as `Authorization: Bearer TOKEN`, or with --token")]
@@ -82,6 +83,14 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// Its stable code, as HTTP clients see it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.code(),
+            _ => "unauthorized",
+        }
+    }
+
     /// One word for logs and the audit.
     pub fn word(&self) -> &'static str {
         match self {

@@ -187,9 +187,14 @@ impl Host {
     /// Makes a module the active one under its manifest's name, or those of a release under
     /// theirs, without a preflight.
     ///
+    /// It is hidden because programs use [`deploy`](Self::deploy) or [`prepare`](Self::prepare),
+    /// which decide by one rule whether a preflight comes first. Tests and the benchmark need an
+    /// activation without that rule.
+    ///
     /// # Errors
     /// When a module is not in the store, the modules contradict each other or what is active,
     /// or the store fails.
+    #[doc(hidden)]
     pub async fn activate(
         &self,
         release: impl Into<Release>,

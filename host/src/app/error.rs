@@ -1,5 +1,7 @@
-use crate::app::DeployError;
-use crate::{deploy, engine, model, projection, proof, store, subscribe, transfer};
+use crate::app::{ApproveError, DeployError};
+use crate::{
+    access, deploy, engine, model, projection, proof, propose, store, subscribe, transfer,
+};
 
 /// Any error of a host, for programs that handle all of them in one place.
 ///
@@ -35,6 +37,18 @@ pub enum Error {
     /// An import ended early.
     #[error(transparent)]
     Import(#[from] transfer::Failed),
+    /// A token or a tenant could not be made, found or changed.
+    #[error(transparent)]
+    Access(#[from] access::Error),
+    /// A caller was refused.
+    #[error(transparent)]
+    Caller(#[from] access::Refused),
+    /// A proposal could not be stored or decided.
+    #[error(transparent)]
+    Proposal(#[from] propose::Error),
+    /// An approved command has no result yet.
+    #[error(transparent)]
+    Approval(#[from] ApproveError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -55,6 +69,10 @@ impl Error {
             Self::Proof(error) => error.code(),
             Self::Subscription(error) => error.code(),
             Self::Import(failed) => failed.error.code(),
+            Self::Access(error) => error.code(),
+            Self::Caller(refused) => refused.code(),
+            Self::Proposal(error) => error.code(),
+            Self::Approval(error) => error.code(),
         }
     }
 }

@@ -64,7 +64,7 @@ use crate::upcast::Form;
 ///
 /// let host = quipu::Host::builder().store("sqlite:bank.db").build().await?;
 /// let module = host.upload(std::fs::read("account.wasm")?).await?.module;
-/// host.activate(module.digest(), None).await?;
+/// host.deploy(quipu::Deploy::new(module.digest())).await?;
 ///
 /// let account = "account-1".parse()?;
 /// let open = Command::new("open", r#"{"owner":"ann"}"#)?.with_id("open-1")?;
@@ -365,8 +365,8 @@ impl Host {
     /// Starts an export of the log after a position; 0 exports the whole log.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn export(&self, after: Position) -> store::Result<Export> {
+    /// When the position does not exist, or the store fails.
+    pub async fn export(&self, after: Position) -> Result<Export, transfer::Error> {
         let source = Source {
             reader: Arc::clone(&self.tenant.reader),
             modules: Arc::clone(&self.tenant.modules),

@@ -8,6 +8,7 @@ use crate::store::{ProposalResult, StoredProposal};
 
 /// Why an approved command has no result yet.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ApproveError {
     /// The proposal can't be approved.
     #[error(transparent)]
@@ -16,6 +17,16 @@ pub enum ApproveError {
     /// time.
     #[error(transparent)]
     Execution(#[from] EngineError),
+}
+
+impl ApproveError {
+    /// Its stable code, as HTTP clients see it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Proposal(error) => error.code(),
+            Self::Execution(error) => error.code(),
+        }
+    }
 }
 
 impl Host {

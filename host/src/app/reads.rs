@@ -64,10 +64,12 @@ impl Host {
         Ok(self.tenant.reader.streams(after, limit, filter).await?)
     }
 
-    /// Returns up to `limit` events of a stream. The page says where to continue.
+    /// Returns up to `limit` events of a stream. The page says where to continue. Forward, it is
+    /// empty from the version after the last event, and a later version is refused.
     ///
     /// # Errors
-    /// When there is no such stream, when a bound is 0, or when the store fails.
+    /// When there is no such stream, when a bound is 0, when the version before `from` does not
+    /// exist and the read is forward, or when the store fails.
     pub async fn read_stream(
         &self,
         stream: &StreamId,
@@ -119,6 +121,10 @@ impl Host {
         let page = reader.read_stream(stream, from, versions.direction, limit);
         let page = page.await?;
         let mut page = page.ok_or_else(|| Error::StreamNotFound(stream.clone()))?;
+        if versions.direction == Direction::Forward && versions.from > page.version.next() {
+            let place = format!("version {} of stream {stream}", versions.from.0 - 1);
+            return Err(Invalid::after_the_end(place, page.version.0).into());
+        }
         page.events.retain(|event| versions.has(event.version));
         page.next = page.next.filter(|next| versions.has(*next));
         if form == Form::Lifted {
@@ -139,11 +145,13 @@ impl Host {
     /// Returns up to `limit` events of the log that pass the filter, lifted. The page says where to
     /// continue. A type of the filter also selects events that are stored under its older names,
     /// and events that are stored under this name but have another name now. All parts of a split
-    /// event are on one page, which may therefore have more events than `limit`.
+    /// event are on one page, which may therefore have more events than `limit`. Forward, the page
+    /// after the last event is empty, and a later position is refused.
     ///
     /// # Errors
-    /// When the limit is 0, a part of the filter is empty, the first event can't be lifted, or the
-    /// store fails. The page ends before any other event that can't be lifted.
+    /// When the limit is 0, a part of the filter is empty, the position does not exist and the read
+    /// is forward, the first event can't be lifted, or the store fails. The page ends before any
+    /// other event that can't be lifted.
     pub async fn read_log(
         &self,
         after: Position,
@@ -175,6 +183,9 @@ impl Host {
         let wide = plan.widened(filter);
         let reader = &self.tenant.reader;
         let mut page = reader.read_log(after, direction, limit, &wide).await?;
+        if direction == Direction::Forward {
+            self.check_end(after, page.head).await?;
+        }
         if let (Some(to), Direction::Forward) = (filter.to, direction) {
             page.next = page.next.filter(|next| *next < to);
         }
@@ -187,6 +198,21 @@ impl Host {
             Form::Stored => page.events.retain(|event| !plan.excludes(filter, event)),
         }
         Ok(page)
+    }
+
+    /// Refuses a position after the end of the log. `head` is where the log ended when the request
+    /// was read or later, so a page with events needs no query.
+    pub(super) async fn check_end(&self, after: Position, head: Position) -> Result<(), Error> {
+        if after <= head {
+            return Ok(());
+        }
+        // The caller may have appended an event that the head does not show yet.
+        let last = self.tenant.reader.last_taken().await?;
+        if after <= last {
+            return Ok(());
+        }
+        let place = format!("position {after} of the log");
+        Err(Invalid::after_the_end(place, last.0).into())
     }
 
     /// Lifts the events of a page. The page ends before an event that can't be lifted, unless it is

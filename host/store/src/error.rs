@@ -7,6 +7,7 @@ use super::{Loss, postgres, sqlite};
 
 /// Why a store did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The store can't be reached or does not answer in time. Nothing was stored.
     #[error("the store is not available: {0}")]

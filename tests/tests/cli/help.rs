@@ -109,3 +109,34 @@ fn usage_errors_exit_with_2() {
     run(&["deploy", "x.wasm", "--on-error", "notes=hope"]).fails(2, "stop, skip or park");
     run(&["events", "--url", "nonsense"]).fails(2, "not an address of a host");
 }
+
+#[test]
+fn the_completions_name_every_command_and_no_hidden_one() {
+    let listed = commands(&run(&["--help"]).ok());
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = run(&["completions", shell]).ok();
+        for command in &listed {
+            assert!(script.contains(command.as_str()), "{shell}: {command}");
+        }
+        assert!(!script.contains("compile-component"), "{shell}");
+    }
+    run(&["completions", "tcsh"]).fails(2, "powershell");
+}
+
+#[test]
+fn bash_completes_commands_and_options() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), run(&["completions", "bash"]).ok()).unwrap();
+    for (words, expected) in [("quipu dep", "deploy"), ("quipu stream --js", "--json")] {
+        let complete = format!(
+            "source {}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _quipu quipu \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; echo ${{COMPREPLY[@]}}",
+            file.path().display()
+        );
+        let mut bash = std::process::Command::new("bash");
+        let output = bash.args(["-c", &complete]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let found = text.split_whitespace().any(|it| it == expected);
+        assert!(found, "{words}: {text}");
+    }
+}

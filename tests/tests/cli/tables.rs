@@ -1,9 +1,10 @@
 //! Lists: one line per row, cut to the width of a terminal, and complete everywhere else.
 
+use quipu_tests::examples;
 use quipu_tests::probe::probe;
 use serde_json::json;
 
-use crate::program::{Served, text};
+use crate::program::{Served, run, text};
 
 /// Columns of a terminal.
 const COLUMNS: usize = 80;
@@ -115,6 +116,33 @@ fn lines_are_not_cut_outside_of_a_terminal() {
     let ndjson = host.run_in(COLUMNS, &["events", "--json"]).ok();
     assert_eq!(ndjson, host.run(&["events", "--json"]).ok());
     assert_eq!(ndjson.lines().count(), 5);
+}
+
+#[test]
+fn rejections_name_who_sent_the_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let modules = dir.path().join("modules");
+    std::fs::create_dir(&modules).unwrap();
+    std::fs::write(modules.join("account.wasm"), examples::account()).unwrap();
+    let store = format!("sqlite:{}", text(&dir.path().join("q.db")));
+    let create = [
+        "token", "create", "ann", "--role", "admin", "--store", &store,
+    ];
+    let ann = run(&create).ok().trim_end().to_owned();
+    let host = Served::start_in(dir, &["--modules", &text(&modules)]);
+    let with = |args: &[&str]| host.run(&[args, &["--token", &*ann][..]].concat());
+    with(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"]).ok();
+    with(&["execute", "account-1", "withdraw", "{\"amount\":5}"]);
+    let table = with(&["rejections"]).ok();
+    let mut lines = table.lines();
+    let heading = lines.next().unwrap();
+    let column = heading.find("principal").unwrap();
+    assert!(
+        lines.next().unwrap()[column..].starts_with("ann "),
+        "{table}"
+    );
+    let json = with(&["rejections", "--json"]).ok();
+    assert!(json.contains("\"principal\":\"ann\""), "{json}");
 }
 
 #[test]

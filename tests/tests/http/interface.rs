@@ -1,4 +1,6 @@
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use quipu_api::Code;
 use quipu_tests::golden;
@@ -285,6 +287,33 @@ async fn a_host_reports_that_it_is_live_and_ready() {
     for name in ["writer", "reader", "committer", "worker 0"] {
         let found = checks.iter().find(|check| check["name"] == name);
         assert_eq!(found.unwrap()["is_ready"], true, "{name}");
+    }
+}
+
+/// The library has its codes as text, because it does not know the HTTP interface.
+#[test]
+fn the_codes_of_the_library_are_those_of_the_interface() {
+    let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host");
+    let parts = fs::read_dir(host.join("src")).unwrap();
+    let errors = parts.map(|part| part.unwrap().path().join("error.rs"));
+    let mut sources: Vec<_> = errors.filter(|path| path.exists()).collect();
+    let others = ["app/deploy.rs", "app/proposals.rs", "propose.rs"];
+    sources.extend(others.map(|path| host.join("src").join(path)));
+    sources.push(host.join("store/src/error.rs"));
+    let mut found = BTreeSet::new();
+    for path in sources {
+        let text = fs::read_to_string(&path).unwrap();
+        let bodies = text.split("fn code(&self) -> &'static str {").skip(1);
+        for body in bodies.filter_map(|rest| rest.split("\n    }\n").next()) {
+            found.extend(body.split('"').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    assert!(
+        found.contains("proposal-closed") && found.len() >= 40,
+        "{found:?}"
+    );
+    for code in &found {
+        assert_eq!(Code::named(code).as_str(), code);
     }
 }
 

@@ -15,7 +15,7 @@ use super::execute::Bar;
 use super::exit::reported;
 use super::file::{self, Input, Options, Target};
 use super::table::counted;
-use quipu::Host;
+use quipu::{Deploy, Host};
 
 /// Run a loan process on a new store, and show its read side
 ///
@@ -143,9 +143,7 @@ async fn deploy(host: &Host, name: &str, what: &str) -> Result<()> {
         tokio::task::spawn_blocking(move || quipu_guest_build::component(&dir)).await??;
     let bytes = component.len();
     let module = host.upload(component).await?.module;
-    let deployment = host
-        .activate(module.digest(), Some("demo".to_owned()))
-        .await?;
+    let deployment = host.deploy(Deploy::new(module.digest()).by("demo")).await?;
     say(&format!(
         "deployed {} {} ({}, {} KiB)",
         deployment.name,

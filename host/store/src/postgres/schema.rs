@@ -86,6 +86,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "audit_begun",
         include_str!("../../../../migrations/postgres/0015_audit_begun.sql"),
     ),
+    (
+        16,
+        "proposed_by",
+        include_str!("../../../../migrations/postgres/0016_proposed_by.sql"),
+    ),
 ];
 
 /// How long an additive migration waits for a table that a transaction of a host uses. Meanwhile

@@ -142,6 +142,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "audit_begun",
         include_str!("../../../../migrations/sqlite/0015_audit_begun.sql"),
     ),
+    (
+        16,
+        "proposed_by",
+        include_str!("../../../../migrations/sqlite/0016_proposed_by.sql"),
+    ),
 ];
 
 /// Rows that a reading connection fetches ahead of the reader. Each may have a MiB.
