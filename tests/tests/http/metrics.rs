@@ -115,7 +115,8 @@ async fn everything() -> Server {
     server
 }
 
-/// Prometheus' own tool accepts the page. Debian's package `prometheus` has it.
+/// Prometheus' own tool accepts the page, and the rules pass their unit tests. Debian's package
+/// `prometheus` has it.
 #[tokio::test]
 async fn promtool_accepts_the_page_and_the_rules() {
     let Some(promtool) = promtool() else {
@@ -137,16 +138,15 @@ async fn promtool_accepts_the_page_and_the_rules() {
     let said = String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success(), "{said}");
     assert_eq!(said, "");
-    let rules = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../ops/prometheus/quipu.rules.yml"
-    );
-    let checked = Command::new(&promtool)
-        .args(["check", "rules", rules])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success(), "{said}");
+    let ops = concat!(env!("CARGO_MANIFEST_DIR"), "/../ops/prometheus");
+    for (action, file) in [("check", "quipu.rules.yml"), ("test", "quipu.tests.yml")] {
+        let checked = Command::new(&promtool)
+            .args([action, "rules", &format!("{ops}/{file}")])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{file}: {said}");
+    }
 }
 
 fn promtool() -> Option<String> {
@@ -155,7 +155,7 @@ fn promtool() -> Option<String> {
     found.is_ok().then_some(named)
 }
 
-/// Every series of the rules, and every runbook, exists.
+/// Every series of the rules exists, and every series is explained.
 #[test]
 fn the_rules_use_series_that_exist_and_pages_that_explain_them() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -173,24 +173,35 @@ fn the_rules_use_series_that_exist_and_pages_that_explain_them() {
         let name = format!("`quipu_{}`", name.split(' ').next().unwrap());
         assert!(docs.contains(&name), "{name} is not documented");
     }
-    let alerts = rules.matches("- alert:").count();
-    let links: Vec<_> = rules
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("runbook_url: "))
-        .collect();
-    assert_eq!(alerts, links.len());
-    for link in links {
-        let (page, anchor) = link.split_once('#').unwrap();
-        assert!(page.ends_with("docs/src/operating/metrics.md"), "{link}");
-        let title = |line: &str| {
-            line.trim_start_matches('#')
-                .trim()
-                .to_lowercase()
-                .replace(' ', "-")
-        };
-        let mut titles = docs.lines().filter(|line| line.starts_with("###"));
-        assert!(titles.any(|line| title(line) == anchor), "{link}");
+}
+
+/// Every alert leads to the section of the handbook with its name, and has a unit test with series
+/// that fire it and series that do not.
+#[test]
+fn every_alert_has_a_runbook_and_a_unit_test() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap();
+    let rules = read("ops/prometheus/quipu.rules.yml");
+    let handbook = read("docs/src/operating/handbook.md");
+    let tests = read("ops/prometheus/quipu.tests.yml");
+    let groups: Vec<&str> = tests.split("\n  - name: ").skip(1).collect();
+    let alerts: Vec<&str> = rules.split("- alert: ").skip(1).collect();
+    for alert in &alerts {
+        let name = alert.lines().next().unwrap();
+        let heading = format!("\n### {name}\n");
+        assert!(handbook.contains(&heading), "{name} has no section");
+        let link = format!("handbook.md#{}\n", name.to_lowercase());
+        let link = format!("runbook_url: docs/src/operating/{link}");
+        assert!(alert.contains(&link), "{name} does not lead to its section");
+        let named = format!("alertname: {name}\n");
+        let group = groups.iter().find(|group| group.contains(&named));
+        let group = group.unwrap_or_else(|| panic!("{name} has no unit test"));
+        for part in ["fires:7878", "quiet:7878", "exp_labels:"] {
+            assert!(group.contains(part), "the test of {name} lacks {part}");
+        }
     }
+    let sections = handbook.matches("\n### Quipu").count();
+    assert_eq!(sections, alerts.len(), "a section has no alert");
 }
 
 #[tokio::test]
