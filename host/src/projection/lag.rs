@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{BuildStatus, Error, Service, Status};
-use crate::model::{Lifecycle, Position};
+use crate::model::{Lifecycle, Position, Timestamp};
 use crate::store::{Direction, Filter, Role};
 
 /// How far the documents of a projection that readers get are from the end of the log.
@@ -53,7 +53,8 @@ impl Service {
             0 => 1.0,
             head => (build.position.0 as f64 / head as f64).min(1.0),
         };
-        let age = self.age_after(position, active, status.log_head).await?;
+        let oldest = self.recorded_after(position, status.log_head).await?;
+        let age = Self::is_served(active, oldest).then(|| self.age(oldest));
         let first = active.filter(|_| age.is_none());
         Ok(Lag {
             name: status.name.clone(),
@@ -67,26 +68,45 @@ impl Service {
         })
     }
 
-    /// The age of the first event after a position; none if the build began after that event.
+    /// Whether a build has ever had newer documents than those before an event.
     ///
-    /// Such an event was in the log when the build began, so the build has not caught up yet and
-    /// never had newer documents. A rebuild becomes active only after it has caught up.
-    async fn age_after(
+    /// An event that is older than the build was in the log when the build began, so the build has
+    /// not caught up yet. A rebuild becomes active only after it has caught up.
+    fn is_served(build: Option<&BuildStatus>, oldest: Option<Timestamp>) -> bool {
+        oldest.is_none_or(|oldest| build.is_some_and(|build| oldest >= build.started_at))
+    }
+
+    /// Returns the age of the first event after a position; zero if there is none up to the end of
+    /// the log.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn age_after(
         &self,
         position: Position,
-        build: Option<&BuildStatus>,
-        head: Position,
-    ) -> Result<Option<Duration>, Error> {
-        if position >= head {
-            return Ok(Some(Duration::ZERO));
+        log_head: Position,
+    ) -> Result<Duration, Error> {
+        Ok(self.age(self.recorded_after(position, log_head).await?))
+    }
+
+    /// When the first event after a position was recorded; none if there is none.
+    async fn recorded_after(
+        &self,
+        position: Position,
+        log_head: Position,
+    ) -> Result<Option<Timestamp>, Error> {
+        if position >= log_head {
+            return Ok(None);
         }
         let (reader, filter) = (&self.shared.reader, Filter::default());
         let page = reader.read_log(position, Direction::Forward, 1, &filter);
-        let page = page.await?;
-        let now = self.shared.clock.now().0;
         // The rest of the log may be a hole.
-        let oldest = page.events.first().map_or(now, |event| event.recorded_at.0);
-        let is_first = build.is_none_or(|build| oldest < build.started_at.0);
-        Ok((!is_first).then(|| Duration::from_micros(now.saturating_sub(oldest))))
+        Ok(page.await?.events.first().map(|event| event.recorded_at))
+    }
+
+    fn age(&self, recorded_at: Option<Timestamp>) -> Duration {
+        let now = self.shared.clock.now().0;
+        let age = |at: Timestamp| Duration::from_micros(now.saturating_sub(at.0));
+        recorded_at.map_or(Duration::ZERO, age)
     }
 }

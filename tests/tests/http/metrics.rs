@@ -22,6 +22,7 @@ use crate::server::{Server, send};
 
 on_every_store!(
     a_projection_without_an_owner_lags_in_seconds,
+    a_subscription_that_nobody_holds_lags_in_seconds,
     parked_events_are_shown,
     the_store_is_shown_with_its_size_and_its_end,
     a_snapshot_that_is_ignored_is_counted,
@@ -467,6 +468,35 @@ async fn a_projection_without_an_owner_lags_in_seconds(place: Place) {
         .unwrap();
     until(&server, LAG, |it| it == 0.0).await;
     until(&server, paused, |it| it == 0.0).await;
+}
+
+async fn a_subscription_that_nobody_holds_lags_in_seconds(place: Place) {
+    let server = Server::start(place.host().await, Options::default()).await;
+    let stream = build::stream("letter-1");
+    let append = || Append {
+        events: vec![build::event("noted", "{}")],
+        ..Append::default()
+    };
+    server.host.append(&stream, append()).await.unwrap();
+    let act = async |action: &str, body: Value| {
+        let path = format!("/v1/subscriptions/mail/{action}");
+        send(server.post(&path, &body.to_string())).await
+    };
+    let claim = act("claim", json!({"lease_ms": 600_000})).await.ok();
+    let token = &claim["token"];
+    let seconds = "quipu_subscription_lag_seconds{subscription=\"mail\"}";
+    let held = "quipu_subscription_held{subscription=\"mail\"}";
+    until(&server, held, |it| it == 1.0).await;
+    let lag = until(&server, seconds, |it| it > 0.0).await;
+    until(&server, seconds, |it| it > lag).await;
+    let handled = json!({"token": token, "position": 1, "lease_ms": 600_000});
+    act("acknowledge", handled).await.ok();
+    until(&server, seconds, |it| it == 0.0).await;
+    let released = act("release", json!({"token": token})).await;
+    assert_eq!(released.status, 204, "{}", released.text);
+    until(&server, held, |it| it == 0.0).await;
+    server.host.append(&stream, append()).await.unwrap();
+    until(&server, seconds, |it| it > 0.0).await;
 }
 
 async fn parked_events_are_shown(place: Place) {

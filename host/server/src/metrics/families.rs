@@ -7,7 +7,7 @@ use super::page::Kind::{Counter, Gauge, Histogram};
 use super::page::Page;
 use super::sample::Sample;
 use crate::App;
-use quipu::app::{STORE_READER, STORE_WRITER};
+use quipu::app::{STORE_READER, STORE_WRITER, SubscriptionLag};
 use quipu::meters::{Outcome, Phase};
 use quipu::projection::Lag;
 use quipu::runtime::{FaultKind, Module};
@@ -404,13 +404,29 @@ fn subscriptions(page: &mut Page, app: &App, sample: &Sample) {
         "Open subscriptions at this host.",
     )
     .series(&[], app.host.subscriptions() as f64);
-    let mut family = page.family(
-        Gauge,
+    let named = sample.figures.iter().flat_map(|it| &it.subscriptions);
+    let lags: Vec<&SubscriptionLag> = named.take(NAMES_MAX).collect();
+    let mut each = |name, help, value: fn(&SubscriptionLag) -> Option<f64>| {
+        let mut family = page.family(Gauge, name, help);
+        for lag in &lags {
+            if let Some(value) = value(lag) {
+                family.series(&[("subscription", &lag.name)], value);
+            }
+        }
+    };
+    each(
         "quipu_subscription_lag_events",
         "Positions of the log after the checkpoint of a named subscription.",
+        |lag| Some(lag.events as f64),
     );
-    let named = sample.figures.iter().flat_map(|it| &it.subscriptions);
-    for lag in named.take(NAMES_MAX) {
-        family.series(&[("subscription", &lag.name)], lag.events as f64);
-    }
+    each(
+        "quipu_subscription_lag_seconds",
+        "Age of the oldest event after the checkpoint of a named subscription.",
+        |lag| Some(lag.age?.as_secs_f64()),
+    );
+    each(
+        "quipu_subscription_held",
+        "Whether a handler holds a named subscription.",
+        |lag| Some(f64::from(u8::from(lag.is_held))),
+    );
 }
