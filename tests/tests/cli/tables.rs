@@ -174,7 +174,7 @@ fn a_component_is_inspected_with_its_steps_and_its_state() {
         .step("note", ("noted", 1), &[("noted", 2), ("marked", 1)])
         .step("note", ("gone", 1), &[]);
     std::fs::write(&file, guest.component()).unwrap();
-    let said = crate::program::run(&["inspect", &text(&file)]).ok();
+    let said = run(&["inspect", &text(&file)]).ok();
     let rows: Vec<String> = said
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -188,7 +188,7 @@ fn a_component_is_inspected_with_its_steps_and_its_state() {
     ] {
         assert!(rows.iter().any(|it| it == row), "{row}\n{said}");
     }
-    let json = crate::program::run(&["inspect", &text(&file), "--json"]).ok();
+    let json = run(&["inspect", &text(&file), "--json"]).ok();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["state_schema_version"], 3);
     assert_eq!(json["migrations"][1], json!({"from": 2, "to": 3}));
