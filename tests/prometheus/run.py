@@ -4,7 +4,8 @@
     apt-get install --no-install-recommends prometheus
     python3 tests/prometheus/run.py --quipu target/debug/quipu
 
-`promtool` checks the page of the host and the rules. Then `prometheus` scrapes the host for some seconds, and
+`promtool` checks the page of the host and the rules, and runs the unit tests of the rules: series that fire each
+alert, and series that don't. `--rules-only` ends after these tests, and needs no host. Then `prometheus` scrapes the host for some seconds, and
 every query must be answered. Queries without a result are printed: what they show did not happen here.
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "ops/prometheus/quipu.rules.yml"
+RULE_TESTS = ROOT / "ops/prometheus/quipu.tests.yml"
 EVENT = {"events": [{"type": "noted", "data": {"n": 1}}]}
 
 
@@ -50,16 +52,22 @@ def queries() -> list[tuple[str, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quipu", required=True, type=Path)
+    parser.add_argument("--quipu", type=Path)
     parser.add_argument("--port", default=19090, type=int)
+    parser.add_argument("--rules-only", action="store_true")
     given = parser.parse_args()
+    promtool(["check", "rules", str(RULES)])
+    promtool(["test", "rules", str(RULE_TESTS)])
+    if given.rules_only:
+        return
+    if given.quipu is None:
+        parser.error("--quipu is missing: the program of the host")
     with tempfile.TemporaryDirectory() as folder:
         command = [given.quipu, "serve", "--store", f"sqlite:{folder}/q.db", "--listen", "127.0.0.1:0"]
         host = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         url = host.stdout.readline().split()[1]
         read(f"{url}/v1/streams/note-1/events", EVENT)
         promtool(["check", "metrics"], read(f"{url}/metrics"))
-        promtool(["check", "rules", str(RULES)])
         config = Path(folder) / "prometheus.json"
         config.write_text(json.dumps({
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},

@@ -252,7 +252,7 @@ impl Builder {
             grown,
             &registry,
             &inline,
-            Arc::clone(&clock),
+            (Arc::clone(&clock), Arc::clone(committer.meters())),
             &supervisor,
         );
         let prover = Prover::new(

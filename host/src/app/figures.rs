@@ -1,10 +1,15 @@
 //! What is read from the store to show how a host is doing.
 
+use std::time::Duration;
+
 use super::Host;
 use crate::model::Position;
 use crate::projection::{self, Lag};
 use crate::store::{CHECKPOINTS_PAGE_MAX, Checkpoint, LastJobs, Loss};
 use crate::subscribe;
+
+/// Named subscriptions whose age is read: those with the largest lag.
+const AGES_MAX: usize = 100;
 
 /// Figures of the store at one moment. They are the same on every host of the store.
 #[derive(Debug, Clone)]
@@ -30,6 +35,9 @@ pub struct SubscriptionLag {
     pub name: String,
     /// Positions between its checkpoint and the end of the log.
     pub events: u64,
+    /// Age of the oldest event after its checkpoint. It grows while nobody handles events. None for
+    /// all but the 100 subscriptions with the largest lag.
+    pub age: Option<Duration>,
     /// Whether a handler holds it now.
     pub is_held: bool,
 }
@@ -40,8 +48,8 @@ impl Host {
         self.tenant.reader.lost()
     }
 
-    /// Reads figures of the store. It reads a few rows of each projection, and at most 1,000 named
-    /// subscriptions.
+    /// Reads figures of the store. It reads a few rows of each projection, at most 1,000 named
+    /// subscriptions, and one event for each of 100.
     ///
     /// # Errors
     /// When the store fails.
@@ -55,16 +63,22 @@ impl Host {
         })?;
         let lag = |it: Checkpoint| SubscriptionLag {
             events: log_head.0.saturating_sub(it.position.0),
+            age: None,
             is_held: it.held_for.is_some(),
             name: it.name,
         };
         let mut subscriptions: Vec<_> = named.into_iter().map(lag).collect();
         subscriptions.sort_by_key(|one| std::cmp::Reverse(one.events));
+        let projections = &self.tenant.projections;
+        for one in subscriptions.iter_mut().take(AGES_MAX) {
+            let checkpoint = Position(log_head.0 - one.events);
+            one.age = Some(projections.age_after(checkpoint, log_head).await?);
+        }
         Ok(Figures {
             log_head,
             store_bytes: reader.bytes().await?,
             lost: reader.lost(),
-            projections: self.tenant.projections.lags().await?,
+            projections: projections.lags().await?,
             subscriptions,
             last_jobs: self.last_jobs().await?,
         })

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use categories::{CATEGORIES_MAX, Categories, OTHER};
 pub use histogram::{Histogram, Reading};
 pub(crate) use spans::Recording;
-pub use spans::{CommandSpans, PhaseSpan, SpanIds, SpanSink, Spans};
+pub use spans::{CommandSpans, FoldSpan, PhaseSpan, SpanIds, SpanSink, Spans};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -153,7 +153,7 @@ pub struct Meters {
     pub preflights: Tally,
     /// Objections of preflights, by kind.
     pub objections: Tally,
-    /// Where the spans of commands go.
+    /// Where the spans of commands and folds go.
     pub spans: Spans,
 }
 

@@ -1,4 +1,4 @@
-//! Spans of commands, for traces.
+//! Spans of commands and of folds, for traces.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -7,13 +7,19 @@ use std::time::Instant;
 use super::{Outcome, Phase};
 use crate::model::{CommandId, Digest, Name, Position, StreamId, Version};
 
-/// Receives the spans of commands. It must not block: the threads that decide and commit call it.
+/// Traces that the span of a fold links to, at most.
+const LINKS_MAX: usize = 32;
+
+/// Receives spans. It must not block: the threads that decide and commit call it.
 pub trait SpanSink: Send + Sync {
     /// Returns whether a command is traced, by the trace context of its caller.
     fn wants(&self, traceparent: Option<&str>) -> bool;
 
     /// Takes a command that was answered.
     fn take(&self, command: CommandSpans);
+
+    /// Takes a fold that has ended.
+    fn take_fold(&self, fold: FoldSpan);
 }
 
 /// The ids of a span.
@@ -100,6 +106,33 @@ pub struct CommandSpans {
     pub phases: Vec<PhaseSpan>,
 }
 
+/// A page of events that a projection folded. It is a trace of its own, because it folds the events
+/// of many requests at once; it links to theirs.
+#[derive(Debug, Clone)]
+pub struct FoldSpan {
+    /// The projection.
+    pub projection: Arc<str>,
+    /// The module that folded.
+    pub module: Digest,
+    /// The ids of the span.
+    pub ids: SpanIds,
+    /// Number of events.
+    pub events: usize,
+    /// Position of the first event.
+    pub first: Position,
+    /// Position of the last event.
+    pub last: Position,
+    /// Whether an event could not be folded.
+    pub has_failed: bool,
+    /// When it began.
+    pub begun: Instant,
+    /// When it ended. The documents are written later.
+    pub ended: Instant,
+    /// The spans of the callers that led to the events: the first 32 whose traces are sent. There
+    /// is at least one.
+    pub links: Vec<SpanIds>,
+}
+
 /// The phases of a command that is traced.
 #[derive(Debug)]
 pub(crate) struct Recording {
@@ -137,6 +170,33 @@ impl Spans {
             sink.take(command);
         }
     }
+
+    /// The spans that a fold links to, by the trace contexts of its events.
+    pub(crate) fn links<'a>(&self, traceparents: impl Iterator<Item = &'a str>) -> Vec<SpanIds> {
+        let mut links = Vec::new();
+        let Some(sink) = self.0.get() else {
+            return links;
+        };
+        for traceparent in traceparents {
+            if links.len() == LINKS_MAX {
+                break;
+            }
+            if let Some(ids) = SpanIds::of_caller(traceparent)
+                && !links.contains(&ids)
+                && sink.wants(Some(traceparent))
+            {
+                links.push(ids);
+            }
+        }
+        links
+    }
+
+    /// Sends a fold to the sink.
+    pub(crate) fn end_fold(&self, fold: FoldSpan) {
+        if let Some(sink) = self.0.get() {
+            sink.take_fold(fold);
+        }
+    }
 }
 
 impl fmt::Debug for Spans {
@@ -169,6 +229,36 @@ mod tests {
         ] {
             assert_eq!(SpanIds::of_caller(&bad), None, "{bad}");
         }
+    }
+
+    /// Wants the traces that their callers send.
+    struct Sampled;
+
+    impl SpanSink for Sampled {
+        fn wants(&self, traceparent: Option<&str>) -> bool {
+            traceparent.is_some_and(|it| it.ends_with("-01"))
+        }
+
+        fn take(&self, _: CommandSpans) {}
+
+        fn take_fold(&self, _: FoldSpan) {}
+    }
+
+    #[test]
+    fn a_fold_links_to_each_of_the_first_traces_once() {
+        let of = |number: usize, flags: &str| format!("00-{number:032x}-{number:016x}-{flags}");
+        let sampled = (1..=LINKS_MAX + 1).flat_map(|number| [of(number, "01"), of(number, "01")]);
+        let mut all = vec!["bad".to_owned(), of(900, "00")];
+        all.extend(sampled);
+        let spans = Spans::default();
+        let links = |count: usize| spans.links(all.iter().take(count).map(String::as_str));
+        assert!(links(all.len()).is_empty());
+        spans.send_to(Arc::new(Sampled));
+        assert!(links(2).is_empty());
+        let expected = |number| SpanIds::of_caller(&of(number, "01")).unwrap();
+        assert_eq!(links(6), [expected(1), expected(2)]);
+        let expected: Vec<_> = (1..=LINKS_MAX).map(expected).collect();
+        assert_eq!(links(all.len()), expected);
     }
 
     #[test]

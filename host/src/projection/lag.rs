@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{BuildStatus, Error, Service, Status};
-use crate::model::{Lifecycle, Position};
+use crate::model::{Lifecycle, Position, Timestamp};
 use crate::store::{Direction, Filter, Role};
 
 /// How far the documents of a projection that readers get are from the end of the log.
@@ -13,15 +13,18 @@ pub struct Lag {
     pub name: Box<str>,
     /// Positions after the checkpoint.
     pub events: u64,
-    /// Age of the oldest event after the checkpoint. It grows while nobody folds.
-    pub age: Duration,
+    /// Age of the oldest event after the checkpoint. It grows while nobody folds. None during a first
+    /// build: until the build has passed the events that are older than itself.
+    pub age: Option<Duration>,
     /// Parked events.
     pub parked: u64,
     /// Whether a host owns the build.
     pub is_owned: bool,
+    /// Whether an operator paused the projection.
+    pub is_paused: bool,
     /// Whether an error holds the build up.
     pub is_failing: bool,
-    /// The part of the log that a rebuild has folded; none without a rebuild.
+    /// The part of the log that a rebuild has folded, or a first build; none without either.
     pub rebuilt: Option<f64>,
 }
 
@@ -46,32 +49,64 @@ impl Service {
         let (active, next) = (of(Role::Active), of(Role::Next));
         // Without a build, nothing is folded.
         let position = active.map_or(Position(0), |build| build.position);
-        let rebuilt = |build: &BuildStatus| match status.log_head.0 {
+        let ratio = |build: &BuildStatus| match status.log_head.0 {
             0 => 1.0,
             head => (build.position.0 as f64 / head as f64).min(1.0),
         };
+        let oldest = self.recorded_after(position, status.log_head).await?;
+        let age = Self::is_served(active, oldest).then(|| self.age(oldest));
+        let first = active.filter(|_| age.is_none());
         Ok(Lag {
             name: status.name.clone(),
             events: status.log_head.0.saturating_sub(position.0),
-            age: self.age_after(position, status.log_head).await?,
+            age,
             parked: active.map_or(0, |build| build.counts.parked),
             is_owned: active.is_some_and(|build| build.is_owned),
+            is_paused: status.is_paused,
             is_failing: active.is_some_and(|build| build.trouble.is_some()),
-            rebuilt: next.map(rebuilt),
+            rebuilt: next.or(first).map(ratio),
         })
     }
 
-    /// The age of the first event after a position.
-    async fn age_after(&self, position: Position, head: Position) -> Result<Duration, Error> {
-        if position >= head {
-            return Ok(Duration::ZERO);
+    /// Whether a build has ever had newer documents than those before an event.
+    ///
+    /// An event that is older than the build was in the log when the build began, so the build has
+    /// not caught up yet. A rebuild becomes active only after it has caught up.
+    fn is_served(build: Option<&BuildStatus>, oldest: Option<Timestamp>) -> bool {
+        oldest.is_none_or(|oldest| build.is_some_and(|build| oldest >= build.started_at))
+    }
+
+    /// Returns the age of the first event after a position; zero if there is none up to the end of
+    /// the log.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn age_after(
+        &self,
+        position: Position,
+        log_head: Position,
+    ) -> Result<Duration, Error> {
+        Ok(self.age(self.recorded_after(position, log_head).await?))
+    }
+
+    /// When the first event after a position was recorded; none if there is none.
+    async fn recorded_after(
+        &self,
+        position: Position,
+        log_head: Position,
+    ) -> Result<Option<Timestamp>, Error> {
+        if position >= log_head {
+            return Ok(None);
         }
         let (reader, filter) = (&self.shared.reader, Filter::default());
         let page = reader.read_log(position, Direction::Forward, 1, &filter);
-        let page = page.await?;
-        let now = self.shared.clock.now().0;
         // The rest of the log may be a hole.
-        let oldest = page.events.first().map_or(now, |event| event.recorded_at.0);
-        Ok(Duration::from_micros(now.saturating_sub(oldest)))
+        Ok(page.await?.events.first().map(|event| event.recorded_at))
+    }
+
+    fn age(&self, recorded_at: Option<Timestamp>) -> Duration {
+        let now = self.shared.clock.now().0;
+        let age = |at: Timestamp| Duration::from_micros(now.saturating_sub(at.0));
+        recorded_at.map_or(Duration::ZERO, age)
     }
 }

@@ -37,6 +37,7 @@ mod shared;
 mod staleness;
 mod status;
 mod steps;
+mod traced;
 mod verify;
 
 use self::shared::Shared;

@@ -266,7 +266,10 @@ impl Owner {
         if !is_last {
             self.read_ahead(next);
         }
-        if let Some(stuck) = self.fold(page.events.clone(), !is_last).await? {
+        let span = self.begin_span(&page.events);
+        let stuck = self.fold(page.events.clone(), !is_last).await?;
+        self.end_span(span, stuck.is_some());
+        if let Some(stuck) = stuck {
             return self.overcome(stuck).await;
         }
         self.progress.folded = next;

@@ -15,6 +15,7 @@ use super::rules::Guests;
 use super::shared::{Options, Shared};
 use super::{Error, reconcile};
 use crate::deploy::Registry;
+use crate::meters::Meters;
 use crate::model::{Clock, Lifecycle};
 use crate::store::{BuildId, DocumentStore, EventReader, ProjectionPlan, TypeStore};
 use crate::supervise::Supervisor;
@@ -40,7 +41,7 @@ impl Service {
         grown: watch::Receiver<u64>,
         registry: &Arc<Registry>,
         inline: &Arc<Inline>,
-        clock: Arc<dyn Clock>,
+        (clock, meters): (Arc<dyn Clock>, Arc<Meters>),
         supervisor: &Supervisor,
     ) -> Self {
         let guests = Arc::new(Guests::new(registry.lifter()));
@@ -64,6 +65,7 @@ impl Service {
             log_throttle: std::sync::Mutex::default(),
             history: tokio::sync::Mutex::new((0, [].into())),
             clock,
+            meters,
             grown,
             progress: watch::Sender::new(0),
             control: watch::Sender::new(0),

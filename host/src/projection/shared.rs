@@ -12,6 +12,7 @@ use super::page_cache::Pages;
 use super::rules::{Guests, Rules};
 use crate::deploy::{self, Registry};
 use crate::fold::off_the_reactor;
+use crate::meters::Meters;
 use crate::model::{Clock, Digest, Throttle};
 use crate::store::{Deployment, DocumentStore, EventReader, TypeStore};
 use crate::supervise::Supervisor;
@@ -95,6 +96,8 @@ pub(super) struct Shared {
     /// the next plan.
     pub(super) history: Mutex<(u64, Arc<[Deployment]>)>,
     pub(super) clock: Arc<dyn Clock>,
+    /// Where the spans of folds go.
+    pub(super) meters: Arc<Meters>,
     /// Notified when the log may have grown.
     pub(super) grown: watch::Receiver<u64>,
     /// Notified when documents of this host's builds have been written.

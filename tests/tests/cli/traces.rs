@@ -4,20 +4,25 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 
+use quipu_tests::probe::probe;
 use quipu_tests::{PATIENCE, examples};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::program::{Served, quipu};
+use crate::program::{Served, quipu, text};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
 
-/// A host that sends traces to this address.
+/// A host with the guest `account` that sends traces to this address.
 fn traced(endpoint: &str) -> Served {
+    traced_with(endpoint, &examples::account())
+}
+
+fn traced_with(endpoint: &str, component: &[u8]) -> Served {
     let dir = tempfile::tempdir().unwrap();
     let modules = dir.path().join("modules");
     std::fs::create_dir(&modules).unwrap();
-    std::fs::write(modules.join("account.wasm"), examples::account()).unwrap();
+    std::fs::write(modules.join("guest.wasm"), component).unwrap();
     let store = format!("sqlite:{}", dir.path().join("q.db").display());
     let modules = modules.display().to_string();
     let args = [
@@ -81,12 +86,16 @@ fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, Value)> {
 
 /// Sends a command with the trace of a caller.
 fn open(host: &Served) {
+    let body = r#"{"type":"open","data":{"owner":"ann"}}"#;
+    execute(host, "account-1", &format!("00-{TRACE}-{PARENT}-01"), body);
+}
+
+fn execute(host: &Served, stream: &str, traceparent: &str, body: &str) {
     let address = host.url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
-    let body = r#"{"type":"open","data":{"owner":"ann"}}"#;
     let request = format!(
-        "POST /v1/streams/account-1/commands HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
-         Content-Type: application/json\r\ntraceparent: 00-{TRACE}-{PARENT}-01\r\n\
+        "POST /v1/streams/{stream}/commands HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\ntraceparent: {traceparent}\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -130,6 +139,56 @@ fn a_command_is_one_trace_below_the_span_of_its_caller() {
         assert!(attributes.contains(part), "{part}: {attributes}");
     }
     assert!(!document.to_string().contains("ann"), "{document}");
+}
+
+/// The next span that has a name.
+fn next_span(received: &Receiver<(String, Value)>, name: &str) -> Value {
+    loop {
+        let (_, document) = received.recv_timeout(PATIENCE).unwrap();
+        let spans = &document["resourceSpans"][0]["scopeSpans"][0]["spans"];
+        let mut spans = spans.as_array().unwrap().iter();
+        if let Some(span) = spans.find(|span| span["name"] == name) {
+            return span.clone();
+        }
+    }
+}
+
+#[test]
+fn a_fold_links_to_the_traces_of_the_commands_whose_events_it_folds() {
+    let (address, received) = collector();
+    let decider = probe("note").event("noted", 1);
+    let host = traced_with(&address, &decider.component());
+    let note = |number: usize, flags: &str| {
+        let traceparent = format!("00-{number:032x}-{number:016x}-{flags}");
+        let body = r#"{"type":"note","data":[["noted",{"n":1}]]}"#;
+        execute(&host, "note-1", &traceparent, body);
+    };
+    // Its caller does not send it.
+    note(900, "00");
+    (1..=40).for_each(|number| note(number, "01"));
+    // The first build folds all of them as one page.
+    let guest = decider.version("1.0.1").projection("notes", 1, json!({}));
+    let file = host.path("notes.wasm");
+    std::fs::write(&file, guest.component()).unwrap();
+    host.run(&["deploy", &text(&file), "--no-preflight"]).ok();
+    let link = |number: usize| {
+        let (trace, span) = (format!("{number:032x}"), format!("{number:016x}"));
+        json!({"traceId": trace, "spanId": span})
+    };
+    let fold = next_span(&received, "fold notes");
+    let links: Vec<Value> = (1..=32).map(link).collect();
+    assert_eq!(fold["links"], json!(links));
+    let traces: Vec<&Value> = links.iter().map(|link| &link["traceId"]).collect();
+    assert!(!traces.contains(&&fold["traceId"]), "{fold}");
+    assert_eq!((&fold["kind"], &fold["status"]), (&json!(5), &Value::Null));
+    let events = json!({"key": "quipu.events", "value": {"intValue": "41"}});
+    let attributes = fold["attributes"].as_array().unwrap();
+    assert!(attributes.contains(&events), "{fold}");
+    // Nobody sees the trace of the first one, so the second one is the next fold that is sent.
+    note(901, "00");
+    note(41, "01");
+    let fold = next_span(&received, "fold notes");
+    assert_eq!(fold["links"], json!([link(41)]));
 }
 
 #[test]

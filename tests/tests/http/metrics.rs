@@ -22,6 +22,7 @@ use crate::server::{Server, send};
 
 on_every_store!(
     a_projection_without_an_owner_lags_in_seconds,
+    a_subscription_that_nobody_holds_lags_in_seconds,
     parked_events_are_shown,
     the_store_is_shown_with_its_size_and_its_end,
     a_snapshot_that_is_ignored_is_counted,
@@ -104,12 +105,8 @@ async fn everything() -> Server {
     note(&server.host, &json!({"n": 1, "keys": ["a"]})).await;
     let claim = server.post("/v1/subscriptions/mail/claim", "{}");
     send(claim).await.ok();
-    until(
-        &server,
-        "quipu_projection_parked_events{projection=\"notes\"}",
-        |it| it == 0.0,
-    )
-    .await;
+    // Its first build has caught up.
+    until(&server, LAG, |it| it == 0.0).await;
     until(
         &server,
         "quipu_subscription_lag_events{subscription=\"mail\"}",
@@ -119,7 +116,8 @@ async fn everything() -> Server {
     server
 }
 
-/// Prometheus' own tool accepts the page. Debian's package `prometheus` has it.
+/// Prometheus' own tool accepts the page, and the rules pass their unit tests. Debian's package
+/// `prometheus` has it.
 #[tokio::test]
 async fn promtool_accepts_the_page_and_the_rules() {
     let Some(promtool) = promtool() else {
@@ -141,16 +139,15 @@ async fn promtool_accepts_the_page_and_the_rules() {
     let said = String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success(), "{said}");
     assert_eq!(said, "");
-    let rules = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../ops/prometheus/quipu.rules.yml"
-    );
-    let checked = Command::new(&promtool)
-        .args(["check", "rules", rules])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success(), "{said}");
+    let ops = concat!(env!("CARGO_MANIFEST_DIR"), "/../ops/prometheus");
+    for (action, file) in [("check", "quipu.rules.yml"), ("test", "quipu.tests.yml")] {
+        let checked = Command::new(&promtool)
+            .args([action, "rules", &format!("{ops}/{file}")])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{file}: {said}");
+    }
 }
 
 fn promtool() -> Option<String> {
@@ -159,7 +156,7 @@ fn promtool() -> Option<String> {
     found.is_ok().then_some(named)
 }
 
-/// Every series of the rules, and every runbook, exists.
+/// Every series of the rules exists, and every series is explained.
 #[test]
 fn the_rules_use_series_that_exist_and_pages_that_explain_them() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -177,24 +174,35 @@ fn the_rules_use_series_that_exist_and_pages_that_explain_them() {
         let name = format!("`quipu_{}`", name.split(' ').next().unwrap());
         assert!(docs.contains(&name), "{name} is not documented");
     }
-    let alerts = rules.matches("- alert:").count();
-    let links: Vec<_> = rules
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("runbook_url: "))
-        .collect();
-    assert_eq!(alerts, links.len());
-    for link in links {
-        let (page, anchor) = link.split_once('#').unwrap();
-        assert!(page.ends_with("docs/src/operating/metrics.md"), "{link}");
-        let title = |line: &str| {
-            line.trim_start_matches('#')
-                .trim()
-                .to_lowercase()
-                .replace(' ', "-")
-        };
-        let mut titles = docs.lines().filter(|line| line.starts_with("###"));
-        assert!(titles.any(|line| title(line) == anchor), "{link}");
+}
+
+/// Every alert leads to the section of the handbook with its name, and has a unit test with series
+/// that fire it and series that do not.
+#[test]
+fn every_alert_has_a_runbook_and_a_unit_test() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap();
+    let rules = read("ops/prometheus/quipu.rules.yml");
+    let handbook = read("docs/src/operating/handbook.md");
+    let tests = read("ops/prometheus/quipu.tests.yml");
+    let groups: Vec<&str> = tests.split("\n  - name: ").skip(1).collect();
+    let alerts: Vec<&str> = rules.split("- alert: ").skip(1).collect();
+    for alert in &alerts {
+        let name = alert.lines().next().unwrap();
+        let heading = format!("\n### {name}\n");
+        assert!(handbook.contains(&heading), "{name} has no section");
+        let link = format!("handbook.md#{}\n", name.to_lowercase());
+        let link = format!("runbook_url: docs/src/operating/{link}");
+        assert!(alert.contains(&link), "{name} does not lead to its section");
+        let named = format!("alertname: {name}\n");
+        let group = groups.iter().find(|group| group.contains(&named));
+        let group = group.unwrap_or_else(|| panic!("{name} has no unit test"));
+        for part in ["fires:7878", "quiet:7878", "exp_labels:"] {
+            assert!(group.contains(part), "the test of {name} lacks {part}");
+        }
     }
+    let sections = handbook.matches("\n### Quipu").count();
+    assert_eq!(sections, alerts.len(), "a section has no alert");
 }
 
 #[tokio::test]
@@ -448,6 +456,8 @@ async fn a_projection_without_an_owner_lags_in_seconds(place: Place) {
     let lag = until(&server, LAG, |it| it > 0.0).await;
     until(&server, LAG, |it| it > lag).await;
     until(&server, owned, |it| it == 0.0).await;
+    let paused = "quipu_projection_paused{projection=\"notes\"}";
+    until(&server, paused, |it| it == 1.0).await;
     let events = "quipu_projection_lag_events{projection=\"notes\"}";
     until(&server, events, |it| it >= 1.0).await;
     let resume = projection::Action::Resume;
@@ -457,6 +467,36 @@ async fn a_projection_without_an_owner_lags_in_seconds(place: Place) {
         .await
         .unwrap();
     until(&server, LAG, |it| it == 0.0).await;
+    until(&server, paused, |it| it == 0.0).await;
+}
+
+async fn a_subscription_that_nobody_holds_lags_in_seconds(place: Place) {
+    let server = Server::start(place.host().await, Options::default()).await;
+    let stream = build::stream("letter-1");
+    let append = || Append {
+        events: vec![build::event("noted", "{}")],
+        ..Append::default()
+    };
+    server.host.append(&stream, append()).await.unwrap();
+    let act = async |action: &str, body: Value| {
+        let path = format!("/v1/subscriptions/mail/{action}");
+        send(server.post(&path, &body.to_string())).await
+    };
+    let claim = act("claim", json!({"lease_ms": 600_000})).await.ok();
+    let token = &claim["token"];
+    let seconds = "quipu_subscription_lag_seconds{subscription=\"mail\"}";
+    let held = "quipu_subscription_held{subscription=\"mail\"}";
+    until(&server, held, |it| it == 1.0).await;
+    let lag = until(&server, seconds, |it| it > 0.0).await;
+    until(&server, seconds, |it| it > lag).await;
+    let handled = json!({"token": token, "position": 1, "lease_ms": 600_000});
+    act("acknowledge", handled).await.ok();
+    until(&server, seconds, |it| it == 0.0).await;
+    let released = act("release", json!({"token": token})).await;
+    assert_eq!(released.status, 204, "{}", released.text);
+    until(&server, held, |it| it == 0.0).await;
+    server.host.append(&stream, append()).await.unwrap();
+    until(&server, seconds, |it| it > 0.0).await;
 }
 
 async fn parked_events_are_shown(place: Place) {

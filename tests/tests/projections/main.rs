@@ -15,6 +15,7 @@ mod handed_over;
 mod honest;
 mod hosts;
 mod inline;
+mod lagging;
 mod loans;
 mod parking;
 mod random_releases;

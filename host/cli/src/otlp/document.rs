@@ -1,15 +1,17 @@
-//! Commands as a document of OTLP.
+//! Commands and folds as a document of OTLP.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use quipu::meters::{CommandSpans, Outcome, PhaseSpan, SpanIds};
+use quipu::meters::{CommandSpans, FoldSpan, Outcome, PhaseSpan, SpanIds};
 use serde_json::{Value, json};
 
+use super::Traced;
 use super::settings::Settings;
 
-/// Kinds of spans: within the host, and what a caller asked for.
+/// Kinds of spans: within the host, what a caller asked for, and what is done with its result later.
 const INTERNAL: u8 = 1;
 const SERVER: u8 = 2;
+const CONSUMER: u8 = 5;
 /// The status of a span that failed.
 const ERROR: u8 = 2;
 
@@ -33,8 +35,12 @@ impl Clock {
 }
 
 /// The document of a request.
-pub fn of(commands: &[CommandSpans], settings: &Settings, clock: &Clock) -> String {
-    let spans: Vec<Value> = commands.iter().flat_map(|it| spans(it, clock)).collect();
+pub fn of(batch: &[Traced], settings: &Settings, clock: &Clock) -> String {
+    let spans = batch.iter().flat_map(|traced| match traced {
+        Traced::Command(command) => spans(command, clock),
+        Traced::Fold(fold) => vec![fold_span(fold, clock)],
+    });
+    let spans: Vec<Value> = spans.collect();
     let resource = settings.resource.iter();
     let resource: Vec<Value> = resource.map(|(name, value)| text(name, value)).collect();
     let document = json!({"resourceSpans": [{
@@ -84,6 +90,33 @@ fn phase_span(phase: &PhaseSpan, trace: &str, parent: &str, clock: &Clock) -> Va
     })
 }
 
+/// A fold is a trace of its own, with links to those of the requests whose events it folds.
+fn fold_span(fold: &FoldSpan, clock: &Clock) -> Value {
+    let links = fold.links.iter();
+    let links = links.map(|it| json!({"traceId": it.trace(), "spanId": it.span()}));
+    let links: Vec<Value> = links.collect();
+    let mut span = json!({
+        "traceId": fold.ids.trace(),
+        "spanId": fold.ids.span(),
+        "name": format!("fold {}", fold.projection),
+        "kind": CONSUMER,
+        "startTimeUnixNano": clock.nanos(fold.begun),
+        "endTimeUnixNano": clock.nanos(fold.ended),
+        "attributes": [
+            text("quipu.projection", &fold.projection),
+            text("quipu.module", &fold.module.to_string()),
+            number("quipu.events", fold.events as u64),
+            number("quipu.position.first", fold.first.0),
+            number("quipu.position", fold.last.0),
+        ],
+        "links": links,
+    });
+    if fold.has_failed {
+        span["status"] = json!({"code": ERROR, "message": "an event can't be folded"});
+    }
+    span
+}
+
 fn span_id() -> String {
     format!("{:016x}", rand::random::<u64>().max(1))
 }
@@ -115,14 +148,15 @@ fn attributes(command: &CommandSpans) -> Vec<Value> {
             command.position.map(|position| position.0),
         ),
     ];
-    for (name, number) in numbers {
-        if let Some(number) = number {
-            // 64-bit numbers are texts in the JSON of protocol buffers.
-            let value = json!({"intValue": number.to_string()});
-            attributes.push(json!({"key": name, "value": value}));
-        }
+    for (name, given) in numbers {
+        attributes.extend(given.map(|given| number(name, given)));
     }
     attributes
+}
+
+/// 64-bit numbers are texts in the JSON of protocol buffers.
+fn number(name: &str, value: u64) -> Value {
+    json!({"key": name, "value": {"intValue": value.to_string()}})
 }
 
 fn text(name: &str, value: &str) -> Value {

@@ -1,12 +1,12 @@
-//! Traces of commands by OTLP, switched on by the standard variables of OpenTelemetry.
+//! Traces of commands and of folds by OTLP, switched on by the standard variables of OpenTelemetry.
 //!
 //! Written here instead of with the crates `opentelemetry`, `opentelemetry_sdk`, `opentelemetry-otlp`
 //! and `tracing-opentelemetry`: those take about 15 crates, of which each minor version breaks, to
 //! send what is one JSON document of a fixed form. A command of a host has four spans whose times
 //! are measured anyway.
 //!
-//! Commands never wait for a collector. They go into a queue of bounded length; while it is full,
-//! spans are dropped and counted.
+//! Commands and projections never wait for a collector. Their spans go into a queue of bounded
+//! length; while it is full, spans are dropped and counted.
 
 mod document;
 mod settings;
@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::FutureExt;
-use quipu::meters::{CommandSpans, SpanSink};
+use quipu::meters::{CommandSpans, FoldSpan, SpanSink};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -25,11 +25,11 @@ use self::document::Clock;
 use self::settings::{Sampler, Settings};
 use crate::exit::WrongUse;
 
-/// Commands that wait to be sent; further ones are dropped.
+/// Commands and folds that wait to be sent; further ones are dropped.
 const QUEUE_MAX: usize = 16_384;
-/// Commands of one request.
+/// Commands and folds of one request.
 const BATCH_MAX: usize = 512;
-/// How long commands wait for others.
+/// How long they wait for others.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long the end of the host waits for the last request.
 const CLOSE: Duration = Duration::from_secs(2);
@@ -43,11 +43,27 @@ pub fn sink() -> Option<Arc<dyn SpanSink>> {
     Some(Arc::<Queue>::clone(sink))
 }
 
-/// The queue of commands.
+/// What is sent.
+pub enum Traced {
+    /// A command with its phases.
+    Command(CommandSpans),
+    /// A page of events that a projection folded.
+    Fold(FoldSpan),
+}
+
+/// The queue of what is sent.
 struct Queue {
     sampler: Sampler,
-    commands: mpsc::Sender<CommandSpans>,
+    traced: mpsc::Sender<Traced>,
     dropped: AtomicU64,
+}
+
+impl Queue {
+    fn add(&self, traced: Traced) {
+        if self.traced.try_send(traced).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl SpanSink for Queue {
@@ -56,13 +72,15 @@ impl SpanSink for Queue {
     }
 
     fn take(&self, command: CommandSpans) {
-        if self.commands.try_send(command).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.add(Traced::Command(command));
+    }
+
+    fn take_fold(&self, fold: FoldSpan) {
+        self.add(Traced::Fold(fold));
     }
 }
 
-/// Sends commands to a collector until it is closed.
+/// Sends spans to a collector until it is closed.
 pub struct Exporter {
     ending: oneshot::Sender<()>,
     task: JoinHandle<()>,
@@ -78,10 +96,10 @@ impl Exporter {
         let Some(settings) = Settings::read(variable).map_err(WrongUse)? else {
             return Ok(None);
         };
-        let (commands, queue) = mpsc::channel(QUEUE_MAX);
+        let (traced, queue) = mpsc::channel(QUEUE_MAX);
         let sink = Arc::new(Queue {
             sampler: settings.sampler,
-            commands,
+            traced,
             dropped: AtomicU64::default(),
         });
         _ = SINK.set(Arc::clone(&sink));
@@ -118,7 +136,7 @@ struct Sending {
 }
 
 impl Sending {
-    async fn run(mut self, mut queue: mpsc::Receiver<CommandSpans>, ended: oneshot::Receiver<()>) {
+    async fn run(mut self, mut queue: mpsc::Receiver<Traced>, ended: oneshot::Receiver<()>) {
         let mut ended = std::pin::pin!(ended);
         let mut is_over = false;
         while !is_over {
@@ -129,9 +147,9 @@ impl Sending {
             loop {
                 let mut batch = Vec::new();
                 while batch.len() < BATCH_MAX
-                    && let Ok(command) = queue.try_recv()
+                    && let Ok(traced) = queue.try_recv()
                 {
-                    batch.push(command);
+                    batch.push(traced);
                 }
                 let is_last = batch.len() < BATCH_MAX;
                 if !batch.is_empty() {
@@ -148,7 +166,7 @@ impl Sending {
     }
 
     /// Sends a batch once. What a collector does not take is dropped.
-    async fn send(&mut self, batch: &[CommandSpans]) {
+    async fn send(&mut self, batch: &[Traced]) {
         let document = document::of(batch, &self.settings, &self.clock);
         let mut request = self
             .http

@@ -161,7 +161,7 @@ impl Figures {
         for one in self.projections.iter().take(PROJECTIONS_MAX) {
             let state = match (one.is_failing, one.is_owned) {
                 (true, _) => "failing",
-                (false, Some(false)) if one.state != "inline" => "no owner",
+                (false, Some(false)) if !matches!(&*one.state, "inline" | "paused") => "no owner",
                 _ => &one.state,
             };
             let lag = one.lag_events.map_or_else(|| "-".to_owned(), grouped);

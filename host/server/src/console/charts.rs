@@ -128,8 +128,9 @@ impl Sample {
         (sample.commits, sample.commit_seconds) = (commits.count, commits.sum);
         let figures = app.sampler.sample(&app.host).await.figures;
         let lags = figures.iter().flat_map(|figures| &figures.projections);
-        let largest = lags.map(|lag| lag.age.as_secs_f64()).reduce(f64::max);
-        sample.lag_seconds = largest.unwrap_or_default();
+        // A first build has none.
+        let largest = lags.filter_map(|lag| lag.age).max();
+        sample.lag_seconds = largest.unwrap_or_default().as_secs_f64();
         sample
     }
 }

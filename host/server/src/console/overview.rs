@@ -203,8 +203,10 @@ impl Parts {
         if it.paused {
             add(3, html! { (name) " is paused" });
         }
-        let lag = lag_seconds(metrics, &it.name);
-        if lag > LAG_SECONDS_MAX && !it.paused {
+        if let Some(lag) = lag_seconds(metrics, &it.name)
+            && lag > LAG_SECONDS_MAX
+            && !it.paused
+        {
             add(1, html! { (name) " lags by " (seconds(lag)) });
         }
     }
@@ -232,7 +234,7 @@ impl Parts {
                     td { (layout::link(&layout::projection_path(&it.name), &it.name)) }
                     td { (layout::state(&it.state)) }
                     td.number { (layout::or_dash(build.map(|it| it.lag))) }
-                    td.number { (seconds(lag_seconds(metrics, &it.name))) }
+                    td.number { (layout::or_dash(lag_seconds(metrics, &it.name).map(seconds))) }
                     td.number { (parked(build)) }
                     td.number { (layout::or_dash(build.map(|it| it.documents))) }
                 }
@@ -246,10 +248,10 @@ fn parked(build: Option<&BuildView>) -> u64 {
     build.map_or(0, |build| build.parked)
 }
 
-/// How long the oldest event that is not folded has been in the log.
-pub fn lag_seconds(metrics: &[Series<'_>], projection: &str) -> f64 {
+/// How long the oldest event that is not folded has been in the log; none during a first build.
+pub fn lag_seconds(metrics: &[Series<'_>], projection: &str) -> Option<f64> {
     let label = Some(("projection", projection));
-    rates::one(metrics, "quipu_projection_lag_seconds", label).unwrap_or(0.0)
+    rates::one(metrics, "quipu_projection_lag_seconds", label)
 }
 
 /// A time in words.

@@ -41,7 +41,7 @@ async fn all(visitor: &Visitor) -> Result<Markup> {
                 td { (layout::state(&it.state)) @if it.paused { " " (layout::state("paused")) } }
                 td { (Untrusted(&it.lifecycle)) }
                 td.number { (layout::or_dash(build.map(|it| it.lag))) }
-                td.number { (layout::or_dash(metrics.as_ref().map(|all| seconds(lag_seconds(all, &it.name))))) }
+                td.number { (layout::or_dash(metrics.as_ref().and_then(|all| lag_seconds(all, &it.name)).map(seconds))) }
                 td.number { (layout::or_dash(build.map(|it| it.parked))) }
                 td.number { (layout::or_dash(build.map(|it| it.documents))) }
                 td { a href={ (layout::projection_path(&it.name)) "/documents" } { "Documents" } }
@@ -76,7 +76,7 @@ async fn one(visitor: &Visitor, name: &str) -> Result<Markup> {
     let measured = measured(visitor).await;
     let lag = measured
         .as_deref()
-        .map(|text| lag_seconds(&rates::series(text), name));
+        .and_then(|text| lag_seconds(&rates::series(text), name));
     let facts = [
         ("State", Some(html! { (layout::state(&it.state)) @if it.paused { " " (layout::state("paused")) } })),
         ("Lifecycle", Some(html! { (Untrusted(&it.lifecycle)) ", on error " (Untrusted(&it.on_error)) })),

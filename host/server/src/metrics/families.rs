@@ -7,7 +7,7 @@ use super::page::Kind::{Counter, Gauge, Histogram};
 use super::page::Page;
 use super::sample::Sample;
 use crate::App;
-use quipu::app::{STORE_READER, STORE_WRITER};
+use quipu::app::{STORE_READER, STORE_WRITER, SubscriptionLag};
 use quipu::meters::{Outcome, Phase};
 use quipu::projection::Lag;
 use quipu::runtime::{FaultKind, Module};
@@ -348,8 +348,8 @@ fn projections(page: &mut Page, sample: &Sample) {
         Some(figures) => figures.projections.iter().collect(),
         None => Vec::new(),
     };
-    // Where there are too many, those with the largest lag are shown.
-    lags.sort_by_key(|one| std::cmp::Reverse(one.age));
+    // Where there are too many, first builds and those with the largest lag are shown.
+    lags.sort_by_key(|one| std::cmp::Reverse((one.age.is_none(), one.age)));
     lags.truncate(NAMES_MAX);
     lags.sort_by(|one, other| one.name.cmp(&other.name));
     let mut each = |name, help, value: fn(&Lag) -> Option<f64>| {
@@ -367,8 +367,8 @@ fn projections(page: &mut Page, sample: &Sample) {
     );
     each(
         "quipu_projection_lag_seconds",
-        "Age of the oldest event that the active build has not folded.",
-        |lag| Some(lag.age.as_secs_f64()),
+        "Age of the oldest event that the active build has not folded; absent during a first build.",
+        |lag| Some(lag.age?.as_secs_f64()),
     );
     each(
         "quipu_projection_parked_events",
@@ -381,13 +381,18 @@ fn projections(page: &mut Page, sample: &Sample) {
         |lag| Some(f64::from(u8::from(lag.is_owned))),
     );
     each(
+        "quipu_projection_paused",
+        "Whether an operator paused the projection.",
+        |lag| Some(f64::from(u8::from(lag.is_paused))),
+    );
+    each(
         "quipu_projection_failing",
         "Whether an error holds the active build up.",
         |lag| Some(f64::from(u8::from(lag.is_failing))),
     );
     each(
         "quipu_projection_rebuild_ratio",
-        "The part of the log that a rebuild has folded.",
+        "The part of the log that a first build or a rebuild has folded.",
         |lag| lag.rebuilt,
     );
 }
@@ -399,13 +404,29 @@ fn subscriptions(page: &mut Page, app: &App, sample: &Sample) {
         "Open subscriptions at this host.",
     )
     .series(&[], app.host.subscriptions() as f64);
-    let mut family = page.family(
-        Gauge,
+    let named = sample.figures.iter().flat_map(|it| &it.subscriptions);
+    let lags: Vec<&SubscriptionLag> = named.take(NAMES_MAX).collect();
+    let mut each = |name, help, value: fn(&SubscriptionLag) -> Option<f64>| {
+        let mut family = page.family(Gauge, name, help);
+        for lag in &lags {
+            if let Some(value) = value(lag) {
+                family.series(&[("subscription", &lag.name)], value);
+            }
+        }
+    };
+    each(
         "quipu_subscription_lag_events",
         "Positions of the log after the checkpoint of a named subscription.",
+        |lag| Some(lag.events as f64),
     );
-    let named = sample.figures.iter().flat_map(|it| &it.subscriptions);
-    for lag in named.take(NAMES_MAX) {
-        family.series(&[("subscription", &lag.name)], lag.events as f64);
-    }
+    each(
+        "quipu_subscription_lag_seconds",
+        "Age of the oldest event after the checkpoint of a named subscription.",
+        |lag| Some(lag.age?.as_secs_f64()),
+    );
+    each(
+        "quipu_subscription_held",
+        "Whether a handler holds a named subscription.",
+        |lag| Some(f64::from(u8::from(lag.is_held))),
+    );
 }
