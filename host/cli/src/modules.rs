@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::signing;
 use quipu::model::Digest;
 use quipu::proof::Preflight;
-use quipu::{Demand, Deploy, DeployError, Host};
+use quipu::{Demand, Deploy, DeployError, Host, Upload};
 
 /// Uploads every component of a folder and activates those whose name never had an active module;
 /// with `force` also those that differ from the active module.
@@ -33,11 +33,8 @@ async fn add(host: &Host, file: &Path, force: bool) -> Result<()> {
         // The file unchanged, even if keys were configured since.
         return Ok(());
     }
-    let uploaded = match signing::read_signature(file)? {
-        Some(signature) => host.upload_signed(bytes, signature).await,
-        None => host.upload(bytes).await,
-    };
-    let module = uploaded?.module;
+    let upload = Upload::new(bytes).signed(signing::read_signature(file)?);
+    let module = host.upload(upload).await?.module;
     let name = &module.manifest().name;
     let digest = module.digest();
     match host.plan().active(name) {
