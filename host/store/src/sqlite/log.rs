@@ -9,9 +9,11 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 use super::cell::Cells;
 use super::encode::names;
 use super::packed::{PACKED_MIN, packed, unpacked};
-use super::reader::{Reader, in_order, missing};
-use super::rows::{SIZED, commits, events, recorded, stored, stored_events};
+use super::reader::Reader;
+use super::rows::{commits, events, stored_events};
+use super::tables::events::{SIZED, recorded, stored};
 use super::tables::signed;
+use crate::page::{in_order, missing};
 use crate::{
     Direction, Error, Filter, LOG_PAGE_MAX, LogPage, PAGE_BYTES_MAX, Result, StoredEvent,
     StoredPage,

@@ -2,8 +2,9 @@
 
 use super::cell::Cells;
 use super::reader::Reader;
-use super::rows::{head, stream_id};
+use super::rows::head;
 use super::tables::signed;
+use crate::assemble::stream_id;
 use crate::{ArchivedStreams, Result, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage};
 use quipu_model::{StreamId, Timestamp};
 
