@@ -330,7 +330,7 @@ fn every_test_that_the_threat_model_names_exists() {
     check_tests(&read("docs/src/operating/threat-model.md"), 30);
 }
 
-/// Checks that the tests that a text names exist, and that there are at least so many.
+/// Checks that the tests that a text names exist, and that there are at least `least`.
 fn check_tests(text: &str, least: usize) {
     let names = text.split('`').skip(1).step_by(2);
     let is_test = |name: &&str| {

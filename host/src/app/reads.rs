@@ -13,7 +13,7 @@ impl Host {
     /// Writes the rejections that are not stored yet.
     pub(super) async fn keep_rejections(&self) {
         if let Err(error) = self.tenant.engine.rejections().flush().await {
-            tracing::warn!(%error, "the last rejections were not kept");
+            tracing::warn!(%error, "the last rejections were not stored");
         }
     }
 

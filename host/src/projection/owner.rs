@@ -304,7 +304,7 @@ impl Owner {
     pub(super) async fn fold(
         &mut self,
         mut events: Vec<Event>,
-        is_behind: bool,
+        is_catching_up: bool,
     ) -> Result<Option<FoldFailure>, End> {
         let mut first_stuck: Option<FoldFailure> = None;
         loop {
@@ -323,7 +323,7 @@ impl Owner {
             }
             dropped.extend(self.drops.take_documents(&mut keyed, at));
             let waiting = self.parked.take_documents(&mut keyed);
-            match self.apply(&keyed, is_behind).await? {
+            match self.apply(&keyed, is_catching_up).await? {
                 Ok(()) => {
                     self.buffer.events += events.len();
                     self.buffer.failed.skipped.extend(dropped);
@@ -378,11 +378,11 @@ impl Owner {
     async fn apply(
         &mut self,
         keyed: &Keyed,
-        is_behind: bool,
+        is_catching_up: bool,
     ) -> Result<Result<(), FoldFailure>, End> {
         self.load(keyed.works.iter().map(|(key, _)| key)).await?;
         let tasks = keyed.tasks(|key| self.buffer.cache.get(key));
-        let threads = match is_behind && tasks.len() >= SHARED_OUT_MIN {
+        let threads = match is_catching_up && tasks.len() >= SHARED_OUT_MIN {
             true => self.shared.options.threads.max(1),
             false => 1,
         };

@@ -97,7 +97,7 @@ const STORED: &str = events!(
     ", c.module_id, (e.event_id_given IS TRUE), c.commit_size, c.commit_digest",
     "WHERE e.position > $1 AND e.position <= $2 ORDER BY e.position LIMIT $3"
 );
-const BEHIND: &str = "SELECT min(position) FROM events WHERE position > $1";
+const AFTER: &str = "SELECT min(position) FROM events WHERE position > $1";
 const BEFORE: &str = "SELECT max(position) FROM events WHERE position < $1";
 /// The stream's id is a value to the planner, and no join, so that the index gives the events in their
 /// order, and a page of a long stream costs as much as one of a short stream.
@@ -157,7 +157,7 @@ impl Reader {
     /// The event next to a position in the log.
     async fn next_to(&self, at: u64, direction: Direction) -> Result<Option<u64>> {
         let sql = match direction {
-            Direction::Forward => BEHIND,
+            Direction::Forward => AFTER,
             Direction::Backward => BEFORE,
         };
         let row = sqlx::query(sql)

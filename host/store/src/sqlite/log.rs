@@ -63,7 +63,7 @@ const STORED: &str = stored_events!(
 );
 const LOG_HEAD: &str = "SELECT coalesce(max(position), 0) FROM events";
 /// The events next to a hole.
-const BEHIND: &str = "SELECT min(position) FROM events WHERE position > ?1";
+const AFTER: &str = "SELECT min(position) FROM events WHERE position > ?1";
 const BEFORE: &str = "SELECT max(position) FROM events WHERE position < ?1";
 const HOLES: &str = "SELECT value FROM meta WHERE name = 'holes'";
 const SET_HOLES: &str = "INSERT OR REPLACE INTO meta (name, value) VALUES ('holes', ?1)";
@@ -179,7 +179,7 @@ impl Reader {
         let window = if filter.is_all() { u64::MAX } else { WINDOW };
         if !filter.is_all() && at <= self.holes.until() {
             let next = match direction {
-                Direction::Forward => self.position(BEHIND, Some(at)).await?,
+                Direction::Forward => self.position(AFTER, Some(at)).await?,
                 Direction::Backward => self.position(BEFORE, Some(at)).await?,
             };
             match (next, direction) {
