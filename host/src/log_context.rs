@@ -48,13 +48,13 @@ impl LoggedCommand {
         Entered(before.ok().flatten())
     }
 
-    /// Names and values for a line: `trace_id`, `span_id`, `stream`, `command_id` and
-    /// `correlation_id`, as far as they are known. The span is that of the command if it is traced,
+    /// Names and values for a line: `trace_id`, `span_id`, `stream`, `command_id`, `correlation_id`
+    /// and `principal`, as far as they are known. The span is that of the command if it is traced,
     /// otherwise that of its caller.
     pub fn fields(&self) -> Vec<(&'static str, String)> {
         let context = &self.command.context;
         let of_caller = context.traceparent.as_deref().and_then(SpanIds::of_caller);
-        let mut fields = Vec::with_capacity(5);
+        let mut fields = Vec::with_capacity(6);
         if let Some(ids) = self.span.or(of_caller) {
             fields.push(("trace_id", ids.trace()));
             fields.push(("span_id", ids.span()));
@@ -63,6 +63,8 @@ impl LoggedCommand {
         fields.push(("command_id", self.command.id.as_str().to_owned()));
         let correlation = context.correlation_id.as_deref();
         fields.extend(correlation.map(|id| ("correlation_id", id.to_owned())));
+        let principal = context.principal.as_deref();
+        fields.extend(principal.map(|name| ("principal", name.to_owned())));
         fields
     }
 }
@@ -137,6 +139,7 @@ mod tests {
         let command = Command::new("open", "{}").unwrap();
         let mut context = command.context;
         context.traceparent = Some(format!("00-{TRACE}-{PARENT}-01").into());
+        context.principal = Some("ann".into());
         let id = CommandId::new(id).unwrap();
         let record = CommandRecord {
             context: context.correlated(&id),
@@ -164,6 +167,7 @@ mod tests {
         let outer = logged("d-1", None).enter();
         assert_eq!(value("command_id").as_deref(), Some("d-1"));
         assert_eq!(value("correlation_id").as_deref(), Some("d-1"));
+        assert_eq!(value("principal").as_deref(), Some("ann"));
         assert_eq!(value("stream").as_deref(), Some("account-1"));
         assert_eq!(value("trace_id").as_deref(), Some(TRACE));
         assert_eq!(value("span_id").as_deref(), Some(PARENT));

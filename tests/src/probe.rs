@@ -45,6 +45,11 @@ impl Probe {
         self.with("schema", json!(schema))
     }
 
+    /// Declares the JSON Schema of every event, which is a text, so that it may be none.
+    pub fn event_schema(self, schema: &str) -> Self {
+        self.with("event_schema", json!(schema))
+    }
+
     /// Declares a step that lifts a type from a version to others.
     pub fn step(self, category: &str, from: (&str, u32), to: &[(&str, u32)]) -> Self {
         self.step_that(category, from, to, "lift")

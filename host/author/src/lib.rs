@@ -11,5 +11,6 @@ mod components;
 pub mod conform;
 pub mod project;
 pub mod scenario;
+mod schemas;
 
 pub use components::{Components, Error};

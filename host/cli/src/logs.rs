@@ -144,7 +144,8 @@ fn shown(line: &str) -> String {
     let fields = fields.filter(|(name, _)| *name != "message");
     let known = ["timestamp", "level", "target", "fields"];
     let members = line.as_object().into_iter().flatten();
-    let members = members.filter(|(name, _)| !known.contains(&name.as_str()));
+    let is_shown = |name: &str| known.contains(&name) || line["fields"].get(name).is_some();
+    let members = members.filter(|(name, _)| !is_shown(name));
     for (name, value) in fields.chain(members) {
         let value = value
             .as_str()
@@ -162,5 +163,7 @@ mod tests {
     fn a_line_has_its_message_and_then_its_fields() {
         let line = r#"{"timestamp":"T","level":"WARN","target":"quipu","fields":{"message":"m","n":1,"s":"x"},"trace_id":"t"}"#;
         assert_eq!(shown(line), "T  WARN quipu: m n=1 s=x trace_id=t");
+        let twice = line.replace("\"trace_id\"", "\"n\":2,\"trace_id\"");
+        assert_eq!(shown(&twice), shown(line));
     }
 }

@@ -41,6 +41,7 @@ struct Rejected<'a> {
     stream: String,
     version: u64,
     command: String,
+    principal: Option<String>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     content_type: Option<String>,
@@ -60,6 +61,7 @@ impl Rejections {
             id("stream"),
             number("version").if_there_is_room(),
             word("command"),
+            word("principal").if_not_empty(),
             text("data").if_there_is_room(),
             word("code"),
             text("message"),
@@ -92,12 +94,13 @@ impl Rejections {
     }
 }
 
-fn row(rejected: Rejected<'_>) -> [String; 8] {
+fn row(rejected: Rejected<'_>) -> [String; 9] {
     [
         rejected.accepted_at,
         one_lined(&rejected.stream),
         rejected.version.to_string(),
         one_lined(&rejected.command),
+        rejected.principal.unwrap_or_else(|| "-".to_owned()),
         shown(rejected.data, rejected.content_type),
         one_lined(&rejected.code),
         one_lined(&rejected.message),

@@ -53,3 +53,14 @@ pub use throttle::Throttle;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub String);
+
+impl Invalid {
+    /// Returns the refusal of a reader that continues after a place which does not exist. It has
+    /// read another history, and would miss the next events up to that place.
+    pub fn after_the_end(place: impl std::fmt::Display, last: u64) -> Self {
+        Self(format!(
+            "{place} does not exist, the last one is {last}: was the store restored from an older \
+             copy? Begin at {last} or before"
+        ))
+    }
+}

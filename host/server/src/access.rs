@@ -29,7 +29,7 @@ use super::callers::{SignedIn, identify};
 use super::deed::{Deed, Denials};
 use super::failure::{Failure, Result};
 use super::rules::Rules;
-use super::{administration, limits};
+use super::{administration, limits, log_context};
 use quipu::Host;
 use quipu::access::{Action, Caller, Object, Refused};
 use quipu::model::StreamId;
@@ -196,6 +196,7 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
             return Err(failure);
         }
     };
+    log_context::set_caller(&caller);
     limits::admit(app, &caller, request).inspect_err(|_| app.meters.rate_limited.add(1))?;
     if let Err(failure) = permit(app, declared, &caller, path.as_str(), request).await {
         let deed = Deed::of(app, declared, request, &caller);

@@ -55,7 +55,8 @@ pub async fn export(
     headers: HeaderMap,
 ) -> Result<Response> {
     let after = query.after.unwrap_or(0);
-    let export = app.host.export(Position(after)).await?;
+    let export = app.host.export(Position(after)).await;
+    let export = export.map_err(|error| problem_of(&error, error.to_string()))?;
     let chunks = futures::stream::try_unfold(export, |mut export| async {
         let chunk = export.next().await;
         let chunk = chunk.inspect_err(|error| tracing::error!(%error, "an export was cut off"))?;
@@ -136,12 +137,16 @@ async fn read_on(mut chunks: impl Stream<Item = std::result::Result<Bytes, Strin
 }
 
 fn problem(failed: &Failed) -> Box<Problem> {
-    match &failed.error {
+    problem_of(&failed.error, failed.to_string())
+}
+
+fn problem_of(error: &Error, detail: String) -> Box<Problem> {
+    match error {
         Error::Part { error, .. } | Error::Store(error)
             if !matches!(error, store::Error::Import(_)) =>
         {
             error.clone().into()
         }
-        error => Box::new(Problem::new(Code::named(error.code()), failed.to_string())),
+        error => Box::new(Problem::new(Code::named(error.code()), detail)),
     }
 }

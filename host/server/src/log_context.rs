@@ -1,11 +1,14 @@
 //! The request that lines of the log belong to.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderValue, Method};
+use quipu::access::Caller;
 use quipu::meters::SpanIds;
 use tokio::task_local;
 
-/// Longest id in a line.
+/// Longest id or name in a line.
 const ID_BYTES_MAX: usize = 255;
 
 task_local! {
@@ -21,6 +24,8 @@ pub(super) struct LogContext {
     traceparent: Option<HeaderValue>,
     command_id: Option<HeaderValue>,
     correlation_id: Option<HeaderValue>,
+    /// The name of the caller, from the moment at which it is known.
+    principal: OnceLock<Arc<str>>,
 }
 
 impl LogContext {
@@ -33,6 +38,7 @@ impl LogContext {
             traceparent: one("traceparent"),
             command_id: one("idempotency-key"),
             correlation_id: one("quipu-correlation-id"),
+            principal: OnceLock::new(),
         }
     }
 
@@ -59,6 +65,9 @@ impl LogContext {
             let text = text.filter(|text| text.len() <= ID_BYTES_MAX);
             fields.extend(text.map(|text| (name, text.to_owned())));
         }
+        let principal = self.principal.get();
+        let principal = principal.filter(|name| name.len() <= ID_BYTES_MAX);
+        fields.extend(principal.map(|name| ("principal", name.to_string())));
         fields
     }
 }
@@ -75,9 +84,17 @@ pub(super) fn current() -> Option<LogContext> {
     CURRENT.try_with(LogContext::clone).ok()
 }
 
+/// Lets the lines of this task's request name its caller.
+pub(super) fn set_caller(caller: &Caller) {
+    if let Some(name) = caller.name() {
+        // Outside of a request there is nothing to set.
+        _ = CURRENT.try_with(|context| context.principal.set(name));
+    }
+}
+
 /// What a line that is written now says about the command or the request that it belongs to:
-/// `trace_id`, `span_id`, `request`, `stream`, `command_id`, `correlation_id`, as far as they are
-/// known. Empty outside of both.
+/// `trace_id`, `span_id`, `request`, `stream`, `command_id`, `correlation_id`, `principal`, as far as
+/// they are known. Empty outside of both.
 ///
 /// A thread that decides for others may be that of a request. The command is what it works for.
 pub fn log_fields() -> Vec<(&'static str, String)> {
@@ -89,7 +106,10 @@ pub fn log_fields() -> Vec<(&'static str, String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use quipu::access::{Grant, Identified, Role};
 
     #[tokio::test]
     async fn a_line_says_to_which_request_it_belongs() {
@@ -108,5 +128,25 @@ mod tests {
         ];
         assert_eq!(fields, expected);
         assert!(log_fields().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_line_names_the_caller_once_it_is_known() {
+        let request = Request::builder().body(axum::body::Body::empty());
+        let context = LogContext::of(&request.unwrap());
+        let ann = Caller::identified(Identified {
+            name: "corp:ann".to_owned(),
+            grant: Grant::of(Role::Viewer),
+            attributes: BTreeMap::new(),
+            expires_at: None,
+        });
+        let ann = ann.unwrap();
+        let scoped = context.scope(async {
+            set_caller(&Caller::default());
+            assert!(log_fields().is_empty());
+            set_caller(&ann);
+            log_fields()
+        });
+        assert_eq!(scoped.await, [("principal", "corp:ann".to_owned())]);
     }
 }

@@ -199,7 +199,7 @@ pub struct LogsQuery {
 /// Lines of the log.
 #[derive(Serialize, ToSchema)]
 pub struct LogLines<'a> {
-    /// The lines in their order, each a JSON object with `timestamp`, `level`, `target` and `fields`; with `trace_id`, `span_id`, `request`, `stream`, `command_id` and `correlation_id` where they belong to a request or a command.
+    /// The lines in their order, each a JSON object with `timestamp`, `level`, `target` and `fields`; with `trace_id`, `span_id`, `request`, `stream`, `command_id`, `correlation_id` and `principal` where they belong to a request or a command.
     #[schema(value_type = Vec<serde_json::Value>)]
     lines: Vec<&'a RawValue>,
     /// The value of `after` for the next page.

@@ -46,6 +46,9 @@ pub struct RejectedView<'a> {
     command: &'a str,
     /// Schema version of the command's data.
     schema_version: u32,
+    /// Who sent the command; absent when the host has not verified the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<&'a str>,
     #[serde(flatten)]
     data: Data<'a>,
     /// The rejection's code, from the guest.
@@ -80,6 +83,7 @@ impl<'a> RejectedView<'a> {
             command_id: command.id.as_str(),
             command: command.name.as_str(),
             schema_version: command.schema_version,
+            principal: command.context.principal.as_deref(),
             data: Data::of(&command.body),
             code: &rejected.code,
             message: &rejected.message,

@@ -351,8 +351,8 @@ impl Host {
     /// Starts an export of the log after a position; 0 exports the whole log.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn export(&self, after: Position) -> store::Result<Export> {
+    /// When the position does not exist, or the store fails.
+    pub async fn export(&self, after: Position) -> Result<Export, transfer::Error> {
         let source = Source {
             reader: Arc::clone(&self.tenant.reader),
             modules: Arc::clone(&self.tenant.modules),

@@ -85,6 +85,10 @@ impl<'a> ReadStream<'a> {
         let page = reader.read_stream(self.stream, from, versions.direction, limit);
         let page = page.await?;
         let mut page = page.ok_or_else(|| Error::StreamNotFound(self.stream.clone()))?;
+        if versions.direction == Direction::Forward && versions.from > page.version.next() {
+            let place = format!("version {} of stream {}", versions.from.0 - 1, self.stream);
+            return Err(Invalid::after_the_end(place, page.version.0).into());
+        }
         page.events.retain(|event| versions.has(event.version));
         page.next = page.next.filter(|next| versions.has(*next));
         if self.form == Form::Lifted {
@@ -129,6 +133,9 @@ impl<'a> ReadLog<'a> {
         let reader = &host.tenant.reader;
         let page = reader.read_log(self.after, self.direction, self.limit, &wide);
         let mut page = page.await?;
+        if self.direction == Direction::Forward {
+            host.check_end(self.after, page.head).await?;
+        }
         if let (Some(to), Direction::Forward) = (filter.to, self.direction) {
             page.next = page.next.filter(|next| *next < to);
         }

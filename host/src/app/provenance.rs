@@ -16,7 +16,7 @@ impl Host {
     /// page says where to continue, and may be empty before the end.
     ///
     /// # Errors
-    /// When the limit is 0, or the store fails.
+    /// When the limit is 0, the position does not exist, or the store fails.
     pub async fn decided_by(
         &self,
         module: Digest,
@@ -37,6 +37,7 @@ impl Host {
             next: None,
             head: reader.log_head().await?,
         };
+        self.check_end(after, found.head).await?;
         let (mut at, mut pages) = (after, 0);
         for (from, until) in reigns {
             at = at.max(self.before(from, &filter).await?);

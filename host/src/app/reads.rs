@@ -60,10 +60,12 @@ impl Host {
     }
 
     /// Reads up to `limit` events of a stream, lifted, once it is awaited. The page says where to
-    /// continue. [`ReadStream`] has what else can be chosen.
+    /// continue. Forward, it is empty from the version after the last event, and a later version is
+    /// refused. [`ReadStream`] has what else can be chosen.
     ///
     /// # Errors
-    /// When there is no such stream, when a bound is 0, or when the store fails.
+    /// When there is no such stream, when a bound is 0, when the version before `from` does not
+    /// exist and the read is forward, or when the store fails.
     pub fn read_stream<'a>(
         &'a self,
         stream: &'a StreamId,
@@ -92,10 +94,12 @@ impl Host {
     /// page says where to continue. A type of the filter also selects events that are stored under
     /// its older names, and events that are stored under this name but have another name now. All
     /// parts of a split event are on one page, which may therefore have more events than `limit`.
+    /// Forward, the page after the last event is empty, and a later position is refused.
     ///
     /// # Errors
-    /// When the limit is 0, a part of the filter is empty, the first event can't be lifted, or the
-    /// store fails. The page ends before any other event that can't be lifted.
+    /// When the limit is 0, a part of the filter is empty, the position does not exist and the read
+    /// is forward, the first event can't be lifted, or the store fails. The page ends before any
+    /// other event that can't be lifted.
     pub fn read_log<'a>(
         &'a self,
         after: Position,
@@ -104,6 +108,21 @@ impl Host {
         filter: &'a Filter,
     ) -> ReadLog<'a> {
         ReadLog::new(self, after, direction, limit, filter)
+    }
+
+    /// Refuses a position after the end of the log. `head` is where the log ended when the request
+    /// was read or later, so a page with events needs no query.
+    pub(super) async fn check_end(&self, after: Position, head: Position) -> Result<(), Error> {
+        if after <= head {
+            return Ok(());
+        }
+        // The caller may have appended an event that the head does not show yet.
+        let last = self.tenant.reader.last_taken().await?;
+        if after <= last {
+            return Ok(());
+        }
+        let place = format!("position {after} of the log");
+        Err(Invalid::after_the_end(place, last.0).into())
     }
 
     /// Lifts events for readers that are not guests: each to the version that the active decider of

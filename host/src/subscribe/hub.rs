@@ -218,7 +218,7 @@ impl Shared {
                 (format!("version {seen} of stream {stream}"), seen.0, end.0)
             }
             Which::Log(_) if at > self.board().end() => {
-                let end = self.reader.log_head().await?;
+                let end = self.reader.last_taken().await?;
                 (format!("position {at} of the log"), at.0, end.0)
             }
             _ => return Ok(()),
@@ -226,11 +226,7 @@ impl Shared {
         if number <= end {
             return Ok(());
         }
-        Err(Invalid(format!(
-            "{place} does not exist, the last one is {end}: was the store restored from an older \
-             copy? Begin at {end} or before"
-        ))
-        .into())
+        Err(Invalid::after_the_end(place, end).into())
     }
 
     /// Returns the result of the work, or `None` if the host shuts down first.

@@ -1,8 +1,8 @@
 use super::Imported;
-use crate::model::Position;
+use crate::model::{Invalid, Position};
 use crate::store;
 
-/// Why an import did not finish.
+/// Why an export did not start, or an import did not finish.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -35,6 +35,9 @@ pub enum Error {
         /// The store's error.
         error: store::Error,
     },
+    /// The position after which an export should begin does not exist.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -62,7 +65,9 @@ impl Error {
     /// Returns the stable code of the error, as HTTP clients see it.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Line { .. } | Self::Incomplete(_) | Self::Read(_) => "bad-request",
+            Self::Line { .. } | Self::Incomplete(_) | Self::Read(_) | Self::Invalid(_) => {
+                "bad-request"
+            }
             Self::Differs(_)
             | Self::Part {
                 error: store::Error::Import(_),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::line::Totals;
 use super::write;
-use crate::model::{Digest, EventId, Position, RecordedEvent, StreamId, Version};
+use crate::model::{Digest, EventId, Invalid, Position, RecordedEvent, StreamId, Version};
 use crate::store::{
     ArchivedStreams, DOCUMENTS_PAGE_MAX, Deployment, Direction, DocumentStore, Error, EventReader,
     Filter, LOG_PAGE_MAX, ModuleStore, Result, STREAMS_PAGE_MAX, SnapshotStore, Source,
@@ -50,15 +50,23 @@ impl Export {
     /// Starts an export after a position. 0 exports the whole log.
     ///
     /// # Errors
-    /// When the store does not answer.
-    pub async fn begin(source: Source, after: Position) -> Result<Self> {
+    /// When the position does not exist, or the store does not answer.
+    pub async fn begin(source: Source, after: Position) -> std::result::Result<Self, super::Error> {
         let Source {
             reader,
             modules,
             snapshots,
             documents,
         } = source;
-        let last = last_event(&*reader, reader.log_head().await?).await?;
+        let end = reader.log_head().await?;
+        if after > end {
+            let taken = reader.last_taken().await?;
+            if after > taken {
+                let place = format!("position {after} of the log");
+                return Err(Invalid::after_the_end(place, taken.0).into());
+            }
+        }
+        let last = last_event(&*reader, end).await?;
         let head = last.map_or(Position(0), |last| last.position);
         let after = last_event(&*reader, after.min(head)).await?;
         let after = after.map(|event| (event.position, event.id));

@@ -259,6 +259,10 @@ impl EventReader for CheckedReader {
         self.reader.log_head().await
     }
 
+    async fn last_taken(&self) -> Result<Position> {
+        self.reader.last_taken().await
+    }
+
     async fn bytes(&self) -> Result<Option<u64>> {
         self.reader.bytes().await
     }

@@ -146,6 +146,13 @@ pub trait EventReader: Send + Sync {
     /// before this position. It is the position of the last event, or of a hole after it.
     async fn log_head(&self) -> Result<Position>;
 
+    /// Returns the last position that an event has, or may get from a commit in progress: at least
+    /// [`log_head`](Self::log_head). Nobody can know a later position of this log. A caller may
+    /// know one after the head: that of its own append, while an earlier commit is in progress.
+    async fn last_taken(&self) -> Result<Position> {
+        self.log_head().await
+    }
+
     /// Returns how many bytes the store takes; none if it does not know.
     async fn bytes(&self) -> Result<Option<u64>> {
         Ok(None)

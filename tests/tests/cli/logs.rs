@@ -55,6 +55,54 @@ async fn a_line_names_the_trace_and_the_command_of_its_request() {
     assert!(said.err.contains(TRACE), "{}", said.err);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_names_who_sent_the_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", text(&dir.path().join("q.db")));
+    let made = run(&[
+        "token",
+        "create",
+        "ann \"x\" é",
+        "--role",
+        "admin",
+        "--store",
+        &store,
+    ]);
+    let ann = made.ok().trim_end().to_owned();
+    let modules = dir.path().join("modules");
+    std::fs::create_dir(&modules).unwrap();
+    std::fs::write(modules.join("probe.wasm"), guest::component("panic")).unwrap();
+    let host = Served::start_in(dir, &["--modules", &text(&modules)]);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = client.post(format!("{}/v1/streams/probe-1/commands", host.url));
+    let request = request
+        .bearer_auth(&ann)
+        .header("Idempotency-Key", "sent-by-ann")
+        .header("Content-Type", "application/json")
+        .body(r#"{"type":"go","data":{}}"#);
+    assert_eq!(request.send().await.unwrap().status().as_u16(), 502);
+    let logs = ["logs", "--token", &*ann, "--json", "--limit", "1000"];
+    let json = host.run(&logs).ok();
+    let lines = json.lines().map(|line| serde_json::from_str(line).unwrap());
+    let of_command: Vec<Value> = lines
+        .filter(|line: &Value| line["command_id"] == "sent-by-ann")
+        .collect();
+    assert!(of_command.len() >= 2, "{json}");
+    for line in of_command {
+        assert_eq!(line["principal"], "ann \"x\" é", "{line}");
+    }
+    // The log of the process is text.
+    host.signal("TERM");
+    let (said, _) = host.ended();
+    let mut of_command = said.err.lines().filter(|line| line.contains("sent-by-ann"));
+    let named = "principal=\"ann \\\"x\\\" é\"";
+    assert!(
+        of_command.all(|line| line.contains(named)) && said.err.contains(named),
+        "{}",
+        said.err
+    );
+}
+
 /// A host that traces commands, with a guest that logs and then fails.
 fn failing() -> Served {
     let dir = tempfile::tempdir().unwrap();

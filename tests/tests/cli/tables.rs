@@ -1,9 +1,10 @@
 //! Lists: one line per row, cut to the width of a terminal, and complete everywhere else.
 
+use quipu_tests::examples;
 use quipu_tests::probe::probe;
 use serde_json::json;
 
-use crate::program::{Served, text};
+use crate::program::{Served, run, text};
 
 /// Columns of a terminal.
 const COLUMNS: usize = 80;
@@ -118,6 +119,33 @@ fn lines_are_not_cut_outside_of_a_terminal() {
 }
 
 #[test]
+fn rejections_name_who_sent_the_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let modules = dir.path().join("modules");
+    std::fs::create_dir(&modules).unwrap();
+    std::fs::write(modules.join("account.wasm"), examples::account()).unwrap();
+    let store = format!("sqlite:{}", text(&dir.path().join("q.db")));
+    let create = [
+        "token", "create", "ann", "--role", "admin", "--store", &store,
+    ];
+    let ann = run(&create).ok().trim_end().to_owned();
+    let host = Served::start_in(dir, &["--modules", &text(&modules)]);
+    let with = |args: &[&str]| host.run(&[args, &["--token", &*ann][..]].concat());
+    with(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"]).ok();
+    with(&["execute", "account-1", "withdraw", "{\"amount\":5}"]);
+    let table = with(&["rejections"]).ok();
+    let mut lines = table.lines();
+    let heading = lines.next().unwrap();
+    let column = heading.find("principal").unwrap();
+    assert!(
+        lines.next().unwrap()[column..].starts_with("ann "),
+        "{table}"
+    );
+    let json = with(&["rejections", "--json"]).ok();
+    assert!(json.contains("\"principal\":\"ann\""), "{json}");
+}
+
+#[test]
 fn rejections_are_listed_with_their_details() {
     let host = Served::start();
     host.run(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"])
@@ -146,7 +174,7 @@ fn a_component_is_inspected_with_its_steps_and_its_state() {
         .step("note", ("noted", 1), &[("noted", 2), ("marked", 1)])
         .step("note", ("gone", 1), &[]);
     std::fs::write(&file, guest.component()).unwrap();
-    let said = crate::program::run(&["inspect", &text(&file)]).ok();
+    let said = run(&["inspect", &text(&file)]).ok();
     let rows: Vec<String> = said
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -160,7 +188,7 @@ fn a_component_is_inspected_with_its_steps_and_its_state() {
     ] {
         assert!(rows.iter().any(|it| it == row), "{row}\n{said}");
     }
-    let json = crate::program::run(&["inspect", &text(&file), "--json"]).ok();
+    let json = run(&["inspect", &text(&file), "--json"]).ok();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["state_schema_version"], 3);
     assert_eq!(json["migrations"][1], json!({"from": 2, "to": 3}));

@@ -17,7 +17,8 @@ on_every_store! {
     limits_of_zero_are_refused,
     a_stream_is_read_from_a_version_in_both_directions,
     a_bound_ends_a_read_of_a_stream_in_both_directions,
-    a_page_after_the_end_is_empty,
+    the_page_after_the_last_event_is_empty,
+    a_place_after_the_end_is_refused,
     paging_a_stream_never_skips_or_repeats,
     paging_the_log_never_skips_or_repeats,
     an_event_is_the_same_in_a_long_page_and_in_a_page_of_one,
@@ -146,27 +147,72 @@ async fn a_bound_ends_a_read_of_a_stream_in_both_directions(place: Place) {
     assert_eq!(answer.unwrap_err().code(), "stream-not-found");
 }
 
-async fn a_page_after_the_end_is_empty(place: Place) {
+async fn the_page_after_the_last_event_is_empty(place: Place) {
     let host = filled(&place).await;
     let head = host.log_head().await.unwrap();
-    for from in [11, 1_000, u64::MAX / 2, u64::MAX] {
-        let stream = build::stream("note-1");
-        let page = host
-            .read_stream(&stream, Version(from), Forward, 5)
-            .await
-            .unwrap();
-        assert_eq!((page.events.len(), page.next), (0, None), "{from}");
-        let all = Filter::default();
-        let page = host
-            .read_log(Position(from.saturating_add(head.0)), Forward, 5, &all)
-            .await
-            .unwrap();
-        assert_eq!(
-            (page.events.len(), page.next, page.head),
-            (0, None, head),
-            "{from}"
+    let (stream, all) = (build::stream("note-1"), Filter::default());
+    let page = host.read_stream(&stream, Version(11), Forward, 5).await;
+    let page = page.unwrap();
+    assert_eq!((page.events.len(), page.next), (0, None));
+    let page = host.read_log(head, Forward, 5, &all).await.unwrap();
+    assert_eq!((page.events.len(), page.next, page.head), (0, None, head));
+    // A bound that does not exist yet is one that the read does not reach.
+    let bounded = Versions {
+        from: Version(11),
+        to: Some(Version(u64::MAX)),
+        direction: Forward,
+    };
+    let page = host.read_versions(Form::Stored, &stream, bounded, 5).await;
+    assert_eq!(page.unwrap().events.len(), 0);
+    let later = Filter {
+        to: Some(Position(u64::MAX)),
+        ..Filter::default()
+    };
+    let page = host.read_log(head, Forward, 5, &later).await.unwrap();
+    assert_eq!(page.events.len(), 0);
+}
+
+/// The reader has read another history, and would miss the next events.
+async fn a_place_after_the_end_is_refused(place: Place) {
+    let host = filled(&place).await;
+    let head = host.log_head().await.unwrap();
+    let (stream, all) = (build::stream("note-1"), Filter::default());
+    let categories = Filter {
+        categories: Some(vec!["note".into()]),
+        ..Filter::default()
+    };
+    for ahead in [1, 1_000, u64::MAX / 2, u64::MAX] {
+        let from = Version(ahead.saturating_add(11));
+        let refused = host.read_stream(&stream, from, Forward, 5).await;
+        check_ahead(
+            refused,
+            "of stream note-1 does not exist, the last one is 10",
         );
+        let after = Position(ahead.saturating_add(head.0));
+        for filter in [&all, &categories] {
+            let refused = host.read_log(after, Forward, 5, filter).await;
+            check_ahead(refused, &format!("does not exist, the last one is {head}"));
+        }
+        let never = host.decided_by(quipu::model::Digest([1; 32]), after, 5);
+        check_ahead(never.await, "position");
+        let export = host.export(after).await.err().expect("an error");
+        assert_eq!(export.code(), "bad-request");
+        assert!(export.to_string().contains("does not exist"), "{export}");
+        // Backward everything before the place is read.
+        let page = host.read_stream(&stream, from, Backward, 5).await;
+        assert_eq!(page.unwrap().events.len(), 5);
+        let page = host.read_log(after, Backward, 5, &all).await.unwrap();
+        assert_eq!(page.events.len(), 5);
     }
+    let missing = build::stream("note-2");
+    let answer = host.read_stream(&missing, Version(9), Forward, 5).await;
+    assert_eq!(answer.unwrap_err().code(), "stream-not-found");
+}
+
+fn check_ahead<T>(answer: Result<T, Error>, said: &str) {
+    let error = answer.err().expect("an error");
+    assert_eq!(error.code(), "bad-request");
+    assert!(error.to_string().contains(said), "{error}");
 }
 
 async fn paging_a_stream_never_skips_or_repeats(place: Place) {

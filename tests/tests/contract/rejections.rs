@@ -25,7 +25,8 @@ async fn a_rejection_is_stored_with_its_command_version_and_plan(place: Place) {
     let account = build::stream("account-1");
     host.execute(&account, build::open_account()).await.unwrap();
     host.execute(&account, build::deposit(5)).await.unwrap();
-    let withdraw = build::command_as("w-1", "withdraw", r#"{"amount":7}"#);
+    let mut withdraw = build::command_as("w-1", "withdraw", r#"{"amount":7}"#);
+    withdraw.context.principal = Some("ann".into());
     let answer = host.execute(&account, withdraw).await;
     let Err(Error::Rejected { rejection, module }) = answer else {
         panic!("{answer:?}");
@@ -53,6 +54,7 @@ async fn a_rejection_is_stored_with_its_command_version_and_plan(place: Place) {
     );
     assert_eq!(command.body.as_json().unwrap(), r#"{"amount":7}"#);
     assert_ne!(command.seed, [0; 4]);
+    assert_eq!(command.context.principal.as_deref(), Some("ann"));
     // A retry is decided from scratch, and is a rejection of its own.
     let withdraw = build::command_as("w-1", "withdraw", r#"{"amount":7}"#);
     host.execute(&account, withdraw).await.unwrap_err();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use quipu::model::Position;
 use quipu::store::{Direction, EventReader, Filter};
+use quipu::subscribe::Subscribe;
 use quipu_tests::postgres::server;
 use quipu_tests::{Place, build, log};
 use sqlx::postgres::PgConnection;
@@ -88,16 +89,26 @@ async fn an_event_that_commits_late_is_missed_by_a_naive_reader_and_not_by_ours(
     {
         tokio::task::yield_now().await;
     }
+    let mut own = Position(0);
     for n in 0..5 {
         let other = build::stream(&format!("fast-{n}"));
-        fast.append(&other, build::append(build::events(2)))
-            .await
-            .unwrap();
+        let appended = fast.append(&other, build::append(build::events(2))).await;
+        own = appended.unwrap().position.unwrap();
         naive.read().await;
         read(&*store.reader, &mut seen).await;
     }
     // Our reader stops before the late event.
     assert_eq!((seen.len(), naive.seen.len()), (1, 11));
+    // A client may continue after its own event, which no reader is shown yet.
+    let everything = Filter::default();
+    let page = fast.read_log(own, Direction::Forward, 9, &everything).await;
+    let page = page.unwrap();
+    assert!(page.events.is_empty() && page.head < own, "{}", page.head);
+    let subscribe = Subscribe::log(own, Filter::default()).seen();
+    fast.subscribe(subscribe).await.unwrap();
+    let ahead = Position(own.0 + 100);
+    let refused = fast.read_log(ahead, Direction::Forward, 9, &everything);
+    assert_eq!(refused.await.unwrap_err().code(), "bad-request");
 
     sqlx::raw_sql("ROLLBACK")
         .execute(&mut blocker)

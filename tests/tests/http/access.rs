@@ -8,6 +8,7 @@ use quipu_tests::{PATIENCE, Place, on_every_store};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
+use crate::console::{page, session};
 use crate::server::{Answered, Server, send};
 
 on_every_store!(
@@ -373,6 +374,15 @@ async fn the_caller_is_named_in_what_it_did(place: Place) {
     for event in events {
         assert_eq!(event["commit"]["principal"], "shop é", "{event}");
     }
+    let withdraw = server.command("account-1", "withdraw", "{\"amount\":7}");
+    send(withdraw.bearer_auth(&shop))
+        .await
+        .problem(422, "rejected");
+    let rejections = get(&server, "/v1/rejections", &root).await.ok();
+    assert_eq!(rejections["rejections"][0]["principal"], "shop é");
+    let cookie = session(&server, &root).await;
+    let listed = page(&server, "/console/rejections", &cookie).await;
+    assert!(listed.text.contains("shop é"), "{}", listed.text);
     let archive = server.request("POST", "/v1/streams/sensor-1/archive");
     send(archive.bearer_auth(&root)).await.ok();
     let marks = get(&server, "/v1/streams/$streams/events", &root)

@@ -213,6 +213,49 @@ async fn every_answer_about_a_stream_has_its_version_as_etag() {
 }
 
 #[tokio::test]
+async fn a_read_that_begins_after_the_end_is_refused() {
+    let server = noted(&[("note-1", 3), ("other-1", 1)]).await;
+    let of_log = "position 100 of the log does not exist, the last one is 4";
+    let of_stream = "version 99 of stream note-1 does not exist, the last one is 3";
+    for (path, said) in [
+        ("/v1/events?after=100", of_log),
+        ("/v1/events?after=100&category=note&to=200", of_log),
+        ("/v1/events?after=100&form=stored", of_log),
+        ("/v1/export?after=100", of_log),
+        ("/v1/streams/note-1/events?from=100", of_stream),
+        ("/v1/streams/note-1/events?from=100&form=stored", of_stream),
+    ] {
+        let lines = server.request("GET", path);
+        let lines = lines.header("Accept", "application/x-ndjson");
+        for answer in [server.get(path).await, send(lines).await] {
+            let problem = answer.problem(400, "bad-request");
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains(said), "{path}: {detail}");
+        }
+    }
+    for (path, events) in [
+        ("/v1/events?after=4", 0),
+        ("/v1/events?after=3&to=100", 1),
+        ("/v1/events?after=100&direction=backward", 4),
+        ("/v1/streams/note-1/events?from=4", 0),
+        ("/v1/streams/note-1/events?from=3&to=100", 1),
+        ("/v1/streams/note-1/events?from=100&direction=backward", 3),
+    ] {
+        let page = server.get(path).await.ok();
+        let found = page["events"].as_array().unwrap().len();
+        assert_eq!(found, events, "{path}");
+        let lines = server.request("GET", path);
+        let lines = lines.header("Accept", "application/x-ndjson");
+        // The last line is the end.
+        assert_eq!(send(lines).await.lines().len(), events + 1, "{path}");
+    }
+    server
+        .get("/v1/streams/note-9/events?from=100")
+        .await
+        .problem(404, "stream-not-found");
+}
+
+#[tokio::test]
 async fn invalid_limits_and_unknown_parameters_are_refused_by_name() {
     let server = noted(&[("note-1", 1)]).await;
     for (path, said) in [

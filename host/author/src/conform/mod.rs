@@ -8,6 +8,7 @@ mod decider;
 mod garbage;
 mod readers;
 mod rules;
+mod schemas;
 
 pub use rules::{RULES, Rule};
 
@@ -108,6 +109,7 @@ pub fn conform(
             let own: Vec<&History> = histories.iter().filter(is_its).collect();
             decider::check(&mut findings, module, &own, depth);
             garbage::check(&mut findings, module, &own);
+            schemas::check(&mut findings, module, &own);
         }
         readers::check(&mut findings, module, components, &scenarios);
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quipu::model::{
-    Annotations, Body, CommandRecord, CommitData, Name, Position, RecordedEvent, StreamId,
-    Timestamp, Version, add_members, annotations,
+    Annotations, Body, CommandRecord, CommitData, Name, NewEvent, Position, RecordedEvent,
+    StreamId, Timestamp, Version, add_members, annotations,
 };
 use quipu::runtime::{Definition, Instance, Module, Outcome, Work};
 use quipu::upcast::Lifter;
@@ -63,6 +63,17 @@ pub(crate) struct History {
     pub events: Vec<RecordedEvent>,
     /// Each command, with the number of events before it.
     pub commands: Vec<(usize, CommandRecord)>,
+    /// The commands that it accepted.
+    pub accepted: Vec<Accepted>,
+}
+
+/// A command that a decider accepted.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// The command.
+    pub command: CommandRecord,
+    /// The events that it led to, as they were decided.
+    pub events: Vec<NewEvent>,
 }
 
 /// How the guests are called.
@@ -158,6 +169,7 @@ pub(crate) fn histories(
             key: stream.key,
             events: stream.lifted,
             commands: play.recorded_commands.remove(&id).unwrap_or_default(),
+            accepted: play.accepted.remove(&id).unwrap_or_default(),
         });
     }
     Ok(histories)
@@ -175,6 +187,7 @@ struct Play<'a> {
     commands: u64,
     now: Timestamp,
     recorded_commands: BTreeMap<StreamId, Vec<(usize, CommandRecord)>>,
+    accepted: BTreeMap<StreamId, Vec<Accepted>>,
     played: Played,
 }
 
@@ -190,6 +203,7 @@ impl<'a> Play<'a> {
             commands: 0,
             now: BEGIN,
             recorded_commands: BTreeMap::new(),
+            accepted: BTreeMap::new(),
             played: Played::default(),
         }
     }
@@ -349,6 +363,11 @@ impl<'a> Play<'a> {
         match &outcome {
             Outcome::Events(events) => {
                 let commit = CommitData::of(Some(&command), 0, None, None);
+                let accepted = self.accepted.entry(id.clone()).or_default();
+                accepted.push(Accepted {
+                    command: command.clone(),
+                    events: events.clone(),
+                });
                 for event in events.clone() {
                     self.played.events.insert(of(event.name.as_str()));
                     let mut metadata = command.metadata.clone();

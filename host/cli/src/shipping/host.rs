@@ -42,7 +42,8 @@ impl Incoming {
         let request = client.request(Method::GET, &["v1", "export"]);
         let request = request.query(&[("after", manifest.last())]);
         let sending = timeout(SILENCE_MAX, client.send(request)).await;
-        let response = sending.map_err(|_| silent())?.map_err(passing)?;
+        let response = sending.map_err(|_| silent())?;
+        let response = response.map_err(|error| other_log(error, manifest.last()))?;
         let mut incoming = Self {
             client: client.clone(),
             response,
@@ -132,6 +133,18 @@ fn passing(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<HostProblem>() {
         Some(HostProblem(problem)) if problem.status < 500 && problem.status != 429 => error,
         _ => away(error),
+    }
+}
+
+/// The error of a request for the events after a position. A host refuses one that it does not have.
+fn other_log(error: anyhow::Error, last: u64) -> anyhow::Error {
+    match error.downcast_ref::<HostProblem>() {
+        Some(HostProblem(problem)) if last > 0 && problem.code == "bad-request" => anyhow!(
+            "the folder is of another log: it ends at position {last}; if the store was restored \
+             from an older copy, ship it into a new folder: {}",
+            problem.detail
+        ),
+        _ => passing(error),
     }
 }
 

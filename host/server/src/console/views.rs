@@ -109,6 +109,7 @@ pub struct Rejection {
     pub module: String,
     pub command_id: String,
     pub command: String,
+    pub principal: Option<String>,
     pub content_type: Option<String>,
     pub data: Option<Box<RawValue>>,
     pub data_base64: Option<String>,
@@ -243,6 +244,7 @@ pub fn rejections(rejections: &[&Rejection]) -> Markup {
         "Message",
         "Data",
         "Module",
+        "By",
     ];
     let rows = html! {
         @for it in rejections {
@@ -261,6 +263,7 @@ pub fn rejections(rejections: &[&Rejection]) -> Markup {
                     }
                 }
                 td { (layout::module(&it.module)) }
+                td { (layout::or_dash(it.principal.as_deref().map(Untrusted))) }
             }
         }
     };

@@ -26,6 +26,7 @@ use quipu_model::{Name, Position, StreamId, Timestamp, Version};
 const WINDOW: u64 = 100_000;
 
 const HORIZON: &str = "SELECT horizon($1)";
+const LAST_TAKEN: &str = "SELECT last_position()";
 const HEAD: &str = "SELECT version, recorded_at, archived_at, truncated_before, digest FROM streams \
      WHERE name = $1";
 
@@ -337,6 +338,11 @@ impl EventReader for Reader {
 
     async fn log_head(&self) -> Result<Position> {
         horizon(&self.pool, self.namespace).await
+    }
+
+    async fn last_taken(&self) -> Result<Position> {
+        let row = sqlx::query(LAST_TAKEN).fetch_one(&self.pool).await?;
+        Ok(Position(row.number(0)?))
     }
 
     async fn bytes(&self) -> Result<Option<u64>> {

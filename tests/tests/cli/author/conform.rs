@@ -24,8 +24,14 @@ scenarios:
 
 /// The rules that a probe is found to break.
 fn broken(rule: &str) -> (BTreeSet<&'static str>, Vec<Finding>) {
+    broken_within(rule, Depth::Full)
+}
+
+fn broken_within(rule: &str, depth: Depth) -> (BTreeSet<&'static str>, Vec<Finding>) {
     let probe = probe("note")
         .event("noted", 1)
+        .schema(r#"{"type": "array"}"#)
+        .event_schema(r#"{"properties": {"n": {"type": "integer"}}}"#)
         .step("note", ("old", 1), &[("noted", 1)])
         .projection("notes", 1, json!({}))
         .breaks(rule);
@@ -33,7 +39,7 @@ fn broken(rule: &str) -> (BTreeSet<&'static str>, Vec<Finding>) {
     let module = runtime.load(&probe.component()).unwrap();
     let components = Components::of(vec![module]).unwrap();
     let scenarios = Scenarios::parse("notes.yaml".as_ref(), SCENARIOS).unwrap();
-    let findings = conform(&runtime, &components, &[scenarios], Depth::Full);
+    let findings = conform(&runtime, &components, &[scenarios], depth);
     let is_broken = findings.iter().filter(|finding| finding.broken.is_some());
     (
         is_broken.map(|finding| finding.rule.name).collect(),
@@ -66,6 +72,39 @@ fn each_broken_rule_is_named() {
         let (broken, findings) = broken(rule);
         assert!(broken.contains(rule), "{rule}: {findings:#?}");
     }
+}
+
+#[test]
+fn data_that_does_not_match_its_schema_is_named_after_every_change() {
+    for (rule, text) in [
+        (
+            "command-schemas",
+            "an accepted command note does not match its schema: /: maxItems: expected at most 0 \
+             elements, found 1",
+        ),
+        (
+            "event-schemas",
+            "event noted of command note does not match its schema: /n: type: expected integer, \
+             found string",
+        ),
+    ] {
+        let (broken, findings) = broken_within(rule, Depth::Short);
+        assert_eq!(broken, BTreeSet::from([rule]), "{findings:#?}");
+        let found = findings.iter().find(|it| it.rule.name == rule).unwrap();
+        let expected = format!("stream key 1: {text}");
+        assert_eq!(found.broken.as_ref(), Some(&expected));
+    }
+}
+
+#[test]
+fn without_a_schema_there_is_no_rule_about_schemas() {
+    let runtime = Runtime::new(Default::default()).unwrap();
+    let probe = probe("note").event("noted", 1).breaks("none");
+    let module = runtime.load(&probe.component()).unwrap();
+    let components = Components::of(vec![module]).unwrap();
+    let findings = conform(&runtime, &components, &[], Depth::Full);
+    let mut rules = findings.iter().map(|it| it.rule.name);
+    assert!(!rules.any(|name| name.contains("schema")), "{findings:#?}");
 }
 
 #[test]
