@@ -42,7 +42,7 @@ macro_rules! decider {
         $(,)?
     ) => {
         $crate::__export_guest!($decider, $crate::Decider, $crate::Functional<$decider>);
-        $($crate::__export_upcasts_beside!($decider, $upcaster);)?
+        $($crate::__export_upcasts_with!($decider, $upcaster);)?
         $($crate::__export_projections!($($projection),+);)?
     };
 }
@@ -63,7 +63,7 @@ macro_rules! aggregate {
         $(,)?
     ) => {
         $crate::__export_guest!($aggregate, $crate::Aggregate, $aggregate);
-        $($crate::__export_upcasts_beside!($aggregate, $upcaster);)?
+        $($crate::__export_upcasts_with!($aggregate, $upcaster);)?
         $($crate::__export_projections!($($projection),+);)?
     };
 }
@@ -172,7 +172,7 @@ macro_rules! __export_guest {
 
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __export_upcasts_beside {
+macro_rules! __export_upcasts_with {
     ($guest:ty, $upcaster:ty) => {
         const _: () = ::core::assert!(
             $crate::__private::equal(

@@ -146,7 +146,7 @@ pub mod subscribe;
 pub mod transfer;
 pub mod upcast;
 
-pub use app::{Builder, Demand, Deploy, DeployError, Error, Host, StartError};
+pub use app::{Builder, Demand, Deploy, DeployError, Error, Host, StartError, Upload};
 pub use quipu_model::{self as model, supervise};
 pub use quipu_runtime as runtime;
 pub use quipu_store as store;

@@ -1,4 +1,4 @@
-//! Checks the docs: links, the table of contents, the pages of error codes, the lists of
+//! Checks the docs: links, what a build of the book needs, the pages of error codes, the lists of
 //! operations and commands, the tests that ARCHITECTURE.md names, and the language.
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -53,6 +53,13 @@ fn pages() -> Vec<PathBuf> {
     let pages = files(&["md"]).into_iter();
     let pages = pages.filter(|path| path.starts_with(&book) || path.parent() == Some(&root()));
     pages.collect()
+}
+
+/// The pages of the book.
+fn book() -> Vec<PathBuf> {
+    let book = root().join("docs/src");
+    let pages = pages().into_iter();
+    pages.filter(|page| page.starts_with(&book)).collect()
 }
 
 /// The lines of a page that are not in a code block.
@@ -151,6 +158,76 @@ fn every_page_is_in_the_table_of_contents_once() {
             page == "SUMMARY.md" || unique.contains(&page),
             "{page} is not in SUMMARY.md"
         );
+    }
+}
+
+/// A line that is not a part, a page or an entry of a list is lost in the book, or ends its build.
+#[test]
+fn the_table_of_contents_has_only_parts_and_pages() {
+    let settings = read("docs/book.toml");
+    assert!(settings.contains("\ncreate-missing = false\n"));
+    let mut deepest = 0;
+    for line in read("docs/src/SUMMARY.md").lines() {
+        let entry = line.trim_start();
+        if entry.is_empty() || line.starts_with("# ") {
+            deepest = 0;
+            continue;
+        }
+        let indent = line.len() - entry.len();
+        assert!(indent <= deepest, "{line}: it belongs to no page");
+        let link = match entry.strip_prefix("- ") {
+            Some(link) => {
+                deepest = indent + 2;
+                link
+            }
+            None => entry,
+        };
+        let is_link = link.starts_with('[') && link.ends_with(".md)");
+        assert!(is_link && links(link).len() == 1, "{line}: not a page");
+    }
+}
+
+#[test]
+fn every_file_that_a_page_includes_exists() {
+    for page in book() {
+        let text = fs::read_to_string(&page).unwrap();
+        for rest in text.split("{{#").skip(1) {
+            let directive = rest.split("}}").next().unwrap();
+            let file = directive.strip_prefix("include ");
+            let file = file.map(|file| page.parent().unwrap().join(file.trim()));
+            assert!(
+                file.is_some_and(|file| file.is_file()),
+                "{}: {{{{#{directive}}}}}",
+                page.display()
+            );
+        }
+    }
+}
+
+/// A book shows something else than is written where a code block does not end, or where a name in
+/// angle brackets is taken for HTML. The check of links reads no links by reference, and headings
+/// with links have other anchors.
+#[test]
+fn every_page_is_shown_as_it_is_written() {
+    for page in book() {
+        let text = fs::read_to_string(&page).unwrap();
+        let page = page.display();
+        assert!(text.starts_with("# "), "{page}: no title");
+        let is_fence = |line: &&str| line.trim_start().starts_with("```");
+        let is_open = text.lines().filter(is_fence).fold(false, |open, _| !open);
+        assert!(!is_open, "{page}: a code block does not end");
+        for line in prose(&text) {
+            let shown = without_code(line);
+            let is_html =
+                |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
+            assert!(
+                !shown.split('<').skip(1).any(is_html),
+                "{page}: HTML: {line}"
+            );
+            assert!(!shown.contains("]["), "{page}: by reference: {line}");
+            let is_heading = line.starts_with('#');
+            assert!(!is_heading || links(line).is_empty(), "{page}: {line}");
+        }
     }
 }
 
@@ -360,7 +437,7 @@ fn named_tests(text: &str) -> BTreeSet<&str> {
     names.filter(is_test).collect()
 }
 
-/// Checks that the tests that a text names exist, and that there are at least so many.
+/// Checks that the tests that a text names exist, and that there are at least `least`.
 fn check_tests(text: &str, least: usize) {
     let names = named_tests(text);
     assert!(names.len() >= least, "{names:?}");

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn libraries_and_guests_that_are_not_linked_are_left_alone() {
+    fn libraries_and_guests_that_are_not_linked_are_not_changed() {
         let offers = format!(
             "{SDK_PATH}\nshared = {{ path = \"../shared\" }}\n\
              plain = {{ path = \"../plain\" }}\n\

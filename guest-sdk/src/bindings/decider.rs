@@ -28,7 +28,7 @@ impl<G: Guest> decider::Guest for Component<G> {
             state_schema_version,
             body,
         })
-        .map(told)
+        .map(recorded)
     }
 }
 
@@ -82,7 +82,7 @@ impl<G: Guest> decider::GuestAggregate for Held<G> {
     }
 
     fn snapshot(&self) -> Option<decider::Snapshot> {
-        self.0.borrow().snapshot().map(told)
+        self.0.borrow().snapshot().map(recorded)
     }
 
     fn view(&self) -> Option<String> {
@@ -90,7 +90,7 @@ impl<G: Guest> decider::GuestAggregate for Held<G> {
     }
 }
 
-fn told(snapshot: Snapshot) -> decider::Snapshot {
+fn recorded(snapshot: Snapshot) -> decider::Snapshot {
     decider::Snapshot {
         state_schema_version: snapshot.state_schema_version,
         body: types::Body::Json(snapshot.body),

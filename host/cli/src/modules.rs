@@ -10,7 +10,7 @@ use super::signing;
 use quipu::model::Digest;
 use quipu::proof::Preflight;
 use quipu::runtime::Module;
-use quipu::{Demand, Deploy, DeployError, Host, deploy};
+use quipu::{Demand, Deploy, DeployError, Host, Upload, deploy};
 use quipu_api::Problem;
 
 /// Uploads every component of a folder and activates those whose name never had an active module;
@@ -104,11 +104,7 @@ async fn upload(host: &Host, file: &Path, bytes: Vec<u8>) -> Result<Arc<Module>>
     };
     let object = format!("{digest} from {}", file.display());
     let deed = LocalDeed::begin(host.audit().clone(), "upload", &object, None).await?;
-    let uploaded = match signature {
-        Some(signature) => host.upload_signed(bytes, signature).await,
-        None => host.upload(bytes).await,
-    };
-    match uploaded {
+    match host.upload(Upload::new(bytes).signed(signature)).await {
         Ok(uploaded) => {
             match uploaded.is_new || is_signature_new {
                 true => deed.done().await?,

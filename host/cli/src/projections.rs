@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_tells_of_rebuilds_and_troubles() {
+    fn a_note_reports_rebuilds_and_troubles() {
         let build = |role: &str, state: &str, position: u64| {
             json!({
                 "role": role, "version": 2, "module": "d", "state": state, "position": position,

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_comes_back_from_its_text_and_fits_its_bytes_alone() {
+    fn a_signature_comes_back_from_its_text_and_fits_only_its_bytes() {
         let signature = signed(b"component");
         assert_eq!(signature.to_string().parse(), Ok(signature));
         assert!(signature.is_of(b"component"));

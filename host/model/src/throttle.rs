@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_passes_once_a_minute_and_tells_what_was_left_out() {
+    fn a_cause_passes_once_a_minute_and_reports_what_was_left_out() {
         let mut throttle = Throttle::default();
         let begun = throttle.since;
         let at = |seconds| begun + Duration::from_secs(seconds);

@@ -105,7 +105,8 @@ pub async fn read(
     let room = visit.room(&app).await?;
     let page = app
         .host
-        .read_log_as(form, Position(after), direction, limit, &filter)
+        .read_log(Position(after), direction, limit, &filter)
+        .form(form)
         .await
         .map_err(not_lifted)?;
     let answer = || answer::json(StatusCode::OK, &LogEvents::of(&page));

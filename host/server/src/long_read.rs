@@ -144,8 +144,12 @@ impl LongRead {
         let limit = limit.min(LOG_PAGE_MAX);
         let events = match &mut self.range {
             Range::Stream(stream, versions) => {
-                let page = host.read_versions(self.form, stream, *versions, limit);
-                let page = page.await.map_err(not_lifted)?;
+                let page = host.read_stream(stream, versions.from, versions.direction, limit);
+                let page = page
+                    .to(versions.to)
+                    .form(self.form)
+                    .await
+                    .map_err(not_lifted)?;
                 self.end.version.get_or_insert(page.version.0);
                 self.end.truncated_before = streams::mark(page.truncated_before);
                 self.end.next = page.next.map(|version| version.0);
@@ -155,8 +159,8 @@ impl LongRead {
                 page.events
             }
             Range::Log(after, direction, filter) => {
-                let page = host.read_log_as(self.form, *after, *direction, limit, filter);
-                let page = page.await.map_err(not_lifted)?;
+                let page = host.read_log(*after, *direction, limit, filter);
+                let page = page.form(self.form).await.map_err(not_lifted)?;
                 self.end.head.get_or_insert(page.head.0);
                 self.end.next = page.next.map(|position| position.0);
                 filter.to = Some(filter.end(page.head));

@@ -15,6 +15,7 @@ use super::failure::Result;
 use super::params::{DigestPath, Params};
 use super::request::{OptionalJson, WasmBytes};
 use super::{App, answer, headers, limits};
+use quipu::Upload;
 use quipu::runtime::Module;
 use quipu_api::{ModuleEntry, ModuleList, ModuleView, Problem, PrunedModule, PrunedView, choices};
 
@@ -46,14 +47,8 @@ pub async fn upload(
     body: WasmBytes,
 ) -> Result<Response> {
     limits::check_modules(&app, &body.bytes()).await?;
-    let uploaded = match headers::signature(&headers)? {
-        Some(signature) => {
-            app.host
-                .upload_signed(body.bytes().into(), signature)
-                .await?
-        }
-        None => app.host.upload(body.bytes().into()).await?,
-    };
+    let upload = Upload::new(body.bytes().into()).signed(headers::signature(&headers)?);
+    let uploaded = app.host.upload(upload).await?;
     let status = match uploaded.is_new {
         true => StatusCode::CREATED,
         false => StatusCode::OK,

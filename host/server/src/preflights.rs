@@ -18,7 +18,7 @@ use super::request::JsonBytes;
 use super::runs::{self, Reporter, Run};
 use super::verify::{scope, time};
 use quipu::Host;
-use quipu::deploy::{ProjectionChanges, Release};
+use quipu::deploy::Release;
 use quipu::proof::{Policy, Scope};
 use quipu_api::{PreflightView, Problem, RunLine, choices};
 
@@ -79,10 +79,8 @@ impl Run for PreflightRequest {
     fn run<'a>(&'a self, host: &'a Host, mut reporter: Reporter) -> BoxFuture<'a, Result<RunLine>> {
         async move {
             let mut report = |progress| reporter.progress(progress);
-            let keeping = ProjectionChanges::default();
-            let given = (&keeping, &self.policy);
             let release = self.release.clone();
-            let found = host.preflight_keeping(release, given, &self.scope, &mut report);
+            let found = host.preflight(release, &self.policy, &self.scope, &mut report);
             let view = PreflightView::of(found.await?);
             Ok(RunLine::Preflight(Box::new(view)))
         }

@@ -244,10 +244,13 @@ async fn completed(
     page: Option<HeaderValue>,
 ) -> Result<Response> {
     let of_app = app.clone();
-    let lease = request.extensions().get::<tenants::Lease>().cloned();
+    let tenant = request
+        .extensions()
+        .get::<tenants::TenantRequest>()
+        .cloned();
     let answering = async move {
         let answered = admitted(&of_app, visit, request, next, page.as_ref()).await;
-        drop(lease);
+        drop(tenant);
         answered
     };
     app.pending.answer(answering).await

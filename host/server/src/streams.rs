@@ -201,7 +201,9 @@ pub async fn read(
     let room = visit.room(&app).await?;
     let page = app
         .host
-        .read_versions(form, &stream, versions, limit)
+        .read_stream(&stream, versions.from, versions.direction, limit)
+        .to(versions.to)
+        .form(form)
         .await
         .map_err(not_lifted)?;
     let view = StreamEvents {

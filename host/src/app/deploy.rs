@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Host;
 use crate::deploy::{self, Entry, ProjectionChanges, Release};
+use crate::model::Signature;
 use crate::proof::{self, Policy, Preflight, Progress, Scope};
 use crate::store::Deployment;
 
@@ -21,6 +22,50 @@ pub enum Demand {
     Report,
     /// No preflight is made.
     Skip,
+}
+
+/// A component to store.
+///
+/// ```no_run
+/// use quipu::model::Signature;
+/// use quipu::{Host, Upload};
+///
+/// # async fn example(host: Host, signature: Signature) -> anyhow::Result<()> {
+///
+/// let component = std::fs::read("account.wasm")?;
+/// let uploaded = host.upload(Upload::new(component).signed(signature)).await?;
+/// println!("{}", uploaded.module.digest());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Upload {
+    pub(super) component: Vec<u8>,
+    pub(super) signature: Option<Signature>,
+}
+
+impl Upload {
+    /// The bytes of a component.
+    #[must_use]
+    pub fn new(component: Vec<u8>) -> Self {
+        Self {
+            component,
+            signature: None,
+        }
+    }
+
+    /// A signature of the component's bytes, which is stored with it.
+    #[must_use]
+    pub fn signed(mut self, signature: impl Into<Option<Signature>>) -> Self {
+        self.signature = signature.into();
+        self
+    }
+}
+
+impl From<Vec<u8>> for Upload {
+    fn from(component: Vec<u8>) -> Self {
+        Self::new(component)
+    }
 }
 
 /// A release that is to become active.
@@ -173,8 +218,7 @@ impl Host {
                 ..Scope::default()
             };
             let given = (&deploy.projections, &deploy.policy);
-            let release = deploy.release.clone();
-            let found = self.preflight_keeping(release, given, &scope, progress);
+            let found = self.check_release(&deploy.release, given, &scope, progress);
             deploy.preflight = Some(found.await?);
         }
         Ok(Prepared {

@@ -7,6 +7,7 @@ mod deploy;
 mod error;
 mod figures;
 mod jobs;
+mod pages;
 mod projections;
 mod proposals;
 mod provenance;
@@ -27,9 +28,10 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
 pub use builder::Builder;
-pub use deploy::{Demand, Deploy, DeployError, Prepared};
+pub use deploy::{Demand, Deploy, DeployError, Prepared, Upload};
 pub use error::{Error, StartError};
 pub use figures::{Figures, SubscriptionLag};
+pub use pages::{ReadLog, ReadStream};
 pub use proposals::ApproveError;
 pub use readiness::{Check, Readiness, STORE_READER, STORE_WRITER};
 pub use trace::{
@@ -211,23 +213,12 @@ impl Host {
     /// Calls a handler after each commit from now on, also after commits of other hosts: at most
     /// once, in order, one call at a time. The handler never delays a commit. When its lag is so
     /// large that the host no longer keeps the next commit, it is notified how much it missed.
-    /// Events are lifted. The handler is not called for a commit whose events are all dropped.
+    /// Events are lifted, or as they are stored. The handler is not called for a commit whose
+    /// events are all dropped.
     ///
     /// # Errors
     /// As [`subscribe`](Self::subscribe).
-    pub async fn on_commit<H, F>(&self, handler: H) -> Result<OnCommit, subscribe::Error>
-    where
-        H: FnMut(Committed) -> F + Send + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.on_commit_as(Form::Lifted, handler).await
-    }
-
-    /// Like [`on_commit`](Self::on_commit), with the events lifted or as they are stored.
-    ///
-    /// # Errors
-    /// As [`subscribe`](Self::subscribe).
-    pub async fn on_commit_as<H, F>(
+    pub async fn on_commit<H, F>(
         &self,
         form: Form,
         handler: H,
@@ -270,25 +261,20 @@ impl Host {
         self.tenant.engine.truncate(stream, before, context).await
     }
 
-    /// Checks a component and stores it.
+    /// Checks a component and stores it, with its signature if it has one.
     ///
     /// # Errors
-    /// When the component is refused, with the reason, or the store fails.
-    pub async fn upload(&self, component: Vec<u8>) -> Result<Uploaded, crate::deploy::Error> {
-        self.tenant.registry.upload(component, None).await
-    }
-
-    /// Like [`upload`](Self::upload), with a signature of the component's bytes, which is stored.
-    ///
-    /// # Errors
-    /// As [`upload`](Self::upload), and when the signature does not fit.
-    pub async fn upload_signed(
+    /// When the component is refused, with the reason, the signature does not fit, or the store
+    /// fails.
+    pub async fn upload(
         &self,
-        component: Vec<u8>,
-        signature: Signature,
+        upload: impl Into<Upload>,
     ) -> Result<Uploaded, crate::deploy::Error> {
-        let registry = &self.tenant.registry;
-        registry.upload(component, Some(signature)).await
+        let Upload {
+            component,
+            signature,
+        } = upload.into();
+        self.tenant.registry.upload(component, signature).await
     }
 
     /// Returns the signatures of a module, in the order of their keys.

@@ -102,7 +102,7 @@ impl Host {
         let (mut low, mut high) = (Position(0), self.tenant.reader.log_head().await?);
         while low < high {
             let middle = Position(low.0.midpoint(high.0));
-            match self.first_behind(middle, filter).await? {
+            match self.first_after(middle, filter).await? {
                 Some(event) if event.commit.plan < plan => low = event.position,
                 _ => high = middle,
             }
@@ -110,7 +110,7 @@ impl Host {
         Ok(low)
     }
 
-    async fn first_behind(
+    async fn first_after(
         &self,
         position: Position,
         filter: &Filter,

@@ -1,24 +1,19 @@
 //! Reads of a host's streams and its log.
 
-use std::sync::Arc;
-
 use super::Host;
-use crate::deploy::{Plan, ProjectionChanges, Release};
+use super::pages::{ReadLog, ReadStream};
+use crate::deploy::{ProjectionChanges, Release};
 use crate::engine::{At, Checked, Error, SchemaMismatches, StateView};
-use crate::fold::{self, Snapshots, Taken};
+use crate::fold::{Snapshots, Taken};
 use crate::model::{CommandRecord, Digest, Invalid, Position, RecordedEvent, StreamId, Version};
 use crate::proof::{self, Policy, Preflight, Progress, Report, Scope, Shadow, Shadowing};
-use crate::store::{
-    Direction, Filter, LogPage, Rejected, StoredEvent, StreamFilter, StreamPage, StreamsPage,
-    Versions,
-};
-use crate::upcast::Form;
+use crate::store::{Direction, Filter, Rejected, StoredEvent, StreamFilter, StreamsPage, Versions};
 
 impl Host {
     /// Writes the rejections that are not stored yet.
     pub(super) async fn keep_rejections(&self) {
         if let Err(error) = self.tenant.engine.rejections().flush().await {
-            tracing::warn!(%error, "the last rejections were not kept");
+            tracing::warn!(%error, "the last rejections were not stored");
         }
     }
 
@@ -64,73 +59,26 @@ impl Host {
         Ok(self.tenant.reader.streams(after, limit, filter).await?)
     }
 
-    /// Returns up to `limit` events of a stream. The page says where to continue. Forward, it is
-    /// empty from the version after the last event, and a later version is refused.
+    /// Reads up to `limit` events of a stream, lifted, once it is awaited. The page says where to
+    /// continue. Forward, it is empty from the version after the last event, and a later version is
+    /// refused. [`ReadStream`] has what else can be chosen.
     ///
     /// # Errors
     /// When there is no such stream, when a bound is 0, when the version before `from` does not
     /// exist and the read is forward, or when the store fails.
-    pub async fn read_stream(
-        &self,
-        stream: &StreamId,
+    pub fn read_stream<'a>(
+        &'a self,
+        stream: &'a StreamId,
         from: Version,
         direction: Direction,
         limit: usize,
-    ) -> Result<StreamPage, Error> {
-        self.read_stream_as(Form::Lifted, stream, from, direction, limit)
-            .await
-    }
-
-    /// Returns the same events, lifted or as they are stored.
-    ///
-    /// # Errors
-    /// As [`read_stream`](Self::read_stream).
-    pub async fn read_stream_as(
-        &self,
-        form: Form,
-        stream: &StreamId,
-        from: Version,
-        direction: Direction,
-        limit: usize,
-    ) -> Result<StreamPage, Error> {
+    ) -> ReadStream<'a> {
         let versions = Versions {
             from,
             to: None,
             direction,
         };
-        self.read_versions(form, stream, versions, limit).await
-    }
-
-    /// Returns up to `limit` events of a stream, none of them after `versions.to`. The page says
-    /// where to continue.
-    ///
-    /// # Errors
-    /// As [`read_stream`](Self::read_stream).
-    pub async fn read_versions(
-        &self,
-        form: Form,
-        stream: &StreamId,
-        versions: Versions,
-        limit: usize,
-    ) -> Result<StreamPage, Error> {
-        if versions.from.0 == 0 || limit == 0 {
-            return Err(Invalid("versions and limits begin at 1".to_owned()).into());
-        }
-        let (from, limit) = versions.start(limit);
-        let reader = &self.tenant.reader;
-        let page = reader.read_stream(stream, from, versions.direction, limit);
-        let page = page.await?;
-        let mut page = page.ok_or_else(|| Error::StreamNotFound(stream.clone()))?;
-        if versions.direction == Direction::Forward && versions.from > page.version.next() {
-            let place = format!("version {} of stream {stream}", versions.from.0 - 1);
-            return Err(Invalid::after_the_end(place, page.version.0).into());
-        }
-        page.events.retain(|event| versions.has(event.version));
-        page.next = page.next.filter(|next| versions.has(*next));
-        if form == Form::Lifted {
-            page.events = self.lifted(page.events).await?;
-        }
-        Ok(page)
+        ReadStream::new(self, stream, versions, limit)
     }
 
     /// Returns the version of a stream; none when there is no such stream.
@@ -142,62 +90,24 @@ impl Host {
         Ok(head.map(|head| head.version))
     }
 
-    /// Returns up to `limit` events of the log that pass the filter, lifted. The page says where to
-    /// continue. A type of the filter also selects events that are stored under its older names,
-    /// and events that are stored under this name but have another name now. All parts of a split
-    /// event are on one page, which may therefore have more events than `limit`. Forward, the page
-    /// after the last event is empty, and a later position is refused.
+    /// Reads up to `limit` events of the log that pass the filter, lifted, once it is awaited. The
+    /// page says where to continue. A type of the filter also selects events that are stored under
+    /// its older names, and events that are stored under this name but have another name now. All
+    /// parts of a split event are on one page, which may therefore have more events than `limit`.
+    /// Forward, the page after the last event is empty, and a later position is refused.
     ///
     /// # Errors
     /// When the limit is 0, a part of the filter is empty, the position does not exist and the read
     /// is forward, the first event can't be lifted, or the store fails. The page ends before any
     /// other event that can't be lifted.
-    pub async fn read_log(
-        &self,
+    pub fn read_log<'a>(
+        &'a self,
         after: Position,
         direction: Direction,
         limit: usize,
-        filter: &Filter,
-    ) -> Result<LogPage, Error> {
-        self.read_log_as(Form::Lifted, after, direction, limit, filter)
-            .await
-    }
-
-    /// Returns the same events, lifted or as they are stored.
-    ///
-    /// # Errors
-    /// As [`read_log`](Self::read_log).
-    pub async fn read_log_as(
-        &self,
-        form: Form,
-        after: Position,
-        direction: Direction,
-        limit: usize,
-        filter: &Filter,
-    ) -> Result<LogPage, Error> {
-        filter.check()?;
-        if limit == 0 {
-            return Err(Invalid("limits begin at 1".to_owned()).into());
-        }
-        let plan = self.tenant.registry.plan();
-        let wide = plan.widened(filter);
-        let reader = &self.tenant.reader;
-        let mut page = reader.read_log(after, direction, limit, &wide).await?;
-        if direction == Direction::Forward {
-            self.check_end(after, page.head).await?;
-        }
-        if let (Some(to), Direction::Forward) = (filter.to, direction) {
-            page.next = page.next.filter(|next| *next < to);
-        }
-        page.events.retain(|event| plan.may_admit(filter, event));
-        match form {
-            Form::Lifted => {
-                self.lift_page(&plan, &mut page).await?;
-                page.events.retain(|event| plan.admits(filter, event));
-            }
-            Form::Stored => page.events.retain(|event| !plan.excludes(filter, event)),
-        }
-        Ok(page)
+        filter: &'a Filter,
+    ) -> ReadLog<'a> {
+        ReadLog::new(self, after, direction, limit, filter)
     }
 
     /// Refuses a position after the end of the log. `head` is where the log ended when the request
@@ -213,24 +123,6 @@ impl Host {
         }
         let place = format!("position {after} of the log");
         Err(Invalid::after_the_end(place, last.0).into())
-    }
-
-    /// Lifts the events of a page. The page ends before an event that can't be lifted, unless it is
-    /// the first one.
-    async fn lift_page(&self, plan: &Arc<Plan>, page: &mut LogPage) -> Result<(), Error> {
-        let positions: Vec<Position> = page.events.iter().map(|event| event.position).collect();
-        let events = std::mem::take(&mut page.events);
-        let lifted = self.tenant.registry.reading().lift(plan, events).await?;
-        page.events = lifted.events;
-        let Some(failed) = lifted.failed else {
-            return Ok(());
-        };
-        let before = positions.iter().take_while(|at| **at != failed.position);
-        match before.last() {
-            Some(before) => page.next = Some(*before),
-            None => return Err(fold::Error::of_lift(&failed.stream, failed.error).into()),
-        }
-        Ok(())
     }
 
     /// Lifts events for readers that are not guests: each to the version that the active decider of
@@ -371,39 +263,37 @@ impl Host {
         self.tenant.prover.shadow(module, policy, how, report).await
     }
 
-    /// Reports what would be different if a module were activated: it re-decides recorded commands
-    /// of the categories whose deciding it would change, and the results are compared with the
-    /// recorded ones. Nothing is written. One run at a time, including [`verify`](Self::verify).
+    /// Reports what would be different if a module, or a release of several, were activated: it
+    /// re-decides recorded commands of the categories whose deciding it would change, and the
+    /// results are compared with the recorded ones. Nothing is written. One run at a time, including
+    /// [`verify`](Self::verify). With changes of projections' lifecycles, use
+    /// [`prepare`](Self::prepare).
     ///
     /// # Errors
-    /// When a run is in progress, the module could not be activated, or the store fails.
+    /// When a run is in progress, the release could not be activated, or the store fails.
     pub async fn preflight(
         &self,
-        module: Digest,
+        release: impl Into<Release>,
         policy: &Policy,
         scope: &Scope,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Preflight, proof::Error> {
-        let given = (&ProjectionChanges::default(), policy);
-        self.preflight_keeping(module, given, scope, progress).await
+        let (release, unchanged) = (release.into(), ProjectionChanges::default());
+        let given = (&unchanged, policy);
+        self.check_release(&release, given, scope, progress).await
     }
 
-    /// Makes a preflight of a release of several components, with changes of projections'
-    /// lifecycles.
-    ///
-    /// # Errors
-    /// As [`preflight`](Self::preflight).
-    pub async fn preflight_keeping(
+    /// Makes a preflight of a release with changes of projections' lifecycles.
+    pub(super) async fn check_release(
         &self,
-        release: impl Into<Release>,
+        release: &Release,
         given: (&ProjectionChanges, &Policy),
         scope: &Scope,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Preflight, proof::Error> {
         self.keep_rejections().await;
         let prover = &self.tenant.prover;
-        let release = release.into();
-        let found = prover.preflight(&release, given, scope, progress).await?;
+        let found = prover.preflight(release, given, scope, progress).await?;
         let meters = self.meters();
         let result = if found.passes() { "passed" } else { "objected" };
         meters.preflights.count(result);

@@ -12,7 +12,7 @@
 //! 6. The guest folds the events that it decided into the warm state.
 //! 7. The outcome is staged: an append, or a check of what a negative answer rests on.
 //! 8. When the committer has committed it, the caller is answered; an outcome that no longer
-//!    holds is decided again from step 2.
+//!    holds is re-decided from step 2.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -489,7 +489,7 @@ impl Answering {
                 Some(known) => request.replay(&known),
                 None => worker.send(Message::Again(request)),
             },
-            // or it is decided again: others wrote to the stream,
+            // or it is re-decided: others wrote to the stream,
             (Outcome::WrongVersion { .. }, _) => {
                 request.meters.retries.add(1);
                 decide_again(&self.shared.runtime, &worker, request);

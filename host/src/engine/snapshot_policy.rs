@@ -58,7 +58,7 @@ impl Executor {
     }
 
     /// Checks whether another host, or a person, has taken a snapshot of a stream that is too
-    /// long. The command is then decided again.
+    /// long. The command is then re-decided.
     pub(super) fn seek_snapshot(&self, warm: &Warm, mut request: Request) {
         request.snapshot_was_sought = true;
         request.deciding = None;

@@ -129,7 +129,7 @@ impl Owner {
 
     pub(super) fn write(&mut self, batch: BuildBatch) {
         let documents = Arc::clone(&self.shared.documents);
-        let (id, token, lease) = (self.build.id, self.lease.token, self.shared.options.lease);
+        let (id, token, lease) = (self.build.id, self.token, self.shared.options.lease);
         let (at, name) = (batch.position, Arc::clone(&self.name));
         let written = self
             .shared
@@ -147,7 +147,7 @@ impl Owner {
             return Ok(());
         };
         let written = joined(writing.written.await).ok_or(End::Gone)??;
-        self.lease.due = written.requested_at + self.shared.options.lease / 3;
+        self.renew_at = written.requested_at + self.shared.options.lease / 3;
         if self.progress.stored < writing.at {
             self.progress.stored = writing.at;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::cache::Cache;
@@ -15,7 +15,6 @@ use super::dropped::Drops;
 use super::error_policy::Retries;
 use super::flush::Buffer;
 use super::guard::Replaced;
-use super::lease::Lease;
 use super::parked::Parked;
 use super::rules::{Event, FoldFailure, Keyed, Rules, Task};
 use super::shared::{Shared, blocking};
@@ -64,7 +63,10 @@ pub(super) struct Owner {
     pub(super) rules: Arc<Rules>,
     pub(super) progress: Progress,
     pub(super) buffer: Buffer,
-    pub(super) lease: Lease,
+    /// The token of its lease, which every write of the build names.
+    pub(super) token: u64,
+    /// When to renew the lease.
+    pub(super) renew_at: Instant,
     pub(super) parked: Parked,
     /// Events that operators dropped. Dropping another one takes the build from its owner.
     pub(super) drops: Drops,
@@ -206,10 +208,8 @@ impl Owner {
                 checked_at: now,
             },
             buffer: Buffer::new(Cache::new(build.id, claim.changes)),
-            lease: Lease {
-                token: claim.token,
-                due: now + shared.options.lease / 3,
-            },
+            token: claim.token,
+            renew_at: now + shared.options.lease / 3,
             retries: Retries {
                 requests: stored.retries,
                 // The previous owner may have stopped before the retry.
@@ -307,7 +307,7 @@ impl Owner {
     pub(super) async fn fold(
         &mut self,
         mut events: Vec<Event>,
-        is_behind: bool,
+        is_catching_up: bool,
     ) -> Result<Option<FoldFailure>, End> {
         let mut first_stuck: Option<FoldFailure> = None;
         loop {
@@ -326,7 +326,7 @@ impl Owner {
             }
             dropped.extend(self.drops.take_documents(&mut keyed, at));
             let waiting = self.parked.take_documents(&mut keyed);
-            match self.apply(&keyed, is_behind).await? {
+            match self.apply(&keyed, is_catching_up).await? {
                 Ok(()) => {
                     self.buffer.events += events.len();
                     self.buffer.failed.skipped.extend(dropped);
@@ -381,11 +381,11 @@ impl Owner {
     async fn apply(
         &mut self,
         keyed: &Keyed,
-        is_behind: bool,
+        is_catching_up: bool,
     ) -> Result<Result<(), FoldFailure>, End> {
         self.load(keyed.works.iter().map(|(key, _)| key)).await?;
         let tasks = keyed.tasks(|key| self.buffer.cache.get(key));
-        let threads = match is_behind && tasks.len() >= SHARED_OUT_MIN {
+        let threads = match is_catching_up && tasks.len() >= SHARED_OUT_MIN {
             true => self.shared.options.threads.max(1),
             false => 1,
         };
@@ -472,31 +472,6 @@ impl Owner {
         match self.shared.progress.receiver_count() {
             0 => FLUSH_PAUSE,
             _ => FLUSH_PAUSE_AWAITED,
-        }
-    }
-
-    /// Renews the lease of the build while the given work runs.
-    pub(super) async fn holding<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
-        let mut work = std::pin::pin!(work);
-        let mut done = None;
-        loop {
-            tokio::select! {
-                biased;
-                it = &mut work => return Ok(it),
-                () = sleep_until(self.lease.due) => {}
-            }
-            // The work continues meanwhile, because it may hold a resource that the renewal needs.
-            let mut renewing = std::pin::pin!(self.renew());
-            let renewed = loop {
-                tokio::select! {
-                    renewed = &mut renewing => break renewed,
-                    it = &mut work, if done.is_none() => done = Some(it),
-                }
-            };
-            renewed?;
-            if let Some(done) = done {
-                return Ok(done);
-            }
         }
     }
 

@@ -87,7 +87,7 @@ struct Batch {
     /// The candidates under the new plan, if the plan has changed.
     judge: Option<Arc<Judge>>,
     /// Whether a part of the log before these events was skipped.
-    is_behind_a_gap: bool,
+    is_after_a_gap: bool,
     events: Vec<StoredEvent>,
     rejections: Vec<Rejected>,
 }
@@ -243,7 +243,7 @@ impl Prover {
         if lag > how.lag_max {
             place.skipped += lag;
             place.at = head;
-            batch.is_behind_a_gap = true;
+            batch.is_after_a_gap = true;
         }
         batch.events = self.reader.read_stored(place.at, PAGE).await?.events;
         batch.events.retain(|event| event.position <= head);
@@ -304,7 +304,7 @@ impl Lane {
             self.judge = judge;
             self.lost.clear();
         }
-        if batch.is_behind_a_gap {
+        if batch.is_after_a_gap {
             self.commits = Commits::following();
         }
         if self.lost.len() > LOST_MAX {

@@ -306,6 +306,37 @@ pub(crate) fn page_bounds(
     }
 }
 
+/// Describes a complete page, in the order in which it is read.
+pub(crate) fn in_order(
+    range: std::ops::RangeInclusive<u64>,
+    direction: Direction,
+) -> Box<dyn Iterator<Item = u64> + Send> {
+    match direction {
+        Direction::Forward => Box::new(range),
+        Direction::Backward => Box::new(range.rev()),
+    }
+}
+
+/// Checks that no number is missing between the first and the last number of a page, nor, unless it
+/// may end early, after it. Otherwise returns the first missing number.
+pub(crate) fn missing(
+    found: impl Iterator<Item = u64>,
+    mut expected: impl Iterator<Item = u64>,
+    may_end_early: bool,
+) -> Result<(), u64> {
+    for found in found {
+        match expected.next() {
+            Some(number) if number == found => {}
+            Some(number) => return Err(number),
+            None => return Ok(()),
+        }
+    }
+    match expected.next() {
+        Some(number) if !may_end_early => Err(number),
+        _ => Ok(()),
+    }
+}
+
 /// A decided event's metadata: the command's members, then its own.
 pub(crate) fn composed_metadata(command: Option<&Bytes>, own: Option<&Bytes>) -> Option<Bytes> {
     let (Some(command), Some(own)) = (command, own) else {

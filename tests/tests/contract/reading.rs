@@ -127,7 +127,8 @@ async fn a_bound_ends_a_read_of_a_stream_in_both_directions(place: Place) {
             to: Some(Version(to)),
             direction,
         };
-        let page = host.read_versions(Form::Stored, &stream, range, limit);
+        let page = host.read_stream(&stream, range.from, range.direction, limit);
+        let page = page.to(range.to).form(Form::Stored);
         let page = page.await.unwrap();
         let found: Vec<u64> = page.events.iter().map(|event| event.version.0).collect();
         assert_eq!(found, versions, "{range:?} {limit}");
@@ -139,7 +140,10 @@ async fn a_bound_ends_a_read_of_a_stream_in_both_directions(place: Place) {
         direction: Forward,
     };
     let missing = build::stream("note-2");
-    let answer = host.read_versions(Form::Stored, &missing, none, 1).await;
+    let answer = host
+        .read_stream(&missing, none.from, none.direction, 1)
+        .to(none.to)
+        .await;
     assert_eq!(answer.unwrap_err().code(), "stream-not-found");
 }
 

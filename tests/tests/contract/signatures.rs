@@ -1,9 +1,9 @@
 //! Signatures of modules: stored, checked, and mandatory where keys are configured.
 
-use quipu::Host;
 use quipu::deploy::Error;
 use quipu::model::{Digest, Signature, Timestamp};
 use quipu::store::SIGNATURES_MAX;
+use quipu::{Host, Upload};
 use quipu_tests::signing::{public, signed};
 use quipu_tests::{Place, build, examples, guest, on_every_store};
 
@@ -30,7 +30,10 @@ async fn a_module_has_one_signature_per_key(place: Place) {
     assert_eq!(host.signatures(module.digest()).await.unwrap(), []);
     let mut expected = vec![signed(3, &bytes), signed(4, &bytes)];
     for signature in [expected[1], expected[0], expected[1]] {
-        let uploaded = host.upload_signed(bytes.clone(), signature).await.unwrap();
+        let uploaded = host
+            .upload(Upload::new(bytes.clone()).signed(signature))
+            .await
+            .unwrap();
         assert!(!uploaded.is_new);
     }
     expected.sort_by_key(|signature| signature.key);
@@ -67,7 +70,9 @@ async fn a_module_has_a_bounded_number_of_signatures(place: Place) {
 async fn a_signature_of_different_bytes_is_refused(place: Place) {
     let host = place.host().await;
     let bytes = guest::component("skeleton");
-    let answer = host.upload_signed(bytes.clone(), signed(3, b"other")).await;
+    let answer = host
+        .upload(Upload::new(bytes.clone()).signed(signed(3, b"other")))
+        .await;
     assert!(
         matches!(answer, Err(Error::WrongSignature { .. })),
         "{answer:?}"
@@ -76,7 +81,7 @@ async fn a_signature_of_different_bytes_is_refused(place: Place) {
         key: public(4),
         ..signed(3, &bytes)
     };
-    let answer = host.upload_signed(bytes, other_key).await;
+    let answer = host.upload(Upload::new(bytes).signed(other_key)).await;
     assert!(
         matches!(answer, Err(Error::WrongSignature { .. })),
         "{answer:?}"
@@ -89,11 +94,15 @@ async fn with_keys_a_module_needs_a_signature_by_one_of_them(place: Place) {
     let bytes = examples::account();
     let answer = host.upload(bytes.clone()).await;
     assert!(matches!(&answer, Err(Error::Unsigned { signed_by, .. }) if signed_by.is_empty()));
-    let answer = host.upload_signed(bytes.clone(), signed(3, &bytes)).await;
+    let answer = host
+        .upload(Upload::new(bytes.clone()).signed(signed(3, &bytes)))
+        .await;
     let by_another = |error: &Error| matches!(error, Error::Unsigned { signed_by, .. } if *signed_by == [public(3)]);
     assert!(answer.as_ref().is_err_and(by_another), "{answer:?}");
     assert!(host.modules().await.unwrap().is_empty());
-    let uploaded = host.upload_signed(bytes.clone(), signed(2, &bytes)).await;
+    let uploaded = host
+        .upload(Upload::new(bytes.clone()).signed(signed(2, &bytes)))
+        .await;
     let digest = uploaded.unwrap().module.digest();
     host.activate(digest, None).await.unwrap();
     // The module is signed already.
@@ -161,12 +170,14 @@ async fn signatures_by_unknown_keys_do_not_hide_a_trusted_one(place: Place) {
     }
     let builder = place.builder().opened_store(store);
     let host = builder.keys(vec![public(1)]).build().await.unwrap();
-    let another = host.upload_signed(bytes.clone(), signed(2, &bytes)).await;
+    let another = host
+        .upload(Upload::new(bytes.clone()).signed(signed(2, &bytes)))
+        .await;
     assert!(
         matches!(another, Err(Error::Unsigned { .. })),
         "{another:?}"
     );
-    host.upload_signed(bytes.clone(), signed(1, &bytes))
+    host.upload(Upload::new(bytes.clone()).signed(signed(1, &bytes)))
         .await
         .unwrap();
     let signatures = host.signatures(digest).await.unwrap();
@@ -179,13 +190,15 @@ async fn too_many_signatures_are_refused(place: Place) {
     let host = place.host().await;
     let bytes = guest::component("skeleton");
     for number in 0..SIGNATURES_MAX as u8 {
-        host.upload_signed(bytes.clone(), signed(number, &bytes))
+        host.upload(Upload::new(bytes.clone()).signed(signed(number, &bytes)))
             .await
             .unwrap();
     }
-    let more = host.upload_signed(bytes.clone(), signed(200, &bytes)).await;
+    let more = host
+        .upload(Upload::new(bytes.clone()).signed(signed(200, &bytes)))
+        .await;
     assert!(matches!(more, Err(Error::TooManySignatures(_))), "{more:?}");
-    host.upload_signed(bytes.clone(), signed(3, &bytes))
+    host.upload(Upload::new(bytes.clone()).signed(signed(3, &bytes)))
         .await
         .unwrap();
 }

@@ -366,7 +366,7 @@ async fn a_page_of_a_long_stream_reads_no_more_rows_than_it_returns() {
     );
 }
 
-/// How many rows of events were read, at least so many. A connection reports it some time later.
+/// How many rows of events were read, at least `least`. A connection reports it some time later.
 async fn settled(place: &Place, least: u64) -> u64 {
     let mut last = (fetched(place).await, 0);
     while last.0 < least || last.1 < 5 {

@@ -159,7 +159,8 @@ async fn an_aliased_event_is_read_under_its_canonical_name(place: Place) {
         let found = log(&host, &filter).await;
         assert_eq!(texts(&found), ["is@2 1", "is@2 2"], "{name}");
         let found = host
-            .read_log_as(Form::Stored, Position(0), Direction::Forward, 10, &filter)
+            .read_log(Position(0), Direction::Forward, 10, &filter)
+            .form(Form::Stored)
             .await
             .unwrap();
         assert_eq!(texts(&found.events), ["was@1 1", "is@1 2"], "{name}");
@@ -170,7 +171,8 @@ async fn an_aliased_event_is_read_under_its_canonical_name(place: Place) {
         let found = log(&host, &rest).await;
         assert_eq!(texts(&found), ["other@1 3"], "{name}");
         let found = host
-            .read_log_as(Form::Stored, Position(0), Direction::Forward, 10, &rest)
+            .read_log(Position(0), Direction::Forward, 10, &rest)
+            .form(Form::Stored)
             .await
             .unwrap();
         assert_eq!(texts(&found.events), ["other@1 3"], "{name}");
@@ -298,7 +300,10 @@ async fn stored_events_never_change(place: Place) {
     let events = vec![stored("went", 1, "1"), stored("both", 1, "2")];
     host.append(&thing(), build::append(events)).await.unwrap();
     let all = Filter::default();
-    let stored_log = || host.read_log_as(Form::Stored, Position(0), Direction::Forward, 10, &all);
+    let stored_log = || {
+        host.read_log(Position(0), Direction::Forward, 10, &all)
+            .form(Form::Stored)
+    };
     let before = stored_log().await.unwrap().events;
     deploy(&host, &probe("thing").event("gone", 1)).await;
     let steps = probe("steps")
@@ -309,7 +314,9 @@ async fn stored_events_never_change(place: Place) {
     let mut after = stored_log().await.unwrap().events;
     assert_eq!(after, before);
     let stream = thing();
-    let page = host.read_stream_as(Form::Stored, &stream, Version(1), Direction::Forward, 10);
+    let page = host
+        .read_stream(&stream, Version(1), Direction::Forward, 10)
+        .form(Form::Stored);
     after = page.await.unwrap().events;
     assert_eq!(after, before);
 }

@@ -282,6 +282,8 @@ async fn log_up_to_what_is_broken(host: &quipu::Host) {
         .await
         .unwrap_err();
     assert_eq!(error.code(), "guest-fault");
-    let stored = host.read_log_as(Form::Stored, begin, Direction::Forward, 100, &filter);
+    let stored = host
+        .read_log(begin, Direction::Forward, 100, &filter)
+        .form(Form::Stored);
     assert!(stored.await.unwrap().events.len() > 9);
 }

@@ -50,7 +50,9 @@ async fn everything(host: &Host, form: Form) -> Vec<(StreamId, String, u32)> {
     let (mut all, mut after) = (Vec::new(), Position(0));
     loop {
         let filter = Filter::default();
-        let page = host.read_log_as(form, after, Direction::Forward, 1_000, &filter);
+        let page = host
+            .read_log(after, Direction::Forward, 1_000, &filter)
+            .form(form);
         let page = page.await.unwrap();
         let events = page.events.into_iter();
         all.extend(events.map(|it| (it.stream, it.name.as_str().to_owned(), it.schema_version)));
@@ -160,7 +162,9 @@ async fn the_second_generation_takes_over_under_load(place: Place) {
     let mut by_new = false;
     let (all, mut after) = (Filter::default(), Some(Position(0)));
     while let Some(from) = after {
-        let page = host.read_log_as(Form::Stored, from, Direction::Forward, 1_000, &all);
+        let page = host
+            .read_log(from, Direction::Forward, 1_000, &all)
+            .form(Form::Stored);
         let page = page.await.unwrap();
         for event in page.events {
             let (is_new, position) = (event.commit.module == Some(second), event.position);

@@ -87,9 +87,8 @@ async fn activate(host: &Host, probes: &[Probe]) {
 }
 
 async fn preflight(host: &Host, release: Release) -> Preflight {
-    let (keeping, policy) = (ProjectionChanges::default(), Policy::default());
-    let given = (&keeping, &policy);
-    host.preflight_keeping(release, given, &Scope::default(), &mut |_| {})
+    let (policy, scope) = (Policy::default(), Scope::default());
+    host.preflight(release, &policy, &scope, &mut |_| {})
         .await
         .unwrap()
 }

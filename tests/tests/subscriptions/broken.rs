@@ -8,6 +8,7 @@ use quipu::Host;
 use quipu::model::{Position, RecordedEvent, Version};
 use quipu::store::Filter;
 use quipu::subscribe::{Committed, Error, Message, Options, Place, Subscribe, Subscription};
+use quipu::upcast::Form;
 use quipu_tests::build::{append, event, stream};
 use quipu_tests::clock::until;
 use quipu_tests::{PATIENCE, Place as Store, examples, on_every_store};
@@ -115,7 +116,7 @@ async fn a_waiting_subscription_ends_when_an_unliftable_event_is_committed(store
     }
     let (failures, commits) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
     let (sink, counts) = (Arc::clone(&failures), Arc::clone(&commits));
-    host.on_commit(move |committed| {
+    host.on_commit(Form::Lifted, move |committed| {
         match committed {
             Committed::Unreadable(events, why) => sink.lock().unwrap().push((events, why)),
             _ => *counts.lock().unwrap() += 1,

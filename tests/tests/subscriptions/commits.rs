@@ -6,6 +6,7 @@ use std::time::Duration;
 use quipu::model::Position;
 use quipu::store::Filter;
 use quipu::subscribe::{Committed, Message, Options, Place, Subscribe};
+use quipu::upcast::Form;
 use quipu_tests::clock::until;
 use quipu_tests::{Place as Store, on_every_store};
 use tokio::sync::Semaphore;
@@ -36,7 +37,7 @@ async fn a_handler_gets_every_commit_once_and_completely(store: Store) {
     let before = host.log_head().await.unwrap();
     let deliveries = Deliveries::default();
     let sink = Arc::clone(&deliveries);
-    host.on_commit(move |committed| {
+    host.on_commit(Form::Lifted, move |committed| {
         sink.lock().unwrap().push(committed);
         async {}
     })
@@ -66,7 +67,7 @@ async fn a_handler_that_lags_is_notified_of_missed_events_and_blocks_nobody(stor
     let host = host(&store, small()).await;
     let (deliveries, gate) = (Deliveries::default(), Arc::new(Semaphore::new(0)));
     let (sink, waits) = (Arc::clone(&deliveries), Arc::clone(&gate));
-    host.on_commit(move |committed| {
+    host.on_commit(Form::Lifted, move |committed| {
         sink.lock().unwrap().push(committed);
         let waits = Arc::clone(&waits);
         async move { waits.acquire().await.unwrap().forget() }
@@ -109,7 +110,7 @@ async fn a_handler_that_panics_is_called_for_later_commits_and_a_stopped_one_is_
         assert!(call > 0, "the first call panics, as it should");
         async {}
     };
-    let registered = host.on_commit(handler).await.unwrap();
+    let registered = host.on_commit(Form::Lifted, handler).await.unwrap();
     note(&host, "note-1", 1).await;
     until(|| calls.load(Ordering::SeqCst) == 1).await;
     note(&host, "note-1", 1).await;

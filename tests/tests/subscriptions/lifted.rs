@@ -85,7 +85,7 @@ pub fn names(events: &[Arc<RecordedEvent>]) -> Vec<&str> {
 
 async fn read(host: &Host, form: Form, filter: &Filter) -> Vec<Arc<RecordedEvent>> {
     let (begin, forward) = (Position(0), Direction::Forward);
-    let page = host.read_log_as(form, begin, forward, 1_000, filter);
+    let page = host.read_log(begin, forward, 1_000, filter).form(form);
     page.await
         .unwrap()
         .events
@@ -110,7 +110,7 @@ type Deliveries = Arc<Mutex<Vec<Arc<RecordedEvent>>>>;
 async fn on_commit(host: &Host, form: Form) -> Deliveries {
     let deliveries = Deliveries::default();
     let sink = Arc::clone(&deliveries);
-    host.on_commit_as(form, move |committed| {
+    host.on_commit(form, move |committed| {
         match committed {
             Committed::Events(events) => sink.lock().unwrap().extend(events),
             // With a ring that is too small for it.

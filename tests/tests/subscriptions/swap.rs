@@ -128,7 +128,9 @@ async fn stored(host: &Host) -> Vec<RecordedEvent> {
     let (mut all, mut after) = (Vec::new(), Position(0));
     loop {
         let (forward, filter) = (Direction::Forward, Filter::default());
-        let page = host.read_log_as(Form::Stored, after, forward, 1_000, &filter);
+        let page = host
+            .read_log(after, forward, 1_000, &filter)
+            .form(Form::Stored);
         let page = page.await.unwrap();
         all.extend(page.events);
         match page.next {

@@ -1,9 +1,9 @@
 //! Signatures are exported and imported with their components.
 
-use quipu::Deploy;
 use quipu::deploy::ProjectionChanges;
 use quipu::model::Digest;
 use quipu::proof::{Policy, Scope};
+use quipu::{Deploy, Upload};
 use quipu_tests::signing::{public, signed};
 use quipu_tests::{Place, build, examples, on_every_store};
 
@@ -23,7 +23,7 @@ async fn an_import_needs_trusted_signatures(place: Place) {
     let account = build::stream("account-1");
     host.execute(&account, build::open_account()).await.unwrap();
     let unsigned = exported(&host).await;
-    host.upload_signed(bytes.clone(), signed(2, &bytes))
+    host.upload(Upload::new(bytes.clone()).signed(signed(2, &bytes)))
         .await
         .unwrap();
     let file = exported(&host).await;
@@ -68,7 +68,9 @@ async fn invalid_data_about_a_component_or_an_activation_is_refused(place: Place
     let mut signatures = [signed(1, &bytes), signed(2, &bytes)];
     signatures.sort_by_key(|signature| signature.key);
     for signature in signatures {
-        host.upload_signed(bytes.clone(), signature).await.unwrap();
+        host.upload(Upload::new(bytes.clone()).signed(signature))
+            .await
+            .unwrap();
     }
     let digest = Digest::of(&bytes);
     let (policy, scope) = (Policy::default(), Scope::default());

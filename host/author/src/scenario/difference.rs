@@ -6,7 +6,7 @@ use serde_json::Value;
 const LISTED_MAX: usize = 20;
 /// Longest text of a value in a difference.
 const VALUE_CHARS_MAX: usize = 200;
-/// Stands for any value in what is expected.
+/// Matches any value, where a scenario expects it.
 pub(super) const ANY: &str = "$any";
 
 /// Something that is not as a scenario expects it.

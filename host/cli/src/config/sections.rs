@@ -234,7 +234,7 @@ section! {
         /// How long one more would wait, judged by the number in flight and the rate of answers; above that it is
         /// answered with `overloaded`. Counts from 256 in flight.
         wait_max_ms: Millis in TIME => wait_max;
-        /// How long a command is decided again after conflicts.
+        /// How long a command is re-decided after conflicts.
         deadline_ms: Millis in TIME => deadline;
         /// Aggregates that one worker keeps in memory.
         warm_aggregates_max: usize in SOME => warm_aggregates_max;

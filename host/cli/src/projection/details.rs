@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn details_say_what_stands_where_and_what_to_do() {
+    fn details_say_how_far_builds_are_and_what_to_do() {
         let build = json!({
             "role": "active", "version": 2, "module": "0123456789abcdef", "state": "stopped",
             "position": 1_200, "lag": 34, "documents": 5, "parked": 1, "skipped": 0,

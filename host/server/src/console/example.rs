@@ -126,7 +126,7 @@ impl<'a> Example<'a, '_> {
         left.is_some()
     }
 
-    /// Takes the bytes of a value, if there are so many left.
+    /// Takes the bytes of a value, if as many are left.
     fn has_room_for(&mut self, value: &Value) -> bool {
         self.takes(8)
             && match value {

@@ -70,7 +70,7 @@ fn commands(page: &mut Page, app: &App) {
     page.family(
         Counter,
         "quipu_conflicts_retried_total",
-        "Commands that were decided again because others wrote to their stream.",
+        "Commands that were re-decided because others wrote to their stream.",
     )
     .series(&[], meters.retries.get() as f64);
     page.family(

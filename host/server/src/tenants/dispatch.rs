@@ -11,7 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::time::timeout_at;
 
 use super::Tenants;
-use super::slots::{Lease, Served};
+use super::slots::{Served, TenantRequest};
 use crate::answering::Visit;
 use crate::callers::{Unknown, bearer, known_by};
 use crate::deed::Deed;
@@ -67,11 +67,11 @@ async fn dispatch(State(front): State<Arc<Front>>, mut request: Request) -> Resp
     request.extensions_mut().insert(front.app.serves);
     match entered {
         Ok(None) => call(&front.main, request).await,
-        Ok(Some(lease)) => {
-            request.extensions_mut().insert(lease.clone());
-            let mut response = call(&lease.opened().served.router, request).await;
+        Ok(Some(entered)) => {
+            request.extensions_mut().insert(entered.clone());
+            let mut response = call(&entered.opened().served.router, request).await;
             draining::announce(&front.app, version, &mut response);
-            response.map(|body| lease.with(body))
+            response.map(|body| entered.with(body))
         }
         Err(failure) => {
             let mut response = failure.into_response();
@@ -111,7 +111,7 @@ impl RequestParts {
 impl Front {
     /// Lets a request with a token of its tenant into the tenant; none for a request that is not
     /// about a store. All others get the same answer, whether or not there is such a tenant.
-    async fn enter(&self, parts: RequestParts) -> Result<Option<Lease>> {
+    async fn enter(&self, parts: RequestParts) -> Result<Option<TenantRequest>> {
         if OPEN.contains(&parts.path.as_str()) {
             return Ok(None);
         }
@@ -133,7 +133,7 @@ impl Front {
         entered.map(Some)
     }
 
-    async fn admit(&self, parts: &RequestParts) -> Result<Lease> {
+    async fn admit(&self, parts: &RequestParts) -> Result<TenantRequest> {
         let name = &*parts.name;
         let token = parts.token.as_deref();
         let identities = self.tenants.take_identities();
@@ -159,11 +159,11 @@ impl Front {
                 Err(unknown) => refused_by(name, unknown),
             });
         }
-        let lease = self.tenants.enter(&tenant).await?;
-        let Served { host, rules, .. } = &lease.opened().served;
+        let entered = self.tenants.enter(&tenant).await?;
+        let Served { host, rules, .. } = &entered.opened().served;
         let known = known_by(&rules.current(), host.tokens(), token, &parts.visit).await;
         match known {
-            Ok(Some(_)) => Ok(lease),
+            Ok(Some(_)) => Ok(entered),
             Ok(None) => Err(forbidden(name)),
             Err(unknown) => Err(refused_by(name, unknown)),
         }

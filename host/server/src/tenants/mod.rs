@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use self::dispatch::HEADER;
-pub(crate) use self::slots::Lease;
+pub(crate) use self::slots::TenantRequest;
 use self::slots::{Opened, Served, Slots};
 use super::access::Access;
 use super::administration::Serves;
@@ -177,7 +177,7 @@ impl Tenants {
     }
 
     /// Enters a tenant: opens its store if it is not open. Waits while it is being closed.
-    async fn enter(self: &Arc<Self>, tenant: &StoredTenant) -> Result<Lease> {
+    async fn enter(self: &Arc<Self>, tenant: &StoredTenant) -> Result<TenantRequest> {
         let (permit, opened) = self.slots.visit(&tenant.data)?;
         let opened = match opened {
             Some(opened) => opened,
@@ -189,7 +189,7 @@ impl Tenants {
                 opened.unwrap_or_else(|error| Err(Failure::internal(&error)))?
             }
         };
-        Ok(Lease::new(opened, permit))
+        Ok(TenantRequest::new(opened, permit))
     }
 
     async fn open(&self, tenant: &StoredTenant) -> Result<Arc<Opened>> {

@@ -49,7 +49,7 @@ impl TenantOptions {
         }
     }
 
-    /// How many tenants may be open, if the process may not open so many files.
+    /// How many tenants may be open, fewer if the process may not open enough files.
     pub(crate) fn open_max_within_files(&self) -> usize {
         let wanted = self.open_max.max(1);
         let max = match (&self.store, getrlimit(Resource::Nofile).current) {

@@ -74,16 +74,16 @@ impl Opened {
 
 /// A request in a tenant, until its answer is sent.
 #[derive(Clone)]
-pub struct Lease(Arc<Leasing>);
+pub struct TenantRequest(Arc<Inner>);
 
-struct Leasing {
+struct Inner {
     opened: Arc<Opened>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Lease {
+impl TenantRequest {
     pub fn new(opened: Arc<Opened>, permit: OwnedSemaphorePermit) -> Self {
-        Self(Arc::new(Leasing {
+        Self(Arc::new(Inner {
             opened,
             _permit: permit,
         }))
@@ -95,22 +95,25 @@ impl Lease {
 
     /// A body that is a part of the request.
     pub fn with(self, body: Body) -> Body {
-        Body::new(Leased { body, _lease: self })
+        Body::new(TenantBody {
+            body,
+            _request: self,
+        })
     }
 }
 
-impl Drop for Leasing {
+impl Drop for Inner {
     fn drop(&mut self) {
         *self.opened.used_at() = Instant::now();
     }
 }
 
-struct Leased {
+struct TenantBody {
     body: Body,
-    _lease: Lease,
+    _request: TenantRequest,
 }
 
-impl HttpBody for Leased {
+impl HttpBody for TenantBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -34,7 +34,7 @@ const SHARE_PLAN: &str = "SELECT pg_advisory_xact_lock_shared($1::int, 1)";
 /// The answer of `append_batch`.
 const WRITTEN: i32 = 0;
 const OTHER_PLAN: i32 = 1;
-const STANDS_ELSEWHERE: i32 = 2;
+const OTHER_VERSION: i32 = 2;
 const KNOWN_ID: i32 = 3;
 
 /// A try on one connection.
@@ -80,7 +80,7 @@ impl Attempt<'_> {
                     return Ok(self.finish(classified, &written));
                 }
                 (OTHER_PLAN, _) => self.memory.parts = None,
-                (STANDS_ELSEWHERE, _) => break,
+                (OTHER_VERSION, _) => break,
                 (KNOWN_ID, _) => known = self.known(items).await?,
                 (other, _) => return Err(unexpected(other)),
             }

@@ -1,11 +1,11 @@
 //! The parts of PostgreSQL that the tables use: the words of its SQL, and its locks.
 
-use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgArguments;
+use sqlx::{AssertSqlSafe, ColumnIndex};
 
 use super::tables::cell::Cells;
 use crate::{Error, Result};
-use quipu_model::Digest;
+use quipu_model::{Digest, EventId};
 
 pub use super::connection::{Connection, Pool, Transaction};
 pub use super::error::Failure;
@@ -267,7 +267,7 @@ pub async fn make_view(connection: &mut Connection, name: &str, view: &str) -> R
 }
 
 /// A column with an array of texts; none for NULL.
-pub fn texts(row: &Row, column: &str) -> Result<Option<Vec<String>>> {
+pub fn texts(row: &Row, column: impl ColumnIndex<Row>) -> Result<Option<Vec<String>>> {
     row.cell(column)
 }
 
@@ -282,4 +282,9 @@ pub fn digests(row: &Row, column: &str) -> Result<Vec<Digest>> {
     let digests: Option<Vec<Vec<u8>>> = row.cell(column)?;
     let digests = digests.unwrap_or_default();
     digests.into_iter().map(digest).collect()
+}
+
+/// The id of an event.
+pub fn event_id(row: &Row, column: usize) -> Result<EventId> {
+    row.cell(column)
 }

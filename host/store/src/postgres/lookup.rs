@@ -10,13 +10,11 @@ use super::cell::Cells;
 use super::connection::Connection;
 use super::error::WriteResult;
 use super::memory::{Memory, TypeKey};
+use super::tables::events::{commit_digest, known_commit};
 use super::tables::signed;
-use crate::assemble::body;
 use crate::classify::{self, Heads, Parts, RecordedIds};
-use crate::{Error, Head, Item, KnownCommit, KnownEvent, ProjectionPlan, Result, record};
-use quipu_model::{
-    CommandId, CommitData, Digest, EventId, Name, Position, StreamId, Timestamp, Version,
-};
+use crate::{Error, Head, Item, KnownCommit, ProjectionPlan, Result};
+use quipu_model::{CommandId, Digest, EventId, StreamId, Timestamp, Version};
 
 const HEADS: &str = "SELECT name, version, recorded_at, archived_at, truncated_before, digest \
     FROM streams WHERE name = ANY ($1)";
@@ -99,12 +97,6 @@ pub fn head(row: &PgRow, first: usize) -> Result<Option<Head>> {
     }))
 }
 
-/// The digest of a commit. One that does not have 32 bytes is not a digest.
-pub fn commit_digest(row: &PgRow, column: usize) -> Result<Option<Digest>> {
-    let bytes = row.cell::<Option<&[u8]>>(column)?;
-    Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map(Digest))
-}
-
 /// Reads the plan, and for each of its parts the plan that last changed it.
 pub async fn parts(connection: &mut Connection) -> WriteResult<Parts> {
     let mut parts = Parts::default();
@@ -129,7 +121,7 @@ pub async fn known(connection: &mut Connection, items: &[Item]) -> WriteResult<R
         for rows in rows.chunk_by(|one, other| same::<&str>(one, other)) {
             if let Some((stream, id)) = ids.get(&(rows[0].cell(0)?, rows[0].cell(1)?)) {
                 let key = ((*stream).clone(), (*id).clone());
-                known.commands.insert(key, Arc::new(commit(rows)?));
+                known.commands.insert(key, Arc::new(known_commit(rows)?));
             }
         }
     }
@@ -146,12 +138,12 @@ pub async fn known(connection: &mut Connection, items: &[Item]) -> WriteResult<R
             if let Some(stream) = ids.get(&(rows[0].cell(0)?, id)) {
                 // Events of one commit are given the same.
                 let first = ((*stream).clone(), Version(rows[0].number(5)?));
-                let known_commit = match commits.get(&first) {
+                let found = match commits.get(&first) {
                     Some(one) => Arc::clone(one),
-                    None => Arc::new(commit(rows)?),
+                    None => Arc::new(known_commit(rows)?),
                 };
-                commits.insert(first, Arc::clone(&known_commit));
-                known.events.insert(((*stream).clone(), id), known_commit);
+                commits.insert(first, Arc::clone(&found));
+                known.events.insert(((*stream).clone(), id), found);
             }
         }
     }
@@ -165,35 +157,6 @@ where
 {
     let question = |row: &'r PgRow| Some((row.cell::<&str>(0).ok()?, row.cell::<I>(1).ok()?));
     question(one) == question(other)
-}
-
-/// A commit from the rows of its events.
-fn commit(rows: &[PgRow]) -> Result<KnownCommit> {
-    let first = &rows[0];
-    let record = first
-        .cell::<Option<&[u8]>>(2)?
-        .map(record::decode)
-        .transpose()?;
-    let data = CommitData::of(
-        record.as_ref(),
-        first.number(9)?,
-        first.maybe_digest(11)?,
-        first.maybe_number(10)?,
-    );
-    let events = rows.iter().map(|row| {
-        Ok(KnownEvent {
-            id: row.cell(3)?,
-            name: Name::stored(row.cell(4)?),
-            version: Version(row.number(5)?),
-            position: Position(row.number(6)?),
-            body: body(row.cell(7)?, row.cell::<Vec<u8>>(8)?.into())?,
-        })
-    });
-    Ok(KnownCommit {
-        record,
-        data,
-        events: events.collect::<Result<_>>()?,
-    })
 }
 
 /// The number of a type of events; a new one is made.

@@ -3,23 +3,24 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::StreamExt;
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
 
 use super::cell::Cells;
 use super::connection::Pool;
 use super::loaded::LoadedHeads;
-use super::lookup::{bound, commit_digest, head};
+use super::lookup::{bound, head};
 use super::losses::Newest;
-use super::tables::signed;
-use crate::assemble::{Assembler, EventRow, body, stored, stream_id};
-use crate::page::{Room, page_bounds};
-use crate::{
-    ArchivedStreams, Direction, Error, EventReader, Filter, Head, LOG_PAGE_MAX, LoadPage,
-    LoadedEvent, LogPage, Loss, Result, STREAMS_PAGE_MAX, StoredPage, StreamFilter, StreamInfo,
-    StreamPage, StreamsPage,
+use super::tables::events::{
+    SIZED, commit_digest, loaded, page, recorded, recorded_stream, stored,
 };
-use quipu_model::{CommandId, Name, Position, StreamId, Timestamp, Version};
+use super::tables::signed;
+use crate::assemble::stream_id;
+use crate::page::page_bounds;
+use crate::{
+    ArchivedStreams, Direction, EventReader, Filter, Head, LOG_PAGE_MAX, LoadPage, LogPage, Loss,
+    Result, STREAMS_PAGE_MAX, StoredPage, StreamFilter, StreamInfo, StreamPage, StreamsPage,
+};
+use quipu_model::{Name, Position, StreamId, Timestamp, Version};
 
 /// Positions that one statement searches for events that pass a filter.
 const WINDOW: u64 = 100_000;
@@ -38,8 +39,8 @@ macro_rules! events {
     ($more:literal, $rest:literal) => {
         concat!(
             "SELECT e.position, s.name, e.version, t.name, t.schema_version, t.content_type, \
-             e.event_id, coalesce(e.event_id_given, false), e.recorded_at, e.data, e.metadata, \
-             e.tags, e.commit_offset, c.command, c.plan, c.fuel, m.digest, c.commit_size",
+             e.event_id, e.recorded_at, e.data, e.metadata, e.tags, e.commit_offset, c.command, \
+             c.plan, c.fuel, m.digest",
             $more,
             " FROM events AS e \
              LEFT JOIN event_types AS t ON t.type_id = e.type_id \
@@ -51,9 +52,6 @@ macro_rules! events {
         )
     };
 }
-
-/// Columns whose bytes count for the size of a page.
-const SIZED: &[usize] = &[9, 10, 13];
 
 macro_rules! stream {
     ($order:literal) => {
@@ -97,10 +95,10 @@ macro_rules! log {
 const LOG_FORWARD: &str = log!("ASC");
 const LOG_BACKWARD: &str = log!("DESC");
 const STORED: &str = events!(
-    ", c.commit_digest",
+    ", c.module_id, (e.event_id_given IS TRUE), c.commit_size, c.commit_digest",
     "WHERE e.position > $1 AND e.position <= $2 ORDER BY e.position LIMIT $3"
 );
-const BEHIND: &str = "SELECT min(position) FROM events WHERE position > $1";
+const AFTER: &str = "SELECT min(position) FROM events WHERE position > $1";
 const BEFORE: &str = "SELECT max(position) FROM events WHERE position < $1";
 /// The stream's id is a value to the planner, and no join, so that the index gives the events in their
 /// order, and a page of a long stream costs as much as one of a short stream.
@@ -160,7 +158,7 @@ impl Reader {
     /// The event next to a position in the log.
     async fn next_to(&self, at: u64, direction: Direction) -> Result<Option<u64>> {
         let sql = match direction {
-            Direction::Forward => BEHIND,
+            Direction::Forward => AFTER,
             Direction::Backward => BEFORE,
         };
         let row = sqlx::query(sql)
@@ -195,23 +193,13 @@ impl Reader {
             .bind(names(&filter.not_types))
             .bind(texts(&filter.not_prefixes))
             .bind(texts(&filter.not_tags));
-        self.page(query, SIZED).await
+        self.page(query, &SIZED).await
     }
 
     /// The rows of a page, up to its bounds in bytes, and whether that cut it.
     async fn page<'q>(&self, query: Query<'q>, sized: &[usize]) -> Result<(Vec<PgRow>, bool)> {
-        let (mut rows, mut room) = (Vec::new(), Room::default());
         let mut connection = self.pool.acquire().await?;
-        let mut reading = query.fetch(&mut connection);
-        while let Some(row) = reading.next().await {
-            let row = row?;
-            let bytes = sized.iter().map(|column| row.bytes(*column)).sum();
-            rows.push(row);
-            if !room.take(bytes) {
-                return Ok((rows, true));
-            }
-        }
-        Ok((rows, false))
+        page(query.fetch(&mut connection), sized).await
     }
 }
 
@@ -257,23 +245,10 @@ impl EventReader for Reader {
             .bind(stream.as_str())
             .bind(signed(*range.start()))
             .bind(signed(*range.end()));
-        let (rows, is_cut) = self.page(query, SIZED).await?;
-        let mut assembler = Assembler::default();
-        let events = rows
-            .iter()
-            .map(|row| assembler.event(event_row(row)?))
-            .collect::<Result<Vec<_>>>()?;
-        let versions: Vec<u64> = events.iter().map(|event| event.version.0).collect();
-        let found = match direction {
-            Direction::Forward => dense(versions.iter().copied(), range, is_cut),
-            Direction::Backward => {
-                let all = is_cut || versions.last() == Some(range.start());
-                let first = versions.last().copied().unwrap_or(*range.start());
-                dense(versions.iter().rev().copied(), first..=*range.end(), !all)
-            }
-        };
-        found.map_err(|version| version_missing(stream, version))?;
-        Ok(Some(StreamPage::new(head, events, direction)))
+        let (rows, is_cut) = self.page(query, &SIZED).await?;
+        let bounds = (from, direction, limit);
+        let page = recorded_stream(stream, head, bounds, (&rows, is_cut))?;
+        Ok(Some(page))
     }
 
     async fn read_log(
@@ -308,11 +283,7 @@ impl EventReader for Reader {
                 });
             }
             let (rows, is_cut) = self.window(bounds, direction, limit, filter).await?;
-            let mut assembler = Assembler::default();
-            let events = rows
-                .iter()
-                .map(|row| assembler.event(event_row(row)?))
-                .collect::<Result<Vec<_>>>()?;
+            let events = recorded(&rows)?;
             let (end, is_last) = match direction {
                 Direction::Forward => (bounds.1, bounds.1 >= up_to.0),
                 Direction::Backward => (bounds.0, bounds.0 == 1),
@@ -340,13 +311,7 @@ impl EventReader for Reader {
             .bind(signed(after.0))
             .bind(bound(limit));
         let (rows, is_cut) = self.page(query, &[5]).await?;
-        let events = rows
-            .iter()
-            .map(|row| loaded_event(row).map_err(|error| damaged_in(stream, row, error)))
-            .collect::<Result<Vec<_>>>()?;
-        let versions = events.iter().map(|event| event.version.0);
-        dense(versions, after.0.saturating_add(1)..=u64::MAX, true)
-            .map_err(|version| version_missing(stream, version))?;
+        let events = loaded(stream, after, &rows)?;
         let head = match (rows.last(), events.last()) {
             (Some(row), Some(event)) => {
                 let head = Head {
@@ -425,16 +390,9 @@ impl EventReader for Reader {
             .bind(signed(after.0))
             .bind(signed(head.0))
             .bind(bound(limit.min(LOG_PAGE_MAX)));
-        let (rows, _) = self.page(query, SIZED).await?;
-        let events = rows.iter().map(|row| {
-            let commit_digest = commit_digest(row, 18)?;
-            stored(EventRow {
-                commit_digest,
-                ..event_row(row)?
-            })
-        });
+        let (rows, _) = self.page(query, &SIZED).await?;
         Ok(StoredPage {
-            events: events.collect::<Result<_>>()?,
+            events: stored(&rows)?,
             head,
         })
     }
@@ -444,98 +402,4 @@ impl EventReader for Reader {
 pub async fn horizon(pool: &Pool, namespace: i64) -> Result<Position> {
     let row = sqlx::query(HORIZON).bind(namespace).fetch_one(pool).await?;
     Ok(Position(row.number(0)?))
-}
-
-/// Checks that the numbers of a page follow each other from the first of the range on, to its end
-/// unless the page may end early. Otherwise returns the first missing number.
-fn dense(
-    found: impl Iterator<Item = u64>,
-    range: std::ops::RangeInclusive<u64>,
-    may_end_early: bool,
-) -> std::result::Result<(), u64> {
-    let mut expected = *range.start();
-    for number in found {
-        if number != expected {
-            return Err(expected);
-        }
-        expected = expected.saturating_add(1);
-    }
-    if may_end_early || expected > *range.end() {
-        Ok(())
-    } else {
-        Err(expected)
-    }
-}
-
-fn version_missing(stream: &StreamId, version: u64) -> Error {
-    Error::Damaged(format!("stream {stream}: version {version} is missing"))
-}
-
-/// Says where it is that a row of a load can't be read.
-fn damaged_in(stream: &StreamId, row: &PgRow, error: Error) -> Error {
-    match (error, row.number(0)) {
-        (Error::Damaged(why), Ok(version)) => {
-            Error::Damaged(format!("stream {stream}, version {version}: {why}"))
-        }
-        (other, _) => other,
-    }
-}
-
-fn loaded_event(row: &PgRow) -> Result<LoadedEvent> {
-    Ok(LoadedEvent {
-        version: Version(row.number(0)?),
-        name: Name::stored(row.cell(1)?),
-        schema_version: schema_version(row, 2)?,
-        body: body(row.cell(3)?, row.cell::<Vec<u8>>(5)?.into())?,
-        recorded_at: Timestamp(row.number(4)?),
-        command_id: row.cell::<Option<&str>>(6)?.map(CommandId::stored),
-    })
-}
-
-/// The schema version of a type.
-pub fn schema_version(row: &PgRow, column: usize) -> Result<u32> {
-    u32::try_from(row.number(column)?)
-        .map_err(|_| Error::Damaged("a schema version that is too large".to_owned()))
-}
-
-/// A row of `events!`.
-fn event_row(row: &PgRow) -> Result<EventRow<'_>> {
-    let read = || {
-        Ok(EventRow {
-            position: row.number(0)?,
-            stream: row.cell(1)?,
-            version: row.number(2)?,
-            name: row.cell(3)?,
-            schema_version: schema_version(row, 4)?,
-            content_type: row.cell(5)?,
-            id: row.cell(6)?,
-            id_is_callers: row.cell(7)?,
-            recorded_at: row.number(8)?,
-            data: row.cell::<Vec<u8>>(9)?.into(),
-            metadata: row.cell::<Option<Vec<u8>>>(10)?.map(Into::into),
-            tags: tags(row, 11)?,
-            commit_offset: row.number(12)?,
-            command: row.cell(13)?,
-            plan: row.number(14)?,
-            fuel: row.maybe_number(15)?,
-            module: row.maybe_digest(16)?,
-            commit_size: row.number(17)?,
-            commit_digest: None,
-        })
-    };
-    read().map_err(|error| match (error, row.number(0)) {
-        (Error::Damaged(why), Ok(position)) => {
-            Error::Damaged(format!("position {position}: {why}"))
-        }
-        (other, _) => other,
-    })
-}
-
-fn tags(row: &PgRow, column: usize) -> Result<Vec<Arc<str>>> {
-    let tags: Option<Vec<String>> = row.cell(column)?;
-    Ok(tags
-        .unwrap_or_default()
-        .into_iter()
-        .map(Arc::from)
-        .collect())
 }

@@ -1,7 +1,7 @@
 //! Anchors of truncated streams.
 
 use super::dialect::{Pool, Row};
-use super::streams::{first_behind, ranges};
+use super::streams::{first_after, ranges};
 use super::tables::signed;
 use super::tables::snapshots::snapshots;
 use crate::Result;
@@ -20,7 +20,7 @@ pub async fn rows(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<Row>> {
-    let first = first_behind(after);
+    let first = first_after(after);
     let mut rows = Vec::new();
     for (begin, end) in ranges(category) {
         let range = sqlx::query(ANCHORS)

@@ -3,14 +3,14 @@
 
 use std::ops::{Deref, DerefMut};
 
-use sqlx::AssertSqlSafe;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, ColumnIndex};
 
 use super::side::{Side, WritePermit};
 use super::tables::cell::Cells;
 use crate::{Error, Result};
-use quipu_model::Digest;
+use quipu_model::{Digest, EventId};
 
 pub use sqlx::sqlite::{
     Sqlite as Database, SqliteConnection as Connection, SqlitePool as Pool, SqliteRow as Row,
@@ -297,10 +297,10 @@ pub async fn make_view(connection: &mut Connection, name: &str, view: &str) -> R
 }
 
 /// A column with a JSON array of texts; none for NULL.
-pub fn texts(row: &Row, column: &str) -> Result<Option<Vec<String>>> {
+pub fn texts(row: &Row, column: impl ColumnIndex<Row>) -> Result<Option<Vec<String>>> {
     let array: Option<&str> = row.cell(column)?;
     let list = array.map(serde_json::from_str).transpose();
-    list.map_err(|error| Error::Damaged(format!("a list of an activation: {error}")))
+    list.map_err(|error| Error::Damaged(format!("a list of texts: {error}")))
 }
 
 /// A column with a JSON array of digests; empty for NULL.
@@ -311,4 +311,10 @@ pub fn digests(row: &Row, column: &str) -> Result<Vec<Digest>> {
     };
     let digits = texts(row, column)?.unwrap_or_default();
     digits.iter().map(digest).collect()
+}
+
+/// The id of an event.
+pub fn event_id(row: &Row, column: usize) -> Result<EventId> {
+    EventId::from_slice(row.cell(column)?)
+        .map_err(|_| Error::Damaged("an event's id does not have 16 bytes".to_owned()))
 }

@@ -7,10 +7,10 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::cell::Cells;
 use super::encode::pairs;
-use super::rows::{body, event_id};
+use super::tables::events::known_commit;
 use crate::classify::{self, RecordedIds};
-use crate::{Item, KnownCommit, KnownEvent, Result, record};
-use quipu_model::{CommitData, EventId, Name, Position, StreamId, Version};
+use crate::{Item, Result};
+use quipu_model::{EventId, StreamId};
 
 const COMMANDS: &str = include_str!("known.sql");
 const EVENTS: &str = include_str!("known_events.sql");
@@ -98,29 +98,4 @@ fn commits(rows: &[SqliteRow]) -> Result<Vec<&[SqliteRow]>> {
     let ends = starts.iter().skip(1).copied().chain([rows.len()]);
     let parts = starts.iter().zip(ends);
     Ok(parts.map(|(start, end)| &rows[*start..end]).collect())
-}
-
-fn known_commit(rows: &[SqliteRow]) -> Result<KnownCommit> {
-    let first = &rows[0];
-    let record = first.cell::<Option<&[u8]>>(2)?;
-    let record = record.map(record::decode).transpose()?;
-    let fuel = first.cell::<Option<i64>>(10)?.map(i64::unsigned_abs);
-    let module = first.maybe_digest(11)?;
-    let data = CommitData::of(record.as_ref(), first.number(9)?, module, fuel);
-    let events = rows.iter().map(known_event).collect::<Result<_>>()?;
-    Ok(KnownCommit {
-        record,
-        data,
-        events,
-    })
-}
-
-fn known_event(row: &SqliteRow) -> Result<KnownEvent> {
-    Ok(KnownEvent {
-        id: event_id(row, 3)?,
-        name: Name::stored(row.cell(4)?),
-        version: Version(row.number(5)?),
-        position: Position(row.number(6)?),
-        body: body(row.cell(7)?, row.cell::<Vec<u8>>(8)?.into())?,
-    })
 }

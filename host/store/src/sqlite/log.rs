@@ -9,9 +9,11 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 use super::cell::Cells;
 use super::encode::names;
 use super::packed::{PACKED_MIN, packed, unpacked};
-use super::reader::{Reader, in_order, missing};
-use super::rows::{SIZED, commits, events, recorded, stored, stored_events};
+use super::reader::Reader;
+use super::rows::{commits, events, stored_events};
+use super::tables::events::{SIZED, recorded, stored};
 use super::tables::signed;
+use crate::page::{in_order, missing};
 use crate::{
     Direction, Error, Filter, LOG_PAGE_MAX, LogPage, PAGE_BYTES_MAX, Result, StoredEvent,
     StoredPage,
@@ -61,7 +63,7 @@ const STORED: &str = stored_events!(
 );
 const LOG_HEAD: &str = "SELECT coalesce(max(position), 0) FROM events";
 /// The events next to a hole.
-const BEHIND: &str = "SELECT min(position) FROM events WHERE position > ?1";
+const AFTER: &str = "SELECT min(position) FROM events WHERE position > ?1";
 const BEFORE: &str = "SELECT max(position) FROM events WHERE position < ?1";
 const HOLES: &str = "SELECT value FROM meta WHERE name = 'holes'";
 const SET_HOLES: &str = "INSERT OR REPLACE INTO meta (name, value) VALUES ('holes', ?1)";
@@ -177,7 +179,7 @@ impl Reader {
         let window = if filter.is_all() { u64::MAX } else { WINDOW };
         if !filter.is_all() && at <= self.holes.until() {
             let next = match direction {
-                Direction::Forward => self.position(BEHIND, Some(at)).await?,
+                Direction::Forward => self.position(AFTER, Some(at)).await?,
                 Direction::Backward => self.position(BEFORE, Some(at)).await?,
             };
             match (next, direction) {

@@ -1,21 +1,19 @@
 //! Reads through a pool of read-only connections.
 
-use std::ops::RangeInclusive;
-
 use async_trait::async_trait;
-use futures::StreamExt;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
 
 use super::cell::Cells;
 use super::encode::names;
 use super::log::Holes;
-use super::rows::{SIZED, commits, events, loaded_event, mark, recorded, sealed_head};
+use super::rows::{commits, events, mark, sealed_head};
+use super::tables::events::{SIZED, loaded, page, recorded_stream};
 use super::tables::signed;
 use super::temporary::Folder;
-use crate::page::{Room, page_bounds};
+use crate::page::page_bounds;
 use crate::{
-    Direction, Error, EventReader, Filter, Head, LoadPage, LogPage, Result, StoredPage,
-    StreamFilter, StreamPage, StreamsPage,
+    Direction, EventReader, Filter, Head, LoadPage, LogPage, Result, StoredPage, StreamFilter,
+    StreamPage, StreamsPage,
 };
 use quipu_model::{Position, StreamId, Version};
 
@@ -81,48 +79,7 @@ impl Reader {
         query: sqlx::query::Query<'q, Sqlite, SqliteArguments>,
         sized: &[usize],
     ) -> Result<(Vec<SqliteRow>, bool)> {
-        let (mut rows, mut room) = (Vec::new(), Room::default());
-        let mut reading = query.fetch(&self.pool);
-        while let Some(row) = reading.next().await {
-            let row = row?;
-            let bytes = sized.iter().map(|column| row.bytes(*column)).sum();
-            rows.push(row);
-            if !room.take(bytes) {
-                return Ok((rows, true));
-            }
-        }
-        Ok((rows, false))
-    }
-}
-
-/// Describes a complete page, in the order in which it is read.
-pub fn in_order(
-    range: RangeInclusive<u64>,
-    direction: Direction,
-) -> Box<dyn Iterator<Item = u64> + Send> {
-    match direction {
-        Direction::Forward => Box::new(range),
-        Direction::Backward => Box::new(range.rev()),
-    }
-}
-
-/// Checks that no number is missing between the first and the last number of a page, nor, unless it
-/// may end early, after it. Otherwise returns the first missing number.
-pub fn missing(
-    found: impl Iterator<Item = u64>,
-    mut expected: impl Iterator<Item = u64>,
-    may_end_early: bool,
-) -> std::result::Result<(), u64> {
-    for found in found {
-        match expected.next() {
-            Some(number) if number == found => {}
-            Some(number) => return Err(number),
-            None => return Ok(()),
-        }
-    }
-    match expected.next() {
-        Some(number) if !may_end_early => Err(number),
-        _ => Ok(()),
+        page(query.fetch(&self.pool), sized).await
     }
 }
 
@@ -152,11 +109,9 @@ impl EventReader for Reader {
             .bind(signed(*range.start()))
             .bind(signed(*range.end()));
         let (rows, is_cut) = self.page(query, &SIZED).await?;
-        let events = recorded(&rows)?;
-        let versions = events.iter().map(|event| event.version.0);
-        missing(versions, in_order(range, direction), is_cut)
-            .map_err(|version| version_missing(stream, version))?;
-        Ok(Some(StreamPage::new(head, events, direction)))
+        let bounds = (from, direction, limit);
+        let page = recorded_stream(stream, head, bounds, (&rows, is_cut))?;
+        Ok(Some(page))
     }
 
     async fn read_log(
@@ -175,13 +130,7 @@ impl EventReader for Reader {
             .bind(signed(after.0))
             .bind(signed(limit as u64));
         let (rows, is_cut) = self.page(query, &[5]).await?;
-        let events = rows
-            .iter()
-            .map(|row| loaded_event(row).map_err(|error| damaged_in(stream, row, error)))
-            .collect::<Result<Vec<_>>>()?;
-        let versions = events.iter().map(|event| event.version.0);
-        missing(versions, after.0.saturating_add(1).., true)
-            .map_err(|version| version_missing(stream, version))?;
+        let events = loaded(stream, after, &rows)?;
         let head = match (rows.last(), events.last()) {
             (Some(row), Some(event)) => Some(Head {
                 version: event.version,
@@ -223,18 +172,4 @@ impl EventReader for Reader {
     async fn read_stored(&self, after: Position, limit: usize) -> Result<StoredPage> {
         self.stored_page(after, limit).await
     }
-}
-
-/// Says where it is that a row of a load can't be read.
-fn damaged_in(stream: &StreamId, row: &SqliteRow, error: Error) -> Error {
-    match (error, row.number(0)) {
-        (Error::Damaged(why), Ok(version)) => {
-            Error::Damaged(format!("stream {stream}, version {version}: {why}"))
-        }
-        (other, _) => other,
-    }
-}
-
-fn version_missing(stream: &StreamId, version: u64) -> Error {
-    Error::Damaged(format!("stream {stream}: version {version} is missing"))
 }

@@ -2,8 +2,9 @@
 
 use super::cell::Cells;
 use super::reader::Reader;
-use super::rows::{head, stream_id};
+use super::rows::head;
 use super::tables::signed;
+use crate::assemble::stream_id;
 use crate::{ArchivedStreams, Result, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage};
 use quipu_model::{StreamId, Timestamp};
 
@@ -44,7 +45,7 @@ impl Reader {
         filter: &StreamFilter,
     ) -> Result<StreamsPage> {
         let limit = limit.min(STREAMS_PAGE_MAX);
-        let first = first_behind(after);
+        let first = first_after(after);
         let mut streams = Vec::new();
         for (begin, end) in ranges(filter.category.as_deref()) {
             let begin = begin.max(first.clone());
@@ -113,7 +114,7 @@ impl Reader {
 }
 
 /// The first name after one: names hold no control characters.
-pub fn first_behind(after: Option<&str>) -> String {
+pub fn first_after(after: Option<&str>) -> String {
     after.map_or(String::new(), |after| format!("{after}\u{1}"))
 }
 

@@ -1,4 +1,4 @@
-//! The tables next to the log, written once for both databases.
+//! The tables next to the log, and its rows as events, written once for both databases.
 //!
 //! Each back-end compiles these files as a module of its own, over its `dialect`: the types of
 //! its driver, the words of SQL that differ, and how a transaction begins. Code that is generic
@@ -15,6 +15,7 @@ pub mod checkpoints;
 pub mod contents;
 pub mod digests;
 pub mod dropped;
+pub mod events;
 pub mod jobs;
 pub mod lease;
 pub mod modules;
