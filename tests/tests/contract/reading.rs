@@ -157,12 +157,8 @@ async fn the_page_after_the_last_event_is_empty(place: Place) {
     let page = host.read_log(head, Forward, 5, &all).await.unwrap();
     assert_eq!((page.events.len(), page.next, page.head), (0, None, head));
     // A bound that does not exist yet is one that the read does not reach.
-    let bounded = Versions {
-        from: Version(11),
-        to: Some(Version(u64::MAX)),
-        direction: Forward,
-    };
-    let page = host.read_versions(Form::Stored, &stream, bounded, 5).await;
+    let read = host.read_stream(&stream, Version(11), Forward, 5);
+    let page = read.to(Version(u64::MAX)).form(Form::Stored).await;
     assert_eq!(page.unwrap().events.len(), 0);
     let later = Filter {
         to: Some(Position(u64::MAX)),
