@@ -92,6 +92,15 @@ impl Place {
         }
     }
 
+    /// A store at this address of a PostgreSQL server that the test owns.
+    pub fn at(url: &str) -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            url: url.to_owned(),
+            schema: None,
+        }
+    }
+
     /// Another place of the same kind.
     #[must_use]
     pub fn another(&self) -> Self {

@@ -1,6 +1,7 @@
 //! Measures commands over HTTP: from an open host, and with a token, a policy and the audit.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,9 +22,9 @@ use quipu_policy::Policy;
 use quipu_server::{self as http, InForce, Rules};
 
 /// Connections, each with one command in flight.
-const IN_FLIGHT: usize = 64;
+pub const IN_FLIGHT: usize = 64;
 /// Rounds of each kind, in turns.
-const ROUNDS: usize = 5;
+pub const ROUNDS: usize = 5;
 /// A policy as a host has it: it permits more than the roles, and forbids something.
 const POLICY: &str = r#"
 permit (principal, action == Action::"command", resource in Category::"account");
@@ -68,9 +69,8 @@ pub async fn measure(options: &Options, component: &[u8]) -> Result<Http> {
     let mut rates = [const { Vec::new() }; 3];
     for round in 0..=ROUNDS {
         for (rates, (served, token)) in rates.iter_mut().zip(&kinds) {
-            let rate = served
-                .drive(*token, options.streams as u64, duration)
-                .await?;
+            let streams = options.streams as u64;
+            let rate = drive(served.address, *token, streams, duration).await?;
             // The first round warms everything.
             if round > 0 {
                 rates.push(rate);
@@ -90,14 +90,15 @@ pub async fn measure(options: &Options, component: &[u8]) -> Result<Http> {
     })
 }
 
-fn median(mut rates: Vec<f64>) -> f64 {
+/// The median of the rates of some rounds.
+pub fn median(mut rates: Vec<f64>) -> f64 {
     rates.sort_by(f64::total_cmp);
     rates.get(rates.len() / 2).copied().unwrap_or_default()
 }
 
 /// A server in this process.
 struct Served {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Result<()>>,
 }
@@ -120,36 +121,41 @@ impl Served {
         })
     }
 
-    /// Commands per second.
-    async fn drive(&self, token: Option<&str>, streams: u64, duration: Duration) -> Result<f64> {
-        let begun = Instant::now();
-        let authorization =
-            token.map_or_else(String::new, |it| format!("authorization: Bearer {it}\r\n"));
-        let callers: Vec<_> = (0..IN_FLIGHT)
-            .map(|_| {
-                let (address, authorization) = (self.address, authorization.clone());
-                tokio::spawn(async move {
-                    let mut connection = Connection::open(address, authorization).await?;
-                    let mut number = 0_u64;
-                    while begun.elapsed() < duration {
-                        execute(&mut connection, streams).await?;
-                        number += 1;
-                    }
-                    Ok::<_, anyhow::Error>(number)
-                })
-            })
-            .collect();
-        let mut number = 0;
-        for caller in callers {
-            number += caller.await??;
-        }
-        Ok(number as f64 / begun.elapsed().as_secs_f64())
-    }
-
     async fn end(self) -> Result<()> {
         _ = self.stop.send(());
         self.serving.await?
     }
+}
+
+/// Executes commands at a host for some time. Returns how many it executed per second.
+pub async fn drive(
+    address: SocketAddr,
+    token: Option<&str>,
+    streams: u64,
+    duration: Duration,
+) -> Result<f64> {
+    let begun = Instant::now();
+    let authorization =
+        token.map_or_else(String::new, |it| format!("authorization: Bearer {it}\r\n"));
+    let callers: Vec<_> = (0..IN_FLIGHT)
+        .map(|_| {
+            let authorization = authorization.clone();
+            tokio::spawn(async move {
+                let mut connection = Connection::open(address, authorization).await?;
+                let mut number = 0_u64;
+                while begun.elapsed() < duration {
+                    execute(&mut connection, streams).await?;
+                    number += 1;
+                }
+                Ok::<_, anyhow::Error>(number)
+            })
+        })
+        .collect();
+    let mut number = 0;
+    for caller in callers {
+        number += caller.await??;
+    }
+    Ok(number as f64 / begun.elapsed().as_secs_f64())
 }
 
 /// Executes a command on one of many streams.

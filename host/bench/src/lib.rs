@@ -11,6 +11,7 @@ mod host;
 mod http;
 mod load;
 mod machine;
+mod observed;
 mod overload;
 mod place;
 mod projections;
@@ -84,6 +85,8 @@ pub enum Load {
     Swaps,
     /// Commands over HTTP: open, with a token, with a policy
     Http,
+    /// Commands over HTTP with metrics and traces, and without
+    Observed,
     /// A tenant next to one that is far above its limit
     Tenants,
     /// Ten times as many commands as the host executes
@@ -97,7 +100,7 @@ struct Views {
 }
 
 impl Load {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Many,
         Self::ManyWithoutIds,
         Self::Hot,
@@ -105,6 +108,7 @@ impl Load {
         Self::Projections,
         Self::Swaps,
         Self::Http,
+        Self::Observed,
         Self::Tenants,
         Self::Overload,
     ];
@@ -115,7 +119,12 @@ impl Load {
             Self::ManyWithoutIds => Some((Kind::ManyStreams, Ids::None)),
             Self::Hot => Some((Kind::HotStream, Ids::Callers)),
             Self::Replays => Some((Kind::Replays, Ids::Callers)),
-            Self::Projections | Self::Swaps | Self::Http | Self::Tenants | Self::Overload => None,
+            Self::Projections
+            | Self::Swaps
+            | Self::Http
+            | Self::Observed
+            | Self::Tenants
+            | Self::Overload => None,
         }
     }
 }
@@ -147,6 +156,11 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report> {
     if loads.contains(&Load::Http) && options.hosts == 1 {
         progress("commands over HTTP");
         http = Some(http::measure(options, &component).await?);
+    }
+    let mut observed = None;
+    if loads.contains(&Load::Observed) && options.hosts == 1 {
+        progress("commands over HTTP, with metrics and traces");
+        observed = Some(observed::measure(options, &component).await?);
     }
     let mut tenants = None;
     if loads.contains(&Load::Tenants) && options.hosts == 1 {
@@ -182,6 +196,7 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report> {
         rows,
         swaps,
         http,
+        observed,
         tenants,
         overload,
         projections,

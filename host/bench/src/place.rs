@@ -36,6 +36,11 @@ impl Place {
         })
     }
 
+    /// The store's address, as text.
+    pub fn address(&self) -> &str {
+        &self.url
+    }
+
     /// The store's address.
     pub fn url(&self) -> Result<StoreUrl> {
         Ok(self.url.parse()?)

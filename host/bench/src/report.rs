@@ -7,6 +7,7 @@ use super::guest::{Component, Cost};
 use super::host::{Ids, Kind, Memory};
 use super::http::Http;
 use super::load::Measured;
+use super::observed::Observed;
 use super::overload::Overload;
 use super::projections::Projections;
 use super::reading::Reading;
@@ -30,6 +31,8 @@ pub struct Report {
     pub swaps: Option<Swaps>,
     /// Commands over HTTP, unless they were left out.
     pub http: Option<Http>,
+    /// Commands over HTTP with metrics and traces, unless that was left out.
+    pub observed: Option<Observed>,
     /// Two tenants, unless they were left out.
     pub tenants: Option<Tenants>,
     /// More commands than the host executes, unless that was left out.
@@ -140,6 +143,9 @@ impl fmt::Display for Report {
         }
         if let Some(http) = &self.http {
             http.fmt(f)?;
+        }
+        if let Some(observed) = &self.observed {
+            observed.fmt(f)?;
         }
         if let Some(tenants) = &self.tenants {
             tenants.fmt(f)?;

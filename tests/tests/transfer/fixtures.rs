@@ -17,7 +17,7 @@ const EXPORT_4: &[u8] = include_bytes!("../../fixtures/export-4.ndjson.gz");
 const STORE_5: &[u8] = include_bytes!("../../fixtures/store-5.db.gz");
 const STORE_8: &[u8] = include_bytes!("../../fixtures/store-8.db.gz");
 
-fn unpacked(packed: &[u8]) -> Vec<u8> {
+pub fn unpacked(packed: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
     bytes

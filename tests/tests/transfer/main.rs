@@ -5,6 +5,7 @@
 mod anchors;
 mod backup;
 mod damage;
+mod earlier;
 mod fixtures;
 mod interruption;
 mod random;
