@@ -41,7 +41,7 @@ pub struct Finding {
     pub rule: &'static Rule,
     /// How the component breaks it.
     pub broken: Option<String>,
-    /// Why it could not be tried.
+    /// Why it could not be tried, or not on everything.
     pub not_tried: Option<String>,
 }
 
