@@ -6,6 +6,9 @@ mod diff;
 mod projects;
 mod recording;
 mod scenarios;
+// SIGINT is set up by a tool of Linux.
+#[cfg(target_os = "linux")]
+mod watching;
 
 use std::path::Path;
 
