@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use quipu_author::conform::RULES;
+
 /// Words that a reader has to translate. The docs of comparable projects have at most 2 of each in
 /// 10,000 words.
 const TELLTALES: [&str; 7] = [
@@ -267,6 +269,25 @@ fn every_error_code_has_a_page_and_every_page_is_a_code() {
         }
         let row = format!("| [`{code}`](errors/{code}.md) | {status} |");
         assert!(index.contains(&row), "{code}: errors.md");
+    }
+}
+
+#[test]
+fn every_rule_of_the_contract_has_the_section_that_its_findings_name() {
+    for rule in RULES {
+        let (path, anchor) = rule.page.split_once('#').unwrap();
+        let (page, name) = (read(path), rule.name);
+        assert!(anchors(&page).contains(anchor), "{name}: no section");
+        let row = format!("| [`{name}`](#{anchor}) |");
+        assert!(page.contains(&row), "{name}: table");
+        let (_, section) = page.split_once(&format!("\n### {anchor}\n\n")).unwrap();
+        let section = section.split("\n### ").next().unwrap();
+        assert!(!section.starts_with("- "), "{name}: what it means");
+        for part in ["Typical cause", "Remedy", "Example"] {
+            let part = format!("\n- **{part}:** ");
+            assert!(section.contains(&part), "{name}: {part}");
+        }
+        assert_eq!(page.matches("\n### ").count(), RULES.len());
     }
 }
 

@@ -207,6 +207,32 @@ fn no_file_has_too_many_lines() {
     }
 }
 
+/// Authors use the Rust of their distribution, which is older than the host's.
+#[test]
+fn every_place_names_the_same_oldest_rust_for_guests() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let checked = read("guest-sdk/build/src/toolchain.rs");
+    let (_, after) = checked.split_once("RELEASE_MIN: &str = \"").unwrap();
+    let (oldest, _) = after.split_once('"').unwrap();
+    for (path, text) in [
+        ("guest-sdk/Cargo.toml", "rust-version = \"OLDEST\""),
+        ("guest-sdk/macros/Cargo.toml", "rust-version = \"OLDEST\""),
+        (
+            "host/author/templates/rust/sdk/quipu-guest.toml",
+            "rust-version = \"OLDEST\"",
+        ),
+        (
+            "host/author/templates/rust/sdk/quipu-guest-macros.toml",
+            "rust-version = \"OLDEST\"",
+        ),
+        ("guest-sdk/src/lib.rs", "Rust OLDEST or newer"),
+        ("README.md", "guests need Rust OLDEST"),
+    ] {
+        let text = text.replace("OLDEST", oldest);
+        assert!(read(path).contains(&text), "{path}: not {text}");
+    }
+}
+
 #[test]
 fn every_item_of_the_contract_is_documented() {
     let mut resolve = wit_parser::Resolve::default();

@@ -1,4 +1,6 @@
-//! Code that chores share with the tests: it finds PostgreSQL's server.
+//! Code that chores share with the tests: it finds PostgreSQL's server and other programs.
 
+pub mod interpreters;
+mod packages;
 pub mod postgres;
 pub mod strace;

@@ -15,14 +15,18 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use quipu_guest_build::{Ensured, Options, build, ensure};
-use xtask::{postgres, strace};
+use xtask::{
+    interpreters::{NODE, PYTHON},
+    postgres, strace,
+};
 
 const HELP: &str = "\
 Chores of this repository.
 
 Usage: cargo xtask <WORD> [ARGS]…
 
-  setup          brings what is missing: what compiles guests, PostgreSQL for the tests
+  setup          brings what is missing: what compiles guests, PostgreSQL, Node.js and Python
+                 for the tests
   demo [ARGS]…   the main job on a temporary store: `quipu demo ARGS`
   test [ARGS]…   every test: `cargo test --workspace --locked ARGS`
   bench [ARGS]…  load and latency: `quipu bench ARGS`
@@ -81,10 +85,16 @@ fn wrong_use(why: &str) -> ! {
 fn setup() -> Result<()> {
     setup_guests()?;
     eprintln!("PostgreSQL: {}", postgres::ensure()?);
-    // Only one test needs it, and that test says so.
-    match strace::ensure() {
-        Ok(version) => eprintln!("strace: {version}"),
-        Err(error) => eprintln!("strace: {error:#}"),
+    // Only one test needs each of them, and that test says so.
+    for (name, ensured) in [
+        ("strace", strace::ensure()),
+        (NODE.name, NODE.ensure()),
+        (PYTHON.name, PYTHON.ensure()),
+    ] {
+        match ensured {
+            Ok(version) => eprintln!("{name}: {version}"),
+            Err(error) => eprintln!("{name}: {error:#}"),
+        }
     }
     Ok(())
 }

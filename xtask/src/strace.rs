@@ -2,8 +2,9 @@
 
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
-use quipu_guest_build::{Machine, apt};
+use anyhow::{Result, bail};
+
+use crate::packages;
 
 const PACKAGES: [&str; 1] = ["strace"];
 
@@ -36,17 +37,5 @@ pub fn find() -> Result<String> {
 ///
 /// When it is missing and can't be installed; the message says what to do.
 pub fn ensure() -> Result<String> {
-    let error = match find() {
-        Ok(found) => return Ok(found),
-        Err(error) => error,
-    };
-    let machine = Machine::current();
-    if !machine.is_debian() {
-        return Err(error);
-    }
-    if !machine.is_root() {
-        bail!("{error:#}; run as root {}", apt::advice(&PACKAGES));
-    }
-    apt::install(&machine, &PACKAGES)?;
-    find().context("the package strace is installed, but does not start")
+    packages::ensure(find, &PACKAGES)
 }

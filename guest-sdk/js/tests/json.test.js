@@ -6,6 +6,19 @@ import { choices } from './support/random.js';
 
 const unfit = (pattern) => ({ name: 'Unfit', message: pattern });
 
+test('malformed JSON does not fit', () => {
+  for (const text of ['', '{', '[1,]', '{"a":1,}', "{'a':1}", 'NaN', '-Infinity', '01', '1 2', '\u0000', '"\n"', 'undefined']) {
+    assert.throws(() => read(text), { name: 'Unfit' }, JSON.stringify(text));
+  }
+  assert.deepEqual(read(' \n{"a": [1, null, true, "x"]}\t'), { a: [1, null, true, 'x'] });
+});
+
+test('what was read is written in the same order and with the same digits', () => {
+  for (const text of ['{"b":1,"a":{"z":[],"y":{}}}', '[0.1,1e-7,-5,9007199254740991]', '"Zoë \\n 😀"', '{"__proto__":1}', 'null']) {
+    assert.equal(write(read(text), 'data'), text);
+  }
+});
+
 test('integers up to 2^53 - 1 are read and those beyond are refused', () => {
   assert.deepEqual(read('[9007199254740991,-9007199254740991]'), [9007199254740991, -9007199254740991]);
   for (const token of ['9007199254740992', '9007199254740993', '-9007199254740993', '123456789012345678901234567890', '1e300']) {

@@ -115,6 +115,24 @@ class Values(unittest.TestCase):
         self.refuse(str, '"' + "x" * 9 + '"' + "1", "Extra data")
         self.refuse(int, '"' + "x" * 100_000 + '"', "...")
 
+    def test_other_members_are_left_out_and_missing_ones_have_their_default(self) -> None:
+        @dataclass(frozen=True)
+        class Order:
+            id: int
+            note: str | None = None
+            lines: list[Inner] = field(default_factory=list)
+
+        self.check(Order, '{"other":[1],"id":1}', Order(1), '{"id":1,"note":null,"lines":[]}')
+        self.check(
+            Order,
+            '{"lines":[{}],"id":1}',
+            Order(1, None, [Inner(0)]),
+            '{"id":1,"note":null,"lines":[{"number":0}]}',
+        )
+        self.refuse(Order, '{"note":"x"}', "id: the field is missing")
+        self.refuse(Order, '{"id":null}', "id: expected a whole number")
+        self.refuse(Order, '{"id":1,"lines":null}', "lines: expected an array, found null")
+
     def test_bounds_are_obeyed_and_violated(self) -> None:
         die = Annotated[int, Between(1, 6)]
         self.check(die, "6", 6)

@@ -14,3 +14,4 @@ pub mod scenario;
 mod schemas;
 
 pub use components::{Components, Error};
+pub use schemas::unsupported_schemas;

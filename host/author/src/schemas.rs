@@ -3,28 +3,39 @@
 use std::collections::HashMap;
 
 use quipu::model::{Body, ContentType, MessageType, Name};
-use quipu::schema::{Mismatch, Schema};
+use quipu::runtime::Manifest;
+use quipu::schema::{Mismatch, Schema, Unsupported};
 
-/// Compiled schemas of message types, by canonical type. Types without a schema, or with one that
-/// can't be checked, are not in it.
-pub(crate) struct Schemas(HashMap<Name, (u32, Schema)>);
+/// Compiled schemas of message types, by canonical type. Types without a schema are not in it.
+pub(crate) struct Schemas {
+    compiled: HashMap<Name, (u32, Schema)>,
+    /// The types with a schema that can't be checked, in the order of the manifest.
+    unsupported: Vec<(Name, Unsupported)>,
+}
 
 impl Schemas {
     pub(crate) fn new(types: &[MessageType]) -> Self {
-        let compiled = types.iter().filter(|it| is_declared(it)).filter_map(|it| {
-            let schema = Schema::new(&it.json_schema).ok()?;
-            Some((it.name.clone(), (it.schema_version, schema)))
-        });
-        Self(compiled.collect())
+        let (mut compiled, mut unsupported) = (HashMap::new(), Vec::new());
+        for declared in types.iter().filter(|it| is_declared(it)) {
+            let name = declared.name.clone();
+            match Schema::new(&declared.json_schema) {
+                Ok(schema) => _ = compiled.insert(name, (declared.schema_version, schema)),
+                Err(error) => unsupported.push((name, error)),
+            }
+        }
+        Self {
+            compiled,
+            unsupported,
+        }
     }
 
     /// Checks the data of a message. Data of another schema version than the declared one, data
-    /// that is not JSON, and data of a type without a schema match.
+    /// that is not JSON, and data of a type without a schema that can be checked match.
     ///
     /// # Errors
     /// At the first place that does not match.
     pub(crate) fn check(&self, name: &Name, version: u32, body: &Body) -> Result<(), Mismatch> {
-        match self.0.get(name) {
+        match self.compiled.get(name) {
             Some((declared, schema))
                 if *declared == version && body.content_type() == &ContentType::Json =>
             {
@@ -33,6 +44,31 @@ impl Schemas {
             _ => Ok(()),
         }
     }
+
+    /// Names each schema that can't be checked, with the reason. `kind` is `command` or `event`.
+    pub(crate) fn unsupported(&self, component: &str, kind: &str) -> Vec<String> {
+        let all = self.unsupported.iter();
+        let named = all.map(|(name, error)| {
+            format!(
+                "component {component}: the schema of {kind} {name} can't be checked: {error}; \
+                 see {PAGE}"
+            )
+        });
+        named.collect()
+    }
+}
+
+/// The page that lists what can be checked.
+const PAGE: &str = "docs/src/guests/schemas.md#validation";
+
+/// Names each JSON Schema of a component that can't be checked, with the reason. A host accepts the
+/// component, and does not compare data with such a schema.
+pub fn unsupported_schemas(manifest: &Manifest) -> Vec<String> {
+    let commands = Schemas::new(&manifest.commands);
+    let events = Schemas::new(&manifest.events);
+    let mut all = commands.unsupported(&manifest.name, "command");
+    all.extend(events.unsupported(&manifest.name, "event"));
+    all
 }
 
 /// Whether a type has a schema.

@@ -1,7 +1,7 @@
 //! Checks a component against the contract of guests.
 //!
 //! A host trusts a guest with nothing, but a guest that breaks the contract is slow, loses its
-//! snapshots or can't be swapped. Each [`Rule`] names the page of the documentation that explains
+//! snapshots or can't be swapped. Each [`Rule`] names the section of the documentation that explains
 //! it. Rules about histories are tried on those of scenarios.
 
 mod decider;
@@ -41,7 +41,7 @@ pub struct Finding {
     pub rule: &'static Rule,
     /// How the component breaks it.
     pub broken: Option<String>,
-    /// Why it could not be tried.
+    /// Why it could not be tried, or not on everything.
     pub not_tried: Option<String>,
 }
 

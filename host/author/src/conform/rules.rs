@@ -8,15 +8,17 @@ pub struct Rule {
     pub name: &'static str,
     /// The rule in a sentence.
     pub text: &'static str,
-    /// The page of the documentation that explains it.
+    /// The page and the section of the documentation that explain it.
     pub page: &'static str,
 }
 
-const CONFORM: &str = "docs/src/guests/conform.md";
-
 macro_rules! rules {
     ($($constant:ident $name:literal $text:literal)*) => {
-        $(pub(super) const $constant: Rule = Rule { name: $name, text: $text, page: CONFORM };)*
+        $(pub(super) const $constant: Rule = Rule {
+            name: $name,
+            text: $text,
+            page: concat!("docs/src/guests/conform.md#", $name),
+        };)*
         /// Every rule, in the order in which they are tried.
         pub const RULES: &[Rule] = &[$($constant),*];
     };

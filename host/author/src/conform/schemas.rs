@@ -1,6 +1,5 @@
 //! Rules about the JSON Schemas that a decider declares, tried on what it decided in scenarios.
 
-use quipu::model::MessageType;
 use quipu::runtime::Module;
 
 use super::rules::{COMMAND_SCHEMAS, EVENT_SCHEMAS};
@@ -10,41 +9,34 @@ use crate::schemas::{Schemas, is_declared};
 
 pub(super) fn check(findings: &mut Findings, module: &Module, histories: &[&History]) {
     let manifest = module.manifest();
-    let commands = Schemas::new(&manifest.commands);
-    let events = Schemas::new(&manifest.events);
-    each_accepted(
-        findings,
-        module,
-        &COMMAND_SCHEMAS,
-        &manifest.commands,
-        histories,
-        |accepted| command(&commands, accepted),
-    );
-    each_accepted(
-        findings,
-        module,
-        &EVENT_SCHEMAS,
-        &manifest.events,
-        histories,
-        |accepted| written(&events, accepted),
-    );
+    if manifest.commands.iter().any(is_declared) {
+        let schemas = Schemas::new(&manifest.commands);
+        let unsupported = schemas.unsupported(&manifest.name, "command");
+        let tried = |accepted: &Accepted| command(&schemas, accepted);
+        let rule = &COMMAND_SCHEMAS;
+        each_accepted(findings, module, rule, unsupported, histories, tried);
+    }
+    if manifest.events.iter().any(is_declared) {
+        let schemas = Schemas::new(&manifest.events);
+        let unsupported = schemas.unsupported(&manifest.name, "event");
+        let tried = |accepted: &Accepted| written(&schemas, accepted);
+        let rule = &EVENT_SCHEMAS;
+        each_accepted(findings, module, rule, unsupported, histories, tried);
+    }
 }
 
-/// Tries a rule on every accepted command, if one of these types has a schema.
+/// Tries a rule on every accepted command. `untried` names the schemas that can't be checked.
 fn each_accepted(
     findings: &mut Findings,
     module: &Module,
     rule: &'static Rule,
-    types: &[MessageType],
+    mut untried: Vec<String>,
     histories: &[&History],
     tried: impl Fn(&Accepted) -> Result<(), String>,
 ) {
-    if !types.iter().any(is_declared) {
-        return;
-    }
     if histories.iter().all(|history| history.accepted.is_empty()) {
         let why = "no scenario has an accepted command for it; name a file of scenarios";
-        return findings.not_tried(module, rule, why);
+        untried.push(why.to_owned());
     }
     let mut results = histories.iter().flat_map(|history| {
         let results = history.accepted.iter().map(&tried);
@@ -52,7 +44,9 @@ fn each_accepted(
             result.map_err(|error| format!("stream key {}: {error}", history.key))
         })
     });
-    findings.add(module, rule, results.find(Result::is_err).unwrap_or(Ok(())));
+    let broken = results.find_map(Result::err);
+    let not_tried = (!untried.is_empty()).then(|| untried.join("\n"));
+    findings.push(module, rule, broken, not_tried);
 }
 
 fn command(schemas: &Schemas, accepted: &Accepted) -> Result<(), String> {

@@ -7,7 +7,7 @@ use quipu::runtime::{Module, Runtime};
 use quipu_author::project::{self, FILE, Project};
 use quipu_guest_build::Options;
 
-use super::warn_of_names;
+use super::{warn_of_names, warn_of_schemas};
 use crate::table::grouped;
 
 /// Compile a guest project to a component
@@ -58,6 +58,7 @@ impl Build {
         if let Some(project) = &project {
             warn_of_names(project, &module);
         }
+        warn_of_schemas(&module);
         summary(&module, &mut io::stderr().lock())?;
         writeln!(io::stdout(), "{path}")?;
         Ok(())

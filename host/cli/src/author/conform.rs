@@ -100,12 +100,12 @@ fn print(findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
         };
         let rule = &finding.rule;
         writeln!(out, "{}", marked(mark, rule.name, rule.text))?;
-        let text = finding.broken.as_ref().or(finding.not_tried.as_ref());
-        if let Some(text) = text {
-            writeln!(out, "           {}", printable(text))?;
-        }
-        if finding.broken.is_some() {
+        if let Some(broken) = &finding.broken {
+            writeln!(out, "           {}", printable(broken))?;
             writeln!(out, "           see {}", finding.rule.page)?;
+        }
+        for why in finding.not_tried.iter().flat_map(|it| it.lines()) {
+            writeln!(out, "           {}", printable(why))?;
         }
     }
     Ok(())

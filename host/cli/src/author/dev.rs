@@ -15,7 +15,7 @@ use quipu_author::scenario::{self, Scenarios};
 use quipu_author::{Components, conform};
 
 use super::test::changed;
-use super::warn_of_names;
+use super::{warn_of_names, warn_of_schemas};
 use crate::config::Config;
 use crate::exit::WrongUse;
 use crate::{log, preflight, serve, table};
@@ -266,6 +266,7 @@ fn check(project: &Project, (cache_dir, functions): Cache, is_verbose: bool) -> 
     let components = Components::load(&runtime, &[&component])?;
     if let [component] = components.modules() {
         warn_of_names(project, component);
+        warn_of_schemas(component);
     }
     let files = project.scenario_files()?;
     let scenarios: Result<Vec<_>, _> = files.iter().map(|file| Scenarios::read(file)).collect();

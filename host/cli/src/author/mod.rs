@@ -22,6 +22,7 @@ use std::io::{self, Write};
 use clap::ValueEnum;
 use quipu::runtime::Module;
 use quipu_author::project::{self, Project};
+use quipu_author::unsupported_schemas;
 
 use crate::table::printable;
 
@@ -51,6 +52,13 @@ impl From<Language> for project::Language {
 fn warn_of_names(project: &Project, component: &Module) {
     if let Some(text) = project.other_name(&component.manifest().name) {
         // The reader may be gone.
+        _ = writeln!(io::stderr(), "warning: {}", printable(&text));
+    }
+}
+
+/// Warns of JSON Schemas that can't be checked.
+fn warn_of_schemas(component: &Module) {
+    for text in unsupported_schemas(component.manifest()) {
         _ = writeln!(io::stderr(), "warning: {}", printable(&text));
     }
 }

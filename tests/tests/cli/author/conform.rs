@@ -97,6 +97,51 @@ fn data_that_does_not_match_its_schema_is_named_after_every_change() {
 }
 
 #[test]
+fn a_schema_that_can_not_be_checked_is_named_when_it_is_built_and_when_it_is_tried() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| std::fs::write(dir.path().join(file), text).unwrap();
+    let probe = probe("note")
+        .event("noted", 1)
+        .schema(r#"{"type": "array", "contains": {}}"#)
+        .event_schema(r##"{"$ref": "#/$defs/noted"}"##)
+        .breaks("none");
+    std::fs::write(dir.path().join("made.wasm"), probe.component()).unwrap();
+    write(
+        "quipu.toml",
+        "name = \"note\"\nlanguage = \"rust\"\nbuild = 'cp made.wasm \"$QUIPU_COMPONENT\"'\n\
+         scenarios = [\"rules.yaml\"]\n",
+    );
+    write(
+        "rules.yaml",
+        "scenarios:\n  - name: one\n    when: {command: note, json: '[[\"noted\", {\"n\": 1}]]'}\n    \
+         then: {events: [{event: noted}]}\n",
+    );
+    let texts = [
+        "component note: the schema of command note can't be checked: the keyword contains is not \
+         supported; see docs/src/guests/schemas.md#validation",
+        "component note: the schema of event noted can't be checked: $ref #/$defs/noted leads \
+         nowhere; see docs/src/guests/schemas.md#validation",
+    ];
+    let built = run_in(dir.path(), &["build"]);
+    for text in texts {
+        let warning = format!("warning: {text}");
+        assert!(
+            built.err.lines().any(|line| line == warning),
+            "{}",
+            built.err
+        );
+    }
+    built.ok();
+    // No host refuses the component, so no rule is broken.
+    let out = run_in(dir.path(), &["conform"]).ok();
+    for (rule, text) in ["command-schemas", "event-schemas"].into_iter().zip(texts) {
+        let head = format!("not tried  {rule}:");
+        let after = out.lines().skip_while(|line| !line.starts_with(&head));
+        assert!(after.take(3).any(|line| line.trim() == text), "{out}");
+    }
+}
+
+#[test]
 fn without_a_schema_there_is_no_rule_about_schemas() {
     let runtime = Runtime::new(Default::default()).unwrap();
     let probe = probe("note").event("noted", 1).breaks("none");
@@ -130,6 +175,8 @@ fn a_file_that_no_host_would_accept_is_named() {
     assert_eq!(said.code, 1);
     assert!(said.out.starts_with("BROKEN     loads:\n"), "{}", said.out);
     assert!(said.out.contains("a core module"), "{}", said.out);
+    let section = "           see docs/src/guests/conform.md#loads";
+    assert!(said.out.lines().any(|line| line == section), "{}", said.out);
 }
 
 #[test]

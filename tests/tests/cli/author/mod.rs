@@ -6,6 +6,10 @@ mod diff;
 mod projects;
 mod recording;
 mod scenarios;
+mod sdks;
+// SIGINT is set up by a tool of Linux.
+#[cfg(target_os = "linux")]
+mod watching;
 
 use std::path::Path;
 
