@@ -34,6 +34,7 @@ mod shipping;
 mod ships;
 mod steady;
 mod subscriptions;
+mod support_tasks;
 mod swapping;
 mod tables;
 mod tenant_rules;

@@ -1,0 +1,236 @@
+//! What a supporter is asked, answered in at most four steps: each step knows only what the question
+//! or an earlier step said.
+
+use std::cell::Cell;
+
+use quipu_tests::probe::{Probe, probe};
+use serde_json::{Value, json};
+
+use crate::program::{Said, Served, text};
+
+/// Most steps of a task.
+const STEPS_MAX: usize = 4;
+
+/// One task at a host.
+struct Task<'a> {
+    host: &'a Served,
+    steps: Cell<usize>,
+}
+
+impl<'a> Task<'a> {
+    fn at(host: &'a Served) -> Self {
+        let steps = Cell::new(0);
+        Self { host, steps }
+    }
+
+    fn step(&self, args: &[&str]) -> Said {
+        self.steps.set(self.steps.get() + 1);
+        assert!(self.steps.get() <= STEPS_MAX, "too many steps: {args:?}");
+        self.host.run(args)
+    }
+
+    /// The lines that a step printed for programs.
+    fn ask(&self, args: &[&str]) -> Vec<Value> {
+        let said = self.step(&[args, &["--json"]].concat()).ok();
+        let lines = said.lines().map(serde_json::from_str);
+        lines.collect::<Result<_, _>>().unwrap()
+    }
+}
+
+fn member(value: &Value, pointer: &str) -> String {
+    match value.pointer(pointer).unwrap_or(&Value::Null) {
+        Value::String(text) => text.clone(),
+        Value::Null => panic!("no {pointer}: {value}"),
+        other => other.to_string(),
+    }
+}
+
+/// An account that was opened, and a withdrawal from it that was rejected.
+fn bank() -> Served {
+    let host = Served::start();
+    let open = [
+        "execute",
+        "account-1",
+        "open",
+        r#"{"owner":"ann"}"#,
+        "--id",
+        "o-1",
+    ];
+    host.run(&open).ok();
+    let deposit = [
+        "execute",
+        "account-1",
+        "deposit",
+        r#"{"amount":5}"#,
+        "--id",
+        "d-1",
+    ];
+    host.run(&deposit).ok();
+    let withdraw = [
+        "execute",
+        "account-1",
+        "withdraw",
+        r#"{"amount":9}"#,
+        "--id",
+        "w-1",
+    ];
+    assert_eq!(host.run(&withdraw).code, 3);
+    let deposit = [
+        "execute",
+        "account-1",
+        "deposit",
+        r#"{"amount":7}"#,
+        "--id",
+        "d-2",
+    ];
+    host.run(&deposit).ok();
+    host
+}
+
+#[test]
+fn why_was_my_command_rejected_and_what_was_the_state() {
+    let host = bank();
+    let task = Task::at(&host);
+    let traced = &task.ask(&["trace", "w-1"])[0];
+    let (stream, version) = (
+        member(traced, "/entries/0/stream"),
+        member(traced, "/entries/0/version"),
+    );
+    assert_eq!(member(traced, "/entries/0/rejection"), "insufficient-funds");
+    let category = stream.split('-').next().unwrap();
+    let rejected = &task.ask(&["rejections", category])[0];
+    assert_eq!(member(rejected, "/command_id"), "w-1");
+    assert_eq!(member(rejected, "/details/balance"), "5");
+    let met = &task.ask(&["stream", &stream, "--state", "--at-version", &version])[0];
+    assert_eq!(member(met, "/state/balance"), "5");
+    let module = member(rejected, "/module");
+    let deployed = task.ask(&["deployments"]);
+    let rule = deployed.iter().find(|it| it["digest"] == module.as_str());
+    assert_eq!(member(rule.unwrap(), "/name"), "account");
+}
+
+#[test]
+fn was_my_command_executed_and_only_once() {
+    let host = bank();
+    let task = Task::at(&host);
+    let traced = &task.ask(&["trace", "d-1"])[0];
+    let entries = traced["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 1, "{traced}");
+    let position = member(&entries[0], "/position");
+    let event = &task.ask(&["event", &position])[0];
+    assert_eq!(member(event, "/command/data/amount"), "5");
+}
+
+#[test]
+fn which_deployment_decided_this_event() {
+    let host = bank();
+    let task = Task::at(&host);
+    let event = &task.ask(&["event", "2"])[0];
+    let (module, plan) = (
+        member(event, "/commit/module"),
+        member(event, "/commit/plan"),
+    );
+    let deployed = task.ask(&["deployments"]);
+    let by = deployed.iter().find(|it| it["digest"] == module.as_str());
+    assert!(
+        by.is_some_and(|it| it["active"] == true),
+        "{plan}: {deployed:?}"
+    );
+}
+
+#[test]
+fn what_was_the_state_at_that_time_and_what_changed_since() {
+    let host = bank();
+    let task = Task::at(&host);
+    let events = task.ask(&["stream", "account-1"]);
+    let then = member(&events[1], "/recorded_at");
+    let past = &task.ask(&["stream", "account-1", "--state", "--at-time", &then])[0];
+    assert_eq!(member(past, "/state/balance"), "5");
+    let now = &task.ask(&["stream", "account-1", "--state"])[0];
+    assert_eq!(member(now, "/state/balance"), "12");
+}
+
+#[test]
+fn would_this_command_be_accepted_now() {
+    let host = bank();
+    let task = Task::at(&host);
+    let withdraw = [
+        "execute",
+        "account-1",
+        "withdraw",
+        r#"{"amount":12}"#,
+        "--dry-run",
+    ];
+    let preview = &task.ask(&withdraw)[0];
+    assert_eq!(member(preview, "/state_after/balance"), "0");
+    let events = task.ask(&["stream", "account-1"]);
+    assert_eq!(events.len(), 3);
+}
+
+fn guest(version: &str, does: &str) -> Probe {
+    let other = json!({"keys": "body", "does": does});
+    probe("note")
+        .event("noted", 1)
+        .version(version)
+        .projection("notes", 1, other)
+}
+
+fn deploy(host: &Served, guest: &Probe) {
+    let file = host.path("note.wasm");
+    std::fs::write(&file, guest.component()).unwrap();
+    let park = ["--no-preflight", "--on-error", "notes=park"];
+    host.run(&[&["deploy", &text(&file)][..], &park].concat())
+        .ok();
+}
+
+#[test]
+fn a_projection_lacks_an_event_find_it_and_have_it_folded() {
+    let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
+    deploy(&host, &guest("1.0.0", ""));
+    let bad = json!([["noted", {"keys": ["a"], "apply": "bad-event", "key": "a"}]]);
+    let noted = ["execute", "note-1", "note", &bad.to_string(), "--json"];
+    let noted: Value = serde_json::from_str(&host.run(&noted).ok()).unwrap();
+    let position = member(&noted, "/position");
+    let read = ["view", "notes", "a", "--after", &position, "--json"];
+    // It waits until the event is parked.
+    host.run(&read);
+    let task = Task::at(&host);
+    let status = task.ask(&["projections"]);
+    let name = member(&status[0], "/name");
+    let parked = task.ask(&["projection", &name, "parked"]);
+    let event = &task.ask(&["event", &member(&parked[0], "/position")])[0];
+    assert_eq!(member(event, "/stream"), "note-1");
+    // A developer mends the component.
+    deploy(&host, &guest("1.0.1", "heal"));
+    task.step(&["projection", &name, "retry-parked"]).ok();
+    let left = host.run(&["projection", &name, "parked", "--json"]).ok();
+    assert_eq!(left, "");
+}
+
+#[test]
+fn who_archived_this_stream_and_why_can_it_not_be_changed() {
+    let host = bank();
+    host.run(&["archive", "account-1"]).ok();
+    let task = Task::at(&host);
+    let deposit = ["execute", "account-1", "deposit", r#"{"amount":1}"#];
+    task.step(&deposit).fails(1, "archived");
+    let archived = task.ask(&["streams", "--archived", "only"]);
+    assert_eq!(member(&archived[0], "/stream"), "account-1");
+    let records = task.ask(&["audit"]);
+    let archiving = records
+        .iter()
+        .find(|it| it["operation"] == "archive_stream");
+    assert!(archiving.is_some(), "{records:?}");
+}
+
+#[test]
+fn is_what_the_host_shows_what_was_written() {
+    let host = bank();
+    let task = Task::at(&host);
+    let stored = &task.ask(&["verify", "--digests"])[0];
+    let decided = &task.ask(&["verify"])[0];
+    for verified in [stored, decided] {
+        assert_eq!(member(verified, "/findings"), "[]", "{verified}");
+    }
+    task.step(&["audit", "--verify"]).ok();
+}
