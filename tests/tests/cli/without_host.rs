@@ -149,3 +149,12 @@ async fn adding_digests_continues_after_kills(place: Place) {
         "{out}"
     );
 }
+
+#[test]
+fn a_store_in_a_folder_that_does_not_exist_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("gone/bank.db").display());
+    let serve = ["serve", "--store", &store, "--listen", "127.0.0.1:0"];
+    run(&serve).fails(1, "gone/bank.db does not exist: make it");
+    assert!(!folder.path().join("gone").exists());
+}

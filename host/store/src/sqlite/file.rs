@@ -160,7 +160,13 @@ pub fn lock(path: &Path) -> Result<Lock> {
         .truncate(false)
         .write(true)
         .open(&lock_path)
-        .map_err(|error| unavailable(&lock_path, &error))?;
+        .map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::Unavailable(format!(
+                "the folder of {} does not exist: make it, or correct the address",
+                path.display()
+            )),
+            _ => unavailable(&lock_path, &error),
+        })?;
     try_lock(file, path)
 }
 
