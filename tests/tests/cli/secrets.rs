@@ -9,7 +9,7 @@ use quipu::Host;
 use quipu::model::Digest;
 use quipu::store;
 use quipu_tests::certificates::Authority;
-use quipu_tests::{Place, build, examples, guest, on_every_store, place, postgres};
+use quipu_tests::{Place, build, examples, guest, on_every_store, place};
 
 use crate::configuration::{run_in, written};
 use crate::program::{Said, Served, quipu, run, text};
@@ -162,7 +162,7 @@ async fn with_password(place: &Place) -> (String, Option<String>) {
 }
 
 async fn execute(sql: String) {
-    let mut connection = postgres::server().connect().await;
+    let mut connection = quipu_tests::postgres::server().connect().await;
     let executing = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
     executing.execute(&mut connection).await.unwrap();
 }

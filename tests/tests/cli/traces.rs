@@ -92,16 +92,16 @@ fn open(host: &Served) {
 
 fn execute(host: &Served, stream: &str, traceparent: &str, body: &str) {
     let address = host.url.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
+    let mut connection = TcpStream::connect(address).unwrap();
     let request = format!(
         "POST /v1/streams/{stream}/commands HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
          Content-Type: application/json\r\ntraceparent: {traceparent}\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    stream.write_all(request.as_bytes()).unwrap();
+    connection.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    connection.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
