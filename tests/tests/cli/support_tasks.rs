@@ -1,5 +1,5 @@
-//! What a supporter is asked, answered in at most four steps: each step knows only what the question
-//! or an earlier step said.
+//! Questions of supporters, answered in at most four steps. A step knows only what the question or an
+//! earlier step said.
 
 use std::cell::Cell;
 
@@ -224,7 +224,7 @@ fn who_archived_this_stream_and_why_can_it_not_be_changed() {
 }
 
 #[test]
-fn is_what_the_host_shows_what_was_written() {
+fn does_the_host_show_what_was_written() {
     let host = bank();
     let task = Task::at(&host);
     let stored = &task.ask(&["verify", "--digests"])[0];
