@@ -217,7 +217,7 @@ pub async fn perform(visitor: Visitor, request: Request) -> Response {
         match action_request.way {
             Way::Request => drop(visitor.post::<Value>(path, body, reason).await?),
             Way::Begin => shadows::begin(&visitor, path, body, reason).await?,
-            Way::Stop => visitor.shared.shadow.stop(),
+            Way::Stop => shadows::end(&visitor, reason).await?,
         }
         Ok::<_, Failure>(Redirect::to(&action_request.back).into_response())
     };
