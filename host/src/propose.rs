@@ -90,10 +90,10 @@ pub enum Error {
         "{PROPOSALS_OPEN_MAX} proposals are open, and no more than these may be; approve or deny some"
     )]
     Full,
-    /// Who proposes has as many open proposals as one may have.
+    /// The caller has the most open proposals that one caller may have.
     #[error(
-        "{PROPOSALS_OPEN_OF_ONE_MAX} of your proposals are open, and one may have no more; wait \
-         until some are approved or denied, or have expired"
+        "you have {PROPOSALS_OPEN_OF_ONE_MAX} open proposals, the most that one caller may have; \
+         wait until some are approved, denied or expired"
     )]
     FullOfOne,
     /// There is no such proposal.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Recovery of a PostgreSQL store to a point in time with pgBackRest, as the handbook says.
+"""Recovery of a PostgreSQL store to a point in time with pgBackRest, as the page about backups says.
 
     python3 tests/pgbackrest/run.py --quipu target/debug/quipu [--events 2000] [--keep FOLDER]
 

@@ -237,7 +237,7 @@ fn deprecation(path: &str, headers: &HeaderMap) -> Option<String> {
         None => String::new(),
     };
     let link = text("link").and_then(|it| it.strip_prefix('<')?.split('>').next());
-    let link = link.map_or_else(String::new, |link| format!("; {link} says more"));
+    let link = link.map_or_else(String::new, |link| format!("; see {link}"));
     Some(format!(
         "a request to {path} is deprecated{removal}: use a later version of this program{link}"
     ))
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(
             deprecation("/v1/events", &headers).unwrap(),
             "a request to /v1/events is deprecated and may be removed on Sat, 01 Aug 2026 00:00:00 GMT: \
-             use a later version of this program; https://a.example/b says more"
+             use a later version of this program; see https://a.example/b"
         );
     }
 

@@ -107,7 +107,8 @@ impl Explain {
     }
 }
 
-/// Every code with its status and its title. A title that is too long continues below its begin.
+/// Every code with its status and its title. A title that is too long continues on
+/// indented lines.
 fn list(columns: usize) -> String {
     let mut out = String::new();
     for code in Code::ALL {

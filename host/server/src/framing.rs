@@ -32,7 +32,7 @@ pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<()> {
         _ => false,
     };
     if !is_known {
-        let detail = "the request has a Transfer-Encoding other than one `chunked`";
+        let detail = "the request has a Transfer-Encoding other than a single `chunked`";
         return Err(Failure::bad_request(detail));
     }
     Ok(())

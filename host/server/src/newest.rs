@@ -24,7 +24,7 @@ pub struct NewestRuns {
 
 type Slot = Mutex<Option<NewestRun>>;
 
-/// A run, as far as it is.
+/// A run with its newest line.
 #[derive(Clone)]
 pub struct NewestRun {
     number: u64,
@@ -78,7 +78,7 @@ impl Watch {
         let mut slot = self.runs.slot(self.kind);
         match &mut *slot {
             Some(run) if run.number == self.number => run.line = line.clone(),
-            // A run that fails at once, for example because another one is running, was none.
+            // A run that fails at once, for example because another one is running, is not shown.
             _ if matches!(line, RunLine::Problem(_)) => {}
             other => {
                 *other = Some(NewestRun {

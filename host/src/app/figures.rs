@@ -38,7 +38,7 @@ pub struct SubscriptionLag {
     /// Age of the oldest event after its checkpoint. It grows while nobody handles events. None for
     /// all but the 100 subscriptions with the largest lag.
     pub age: Option<Duration>,
-    /// Whether a handler holds it now.
+    /// Whether it has an owner now.
     pub is_held: bool,
 }
 

@@ -138,6 +138,7 @@ impl<'a> Reader<'a> {
         let wrote = wrote.unwrap_or_default();
         let is_decided = self.prospect.next.decider(category).is_some();
         let projection = self.name;
+        let mut unwritten = Vec::new();
         for name in names(self.projected, category) {
             let is_written = next_writes.contains(name);
             if wrote.contains(name) && !is_written {
@@ -149,13 +150,18 @@ impl<'a> Reader<'a> {
             let mut stored = forms_of(self.prospect, category);
             let is_stored = stored.any(|form| arrives_as(now, form).contains(name));
             if is_decided && !is_written && !was_named && !is_stored {
-                let text = format!(
-                    "projection {projection} names {category} events {name}, which nobody writes, \
-                     and which no stored event becomes: release it together with the decider \
-                     that writes them"
-                );
-                objections.push((Kind::Projection, 1, text));
+                unwritten.push(name.as_str());
             }
+        }
+        if !unwritten.is_empty() {
+            let types = unwritten.len() as u64;
+            let text = format!(
+                "projection {projection} names {category} events {}, which nobody writes, and \
+                 which no stored event becomes: release it together with the decider that writes \
+                 them",
+                unwritten.join(", ")
+            );
+            objections.push((Kind::Projection, types, text));
         }
         // The projection may leave out events in its next version. That is its own decision.
         let version = self.projected.definition().version;

@@ -183,6 +183,7 @@ fn inspecting_shows_steps_and_migrations() {
         .event("noted", 3)
         .step("note", ("noted", 1), &[("noted", 2)])
         .step("note", ("noted", 2), &[("noted", 3)])
+        .step("note", ("gone", 1), &[])
         .state(3, &[(1, 2), (2, 3)]);
     std::fs::write(&file, component.component()).unwrap();
     let shown = run(&["inspect", &file]).ok();

@@ -56,7 +56,7 @@ async fn a_command_warns_once_of_what_the_host_has_deprecated() {
     let warning = |path: &str| {
         format!(
             "warning: a request to {path} is deprecated and may be removed on Sat, 01 Aug 2026 00:00:00 GMT: \
-             use a later version of this program; https://example.com/new says more\n"
+             use a later version of this program; see https://example.com/new\n"
         )
     };
     // A file is sent on several connections.

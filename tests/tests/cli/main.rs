@@ -11,6 +11,7 @@ mod changing_events;
 mod clients;
 mod configuration;
 mod contexts;
+mod demo;
 mod deprecated;
 mod evolution;
 mod file;

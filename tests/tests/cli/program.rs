@@ -48,17 +48,6 @@ impl Served {
         Self::start_in(dir, &["--modules", &modules])
     }
 
-    /// A host with a configuration, and the guest `account`.
-    pub fn start_with(configuration: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let (file, modules) = (dir.path().join("quipu.toml"), dir.path().join("modules"));
-        std::fs::write(&file, configuration).unwrap();
-        std::fs::create_dir(&modules).unwrap();
-        std::fs::write(modules.join("account.wasm"), examples::account()).unwrap();
-        let (file, modules) = (text(&file), text(&modules));
-        Self::start_in(dir, &["--config", &file, "--modules", &modules])
-    }
-
     /// A host on a store with a configuration, and the guest `account`.
     pub fn start_on(place: &Place, configuration: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! What a supporter is asked, answered in at most four steps: each step knows only what the question
-//! or an earlier step said.
+//! Questions of supporters, answered in at most four steps. A step knows only what the question or an
+//! earlier step said.
 
 use std::cell::Cell;
 
@@ -167,8 +167,7 @@ fn would_this_command_be_accepted_now() {
     assert_eq!(events.len(), 3);
 }
 
-fn guest(version: &str, does: &str) -> Probe {
-    let other = json!({"keys": "body", "does": does});
+fn guest(version: &str, other: Value) -> Probe {
     probe("note")
         .event("noted", 1)
         .version(version)
@@ -186,8 +185,8 @@ fn deploy(host: &Served, guest: &Probe) {
 #[test]
 fn a_projection_lacks_an_event_find_it_and_have_it_folded() {
     let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
-    deploy(&host, &guest("1.0.0", ""));
-    let bad = json!([["noted", {"keys": ["a"], "apply": "bad-event", "key": "a"}]]);
+    deploy(&host, &guest("1.0.0", json!({"keys": "body"})));
+    let bad = json!([["noted", {"keys": ["a"], "bad": {"apply": "bad-event", "key": "a"}}]]);
     let noted = ["execute", "note-1", "note", &bad.to_string(), "--json"];
     let noted: Value = serde_json::from_str(&host.run(&noted).ok()).unwrap();
     let position = member(&noted, "/position");
@@ -201,7 +200,10 @@ fn a_projection_lacks_an_event_find_it_and_have_it_folded() {
     let event = &task.ask(&["event", &member(&parked[0], "/position")])[0];
     assert_eq!(member(event, "/stream"), "note-1");
     // A developer mends the component.
-    deploy(&host, &guest("1.0.1", "heal"));
+    deploy(
+        &host,
+        &guest("1.0.1", json!({"keys": "body", "does": "heal"})),
+    );
     task.step(&["projection", &name, "retry-parked"]).ok();
     let left = host.run(&["projection", &name, "parked", "--json"]).ok();
     assert_eq!(left, "");
@@ -217,14 +219,12 @@ fn who_archived_this_stream_and_why_can_it_not_be_changed() {
     let archived = task.ask(&["streams", "--archived", "only"]);
     assert_eq!(member(&archived[0], "/stream"), "account-1");
     let records = task.ask(&["audit"]);
-    let archiving = records
-        .iter()
-        .find(|it| it["operation"] == "archive_stream");
+    let archiving = records.iter().find(|it| it["operation"] == "archive");
     assert!(archiving.is_some(), "{records:?}");
 }
 
 #[test]
-fn is_what_the_host_shows_what_was_written() {
+fn does_the_host_show_what_was_written() {
     let host = bank();
     let task = Task::at(&host);
     let stored = &task.ask(&["verify", "--digests"])[0];

@@ -9,10 +9,10 @@ use quipu_tests::faults::{Faults, Injection};
 use quipu_tests::{Place, build, examples, on_every_store};
 
 on_every_store! {
-    what_needs_a_plan_that_cannot_be_loaded_is_not_ready,
+    requests_that_need_a_plan_which_cannot_be_loaded_are_not_ready,
 }
 
-async fn what_needs_a_plan_that_cannot_be_loaded_is_not_ready(place: Place) {
+async fn requests_that_need_a_plan_which_cannot_be_loaded_are_not_ready(place: Place) {
     let store = place.open().await;
     let unloadable = Digest::of(b"x");
     let put = store.modules.put(unloadable, b"x", Timestamp(1));

@@ -7,7 +7,7 @@ use crate::console::{POLICY, filled};
 use crate::server::Server;
 
 #[tokio::test]
-async fn files_of_the_console_are_kept_by_browsers() {
+async fn browsers_cache_the_files_of_the_console() {
     let server = Server::empty().await;
     let text = server.get("/console").await.text;
     for name in ["console.css", "console.js", "icon.svg"] {

@@ -176,22 +176,22 @@ fn the_rules_use_series_that_exist_and_pages_that_explain_them() {
     }
 }
 
-/// Every alert leads to the section of the handbook with its name, and has a unit test with series
-/// that fire it and series that do not.
+/// Every alert leads to its section on the page about alerts, and has a unit test with series that
+/// fire it and series that do not.
 #[test]
 fn every_alert_has_a_runbook_and_a_unit_test() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap();
     let rules = read("ops/prometheus/quipu.rules.yml");
-    let handbook = read("docs/src/operating/handbook.md");
+    let page = read("docs/src/operating/alerts.md");
     let tests = read("ops/prometheus/quipu.tests.yml");
     let groups: Vec<&str> = tests.split("\n  - name: ").skip(1).collect();
     let alerts: Vec<&str> = rules.split("- alert: ").skip(1).collect();
     for alert in &alerts {
         let name = alert.lines().next().unwrap();
         let heading = format!("\n### {name}\n");
-        assert!(handbook.contains(&heading), "{name} has no section");
-        let link = format!("handbook.md#{}\n", name.to_lowercase());
+        assert!(page.contains(&heading), "{name} has no section");
+        let link = format!("alerts.md#{}\n", name.to_lowercase());
         let link = format!("runbook_url: docs/src/operating/{link}");
         assert!(alert.contains(&link), "{name} does not lead to its section");
         let named = format!("alertname: {name}\n");
@@ -201,7 +201,7 @@ fn every_alert_has_a_runbook_and_a_unit_test() {
             assert!(group.contains(part), "the test of {name} lacks {part}");
         }
     }
-    let sections = handbook.matches("\n### Quipu").count();
+    let sections = page.matches("\n### Quipu").count();
     assert_eq!(sections, alerts.len(), "a section has no alert");
 }
 

@@ -16,8 +16,8 @@ use super::support::{
 };
 
 on_every_store!(
-    a_first_build_is_no_lag_of_documents_that_were_served,
-    a_rebuild_is_no_lag,
+    a_first_build_has_no_lag_in_seconds,
+    a_rebuild_is_not_a_lag,
     a_paused_projection_lags_and_says_that_it_is_paused,
 );
 
@@ -96,7 +96,7 @@ async fn a_projection_whose_owner_was_killed_lags_and_has_no_owner_after_its_lea
     other.shutdown().await.unwrap();
 }
 
-async fn a_first_build_is_no_lag_of_documents_that_were_served(place: Place) {
+async fn a_first_build_has_no_lag_in_seconds(place: Place) {
     let host = host(&place).await;
     let bad = json!({"apply": "trap", "key": "a"});
     let first = json!({"n": 1, "keys": ["a"], "bad": bad});
@@ -113,7 +113,7 @@ async fn a_first_build_is_no_lag_of_documents_that_were_served(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_rebuild_is_no_lag(place: Place) {
+async fn a_rebuild_is_not_a_lag(place: Place) {
     let host = host(&place).await;
     deploy(&host, &healed(), settings(Lifecycle::Async, OnError::Stop)).await;
     for n in 0..50 {

@@ -19,12 +19,12 @@ use quipu::access::{Grant, NewToken, Role};
 use quipu::deploy::ProjectionChanges;
 use quipu::engine::Append;
 use quipu::model::{Context, Lifecycle, OnError, Position, SettingsChange, Timestamp, Version};
-use quipu::projection::{Freshness, WAIT_MAX};
 use quipu::proof::Scope;
 use quipu::propose::NewProposal;
 use quipu::store::{AuditEntry, Role as Build};
 use quipu::subscribe::Owner;
 use quipu::{Demand, Deploy, Host};
+use quipu_tests::loan_documents::fresh;
 use quipu_tests::postgres::Server;
 use quipu_tests::probe::probe;
 use quipu_tests::{Place, build};
@@ -114,7 +114,7 @@ async fn fill(host: &Host) {
     host.archive(&paper, Context::default()).await.unwrap();
     let truncated = host.truncate(&account, Version(2), Context::default());
     truncated.await.unwrap();
-    host.until_fresh("notes", fresh(host).await).await.unwrap();
+    fresh(host, "notes").await;
     claim(host).await;
     control(host).await;
     host.clone().shutdown().await.unwrap();
@@ -163,13 +163,6 @@ async fn control(host: &Host) {
     host.tenants().add(&tenant).await.unwrap();
 }
 
-async fn fresh(host: &Host) -> Freshness {
-    Freshness {
-        after: host.log_head().await.unwrap(),
-        wait: WAIT_MAX,
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_of_a_store_of_an_earlier_schema_is_there_and_is_proved() {
     for version in SCHEMAS {
@@ -181,7 +174,7 @@ async fn all_of_a_store_of_an_earlier_schema_is_there_and_is_proved() {
         server.restore(&unpacked(&stored(version, "sql")));
         let place = Place::at(&server.url(SCHEMA));
         // Nobody knows what other programs have seen since the dump.
-        check(&place, 1_000_000).await;
+        check(&place, 1_000_001).await;
     }
 }
 
@@ -207,7 +200,10 @@ async fn check(place: &Place, gap: u64) {
         command.metadata.as_deref(),
         Some(&br#"{"from":"branch"}"#[..])
     );
-    let document = host.view("notes", "b", fresh(&host).await).await.unwrap();
+    let document = host
+        .view("notes", "b", fresh(&host, "notes").await)
+        .await
+        .unwrap();
     assert!(document.document.contains('2'), "{}", document.document);
     let parked = host.parked("notes", Build::Active, None, 10).await.unwrap();
     assert_eq!(parked.events.len(), 1, "{parked:?}");

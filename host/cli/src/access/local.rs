@@ -16,7 +16,7 @@ pub struct LocalDeed {
 }
 
 impl LocalDeed {
-    /// Stores that it begins.
+    /// Records that it begins.
     ///
     /// # Errors
     /// When the store fails. Then it must not be done.
@@ -66,7 +66,7 @@ impl LocalDeed {
             return;
         }
         if let Err(error) = self.withdraw().await {
-            tracing::warn!(%error, "the audit will have an operation that failed as unknown");
+            tracing::warn!(%error, "an operation failed, and the audit will name its result unknown");
         }
     }
 }

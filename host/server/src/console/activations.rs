@@ -1,4 +1,4 @@
-//! Activations and rollbacks: what becomes active in place of what, and what the preflight finds.
+//! Activations and roll-backs: what becomes active in place of what, and what the preflight finds.
 
 use maud::{Markup, html};
 use serde_json::{Value, json};
@@ -280,7 +280,7 @@ impl Effect {
             p { (self.says) }
             (layout::table("What becomes active", &columns, &rows))
             @match &self.offer {
-                Offer::Unchecked => div.hidden-part { p { "Without a preflight, nobody knows what it decides otherwise. It may fail to read stored events." } },
+                Offer::Unchecked => div.hidden-part { p { "Without a preflight, nobody knows which decisions change. The module may fail to read stored events." } },
                 Offer::Failed(failure) => {
                     (layout::problem(&failure.0))
                     p { "There is no result of a preflight, so it is not offered here. " (self.unchecked_link()) }
@@ -296,7 +296,7 @@ impl Effect {
             @else { p.verdict.bad { "The preflight does not pass: the host would refuse it." } }
             p.note {
                 (layout::count(found.events, "event", "events")) ", up to position " (found.until) " of " (found.head) ", under plan " (found.plan) ". "
-                @if found.until < found.head { "The time of this page was over before the end of the log. " }
+                @if found.until < found.head { "The time limit of this page came before the end of the log. " }
                 "The activation makes a preflight of its own first."
             }
             @if !found.passes {

@@ -118,7 +118,7 @@ fn state(run: &NewestRun) -> Markup {
             run.ended_at.map(|at| layout::time(&at.to_string())),
         ),
         (
-            "Decides since position",
+            "Decides from position",
             shadow.map(|it| html! { (it.after) }),
         ),
         (

@@ -426,7 +426,7 @@ fn subscriptions(page: &mut Page, app: &App, sample: &Sample) {
     );
     each(
         "quipu_subscription_held",
-        "Whether a handler holds a named subscription.",
+        "Whether a named subscription has an owner.",
         |lag| Some(f64::from(u8::from(lag.is_held))),
     );
 }

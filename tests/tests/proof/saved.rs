@@ -1,4 +1,4 @@
-//! A digest that was kept elsewhere shows what a store does not show by itself.
+//! A digest that was saved elsewhere shows what a store does not show by itself.
 
 use quipu::Host;
 use quipu::model::{Position, Timestamp};
@@ -8,14 +8,14 @@ use quipu_tests::{Place, build, digests, on_every_store};
 use super::verified;
 
 on_every_store!(
-    a_kept_digest_shows_what_was_removed_at_the_end_of_the_audit,
-    a_kept_digest_shows_an_audit_that_was_written_from_scratch,
-    a_kept_export_shows_digests_that_were_computed_from_a_changed_commit_on,
+    a_saved_digest_shows_what_was_removed_at_the_end_of_the_audit,
+    a_saved_digest_shows_an_audit_that_was_written_from_scratch,
+    a_saved_export_shows_digests_that_were_computed_from_a_changed_commit_on,
 );
 
 mod files {
-    quipu_tests::on_sqlite!(a_kept_export_shows_that_the_newest_events_were_removed);
-    use super::a_kept_export_shows_that_the_newest_events_were_removed;
+    quipu_tests::on_sqlite!(a_saved_export_shows_that_the_newest_events_were_removed);
+    use super::a_saved_export_shows_that_the_newest_events_were_removed;
 }
 
 async fn record(host: &Host, operation: &str) {
@@ -32,7 +32,7 @@ async fn record(host: &Host, operation: &str) {
 }
 
 /// The digest of the last of five records, of which none is out of order.
-async fn kept(host: &Host) -> [u8; 32] {
+async fn saved(host: &Host) -> [u8; 32] {
     let checked = host.audit().verify().await.unwrap();
     assert_eq!((checked.records, checked.broken), (5, None));
     checked.digest
@@ -44,12 +44,12 @@ async fn recorded(place: &Place) -> [u8; 32] {
     for operation in ["upload", "activate", "create_token", "truncate", "archive"] {
         record(&host, operation).await;
     }
-    let digest = kept(&host).await;
+    let digest = saved(&host).await;
     host.shutdown().await.unwrap();
     digest
 }
 
-async fn a_kept_digest_shows_what_was_removed_at_the_end_of_the_audit(place: Place) {
+async fn a_saved_digest_shows_what_was_removed_at_the_end_of_the_audit(place: Place) {
     let before = recorded(&place).await;
     place.tamper("DELETE FROM audit WHERE number = 5").await;
     let host = place.host().await;
@@ -59,12 +59,12 @@ async fn a_kept_digest_shows_what_was_removed_at_the_end_of_the_audit(place: Pla
     assert!(host.audit().records(4, 1).await.unwrap().is_empty());
     // Another record in its place has another digest.
     record(&host, "pause").await;
-    assert_ne!(kept(&host).await, before);
+    assert_ne!(saved(&host).await, before);
     let record = &host.audit().records(4, 1).await.unwrap()[0];
     assert_ne!(record.digest, before);
 }
 
-async fn a_kept_digest_shows_an_audit_that_was_written_from_scratch(place: Place) {
+async fn a_saved_digest_shows_an_audit_that_was_written_from_scratch(place: Place) {
     let before = recorded(&place).await;
     place.tamper("DELETE FROM audit").await;
     // With the same operations but one.
@@ -72,7 +72,7 @@ async fn a_kept_digest_shows_an_audit_that_was_written_from_scratch(place: Place
     for operation in ["upload", "activate", "create_token", "truncate", "restore"] {
         record(&host, operation).await;
     }
-    assert_ne!(kept(&host).await, before);
+    assert_ne!(saved(&host).await, before);
 }
 
 /// A host with a stream of three commits, and the digests that an export of it has.
@@ -100,7 +100,7 @@ async fn exported(host: &Host) -> Vec<String> {
     found.map(|rest| rest[..64].to_owned()).collect()
 }
 
-async fn a_kept_export_shows_digests_that_were_computed_from_a_changed_commit_on(place: Place) {
+async fn a_saved_export_shows_digests_that_were_computed_from_a_changed_commit_on(place: Place) {
     const SQLITE: &str = r#"UPDATE events SET data = CAST('{"n":9}' AS BLOB) WHERE version = 2"#;
     const POSTGRES: &str =
         r#"UPDATE events SET data = convert_to('{"n":9}', 'UTF8') WHERE version = 2"#;
@@ -125,7 +125,7 @@ async fn a_kept_export_shows_digests_that_were_computed_from_a_changed_commit_on
     assert_eq!(differs, [false, true, true]);
 }
 
-async fn a_kept_export_shows_that_the_newest_events_were_removed(place: Place) {
+async fn a_saved_export_shows_that_the_newest_events_were_removed(place: Place) {
     let (host, before) = noted(&place).await;
     host.shutdown().await.unwrap();
     place.tamper("DELETE FROM events WHERE version = 3").await;
