@@ -73,7 +73,7 @@ impl Replicas {
         command: &CommandRecord,
         annotations: &Annotations,
     ) -> Option<Result<Decision, Failure>> {
-        let begun = processor_time();
+        let begun = self.second.is_some().then(processor_time);
         let mut decide = |handle: &Handle| {
             pool.call(handle, |guest, state| {
                 guest.decide(state, command, annotations)
@@ -91,7 +91,8 @@ impl Replicas {
         Some(if is_same {
             first
         } else {
-            let took = processor_time().saturating_sub(begun);
+            let took = begun.map(|begun| processor_time().saturating_sub(begun));
+            let took = took.unwrap_or_default();
             Err(impure(deployed, command, decision.fuel, took).into())
         })
     }
