@@ -7,7 +7,9 @@ use std::time::Duration;
 use futures::future::join_all;
 use quipu::model::{Context, Digest, Timestamp};
 use quipu::store::{Activation, Item, Outcome};
+use quipu_tests::postgres::Server;
 use quipu_tests::{Place, build, examples, guest, log};
+use sqlx::Executor;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replacing_a_module_at_one_host_fails_no_command_at_another() {
@@ -112,9 +114,10 @@ async fn a_host_that_cannot_load_the_plan_answers_within_the_deadline() {
 /// A server loses the newest activation when a standby that lacks it is promoted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_whose_plan_is_lost_answers_within_the_deadline() {
-    let place = Place::postgres();
+    let server = Server::start();
+    let place = Place::at(&server.url("bank"));
     let engine = quipu::engine::Options {
-        deadline: Duration::from_millis(500),
+        deadline: Duration::from_secs(3),
         ..Default::default()
     };
     let host = place.builder().engine(engine).build().await.unwrap();
@@ -126,7 +129,11 @@ async fn a_host_whose_plan_is_lost_answers_within_the_deadline() {
     host.execute(&stream, build::command("go", "{}"))
         .await
         .unwrap();
-    place.tamper("DELETE FROM deployments WHERE plan = 2").await;
+    let mut connection = server.connect().await;
+    let lose = "DELETE FROM bank.deployments WHERE plan = 2";
+    connection.execute(lose).await.unwrap();
+    // As after a promotion: the host connects to a server that lacks the plan.
+    server.kill_backends().await;
     let refused = async {
         let archived = host.archive(&stream, Context::default()).await;
         let executed = host.execute(&stream, build::command("go", "{}")).await;
