@@ -51,6 +51,16 @@ fn records(place: &Place, root: &str, more: &[&str]) -> Vec<Value> {
         .collect()
 }
 
+/// Who made each activation, oldest first. Starts a host for that.
+fn activated_by(place: &Place, root: &str) -> Vec<Value> {
+    let host = Served::ready(tempfile::tempdir().unwrap(), serving(place, &[]));
+    let listed = host.run(&["deployments", "--json", "--token", root]).ok();
+    let lines = listed.lines().map(serde_json::from_str::<Value>);
+    lines
+        .map(|it| it.unwrap()["activated_by"].clone())
+        .collect()
+}
+
 /// Checks who did what.
 fn check(records: &[Value], expected: &[(&str, String)]) {
     let operations: Vec<_> = records.iter().map(|it| it["operation"].clone()).collect();
@@ -147,6 +157,7 @@ async fn components_that_a_host_starts_with_are_in_the_audit(place: Place) {
     expected.push(activate);
     let forced = ["--modules", &*folder, "--modules-force"];
     check(&records(&place, &root, &forced), &expected);
+    assert_eq!(activated_by(&place, &root), ["local:operator"; 2]);
 }
 
 /// The record of the token of [`root`].
