@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from pathlib import Path
 
 WIDTHS = {"wide": 1280, "narrow": 320}
 PATIENCE_S = 120
+ALL_S = 1_200
 # Pages that are also walked at 400 % zoom: a form, tables, and the most links of a header.
 WALKED_NARROW = ["overview", "modules", "activate"]
 # What the key Tab should reach: everything that can be followed, filled in, opened or scrolled.
@@ -353,6 +355,8 @@ def main() -> None:
     parser.add_argument("--axe", type=Path)
     parser.add_argument("--chromium", default=shutil.which("chromium") or "chromium")
     given = parser.parse_args()
+    # A browser that does not answer ends this program.
+    signal.alarm(ALL_S)
     if given.shots:
         given.shots.mkdir(parents=True, exist_ok=True)
     axe = given.axe.read_text() if given.axe else ""
