@@ -188,18 +188,12 @@ async fn a_rollback_shows_what_becomes_active_and_needs_a_reason(place: Place) {
             &format!("title=\"{second}\""),
             "The preflight passes",
             "quipu rollback note --reason WHY",
-            "name=\"plan\" value=\"2\"",
         ],
     );
-    let form = format!("{form}&plan=2");
-    let without = act(&server, &cookie, &form).await;
+    let without = act(&server, &cookie, form).await;
     assert_eq!(without.status, 400, "{}", without.text);
-    let form = format!("{form}&reason=slow");
-    let done = act(&server, &cookie, &form).await;
+    let done = act(&server, &cookie, &format!("{form}&reason=slow")).await;
     assert_eq!(done.status, 303, "{}", done.text);
-    // Sent a second time, it would activate what it has replaced.
-    let twice = act(&server, &cookie, &form).await;
-    assert_eq!(twice.status, 409, "{}", twice.text);
     let active = server.host.plan().active("note").unwrap().to_string();
     assert_eq!((server.host.plan().number, active), (3, first));
 }

@@ -78,8 +78,6 @@ struct Form {
     allow: String,
     #[serde(default)]
     seconds: String,
-    #[serde(default)]
-    plan: String,
 }
 
 /// What a reader asks for.
@@ -92,8 +90,6 @@ pub struct Asked<'a> {
     pub allow: &'a str,
     /// How long a shadow runs.
     pub seconds: &'a str,
-    /// The plan on which the page was made. Empty: any.
-    pub plan: &'a str,
     /// Whether the effect is shown, and nothing is done.
     pub is_shown: bool,
 }
@@ -181,14 +177,12 @@ pub fn path(what: &str, name: &str, action: &str) -> String {
 pub async fn confirm(visitor: Visitor) -> Response {
     let confirmation = async {
         let given = |name| visitor.text(name).unwrap_or_default();
-        let plan = visitor.app.host.plan().number.to_string();
         let asked = Asked {
             what: given("what"),
             name: given("name"),
             action: given("action"),
             allow: given("allow"),
             seconds: given("seconds"),
-            plan: &plan,
             is_shown: true,
         };
         let action_request = ActionRequest::of(&visitor, &asked).await?;
@@ -215,7 +209,6 @@ pub async fn perform(visitor: Visitor, request: Request) -> Response {
             action: &form.action,
             allow: &form.allow,
             seconds: &form.seconds,
-            plan: &form.plan,
             is_shown: false,
         };
         let action_request = ActionRequest::of(&visitor, &asked).await?;
@@ -336,7 +329,6 @@ impl ActionRequest {
                 input type="hidden" name="what" value=(asked.what);
                 input type="hidden" name="name" value=(asked.name);
                 input type="hidden" name="action" value=(asked.action);
-                @if asked.what == "deployment" { input type="hidden" name="plan" value=(asked.plan); }
                 @if !asked.allow.is_empty() { input type="hidden" name="allow" value=(asked.allow); }
                 @if self.way == Way::Begin {
                     label for="seconds" { "Seconds" }
