@@ -4,6 +4,7 @@ use std::{fmt, io};
 use rustix::io::Errno;
 use wasmtime::{Trap, WasmBacktrace};
 
+use super::sandbox::processor_time;
 use super::{Fuel, memory};
 use quipu_model::Digest;
 
@@ -23,7 +24,7 @@ pub struct Fault {
     pub text: String,
     /// Fuel used by the call, if it got that far.
     pub fuel: Option<Fuel>,
-    /// Processor time of the call.
+    /// Processor time of the call; of events that were folded together, that of all their calls.
     pub took: Duration,
 }
 
@@ -128,6 +129,15 @@ impl Failure {
     /// Whether the host failed, and not the guest.
     pub fn is_of_host(&self) -> bool {
         matches!(self, Self::Fault(fault) if fault.kind.is_of_host())
+    }
+
+    /// The same failure, of several calls. A fault took the time of all of them, because whoever
+    /// repeats the last one repeats those before it, too.
+    pub(super) fn of_all_since(mut self, begun: Duration) -> Self {
+        if let Self::Fault(fault) = &mut self {
+            fault.took = processor_time().saturating_sub(begun);
+        }
+        self
     }
 }
 

@@ -7,7 +7,7 @@ use super::bindings::decider::{self, SnapshotParam, SnapshotResult};
 use super::bindings::types::{self as wit, BodyParam};
 use super::bindings::{projection, upcaster};
 use super::fault::{Broken, FaultKind};
-use super::sandbox::Sandbox;
+use super::sandbox::{Sandbox, processor_time};
 use super::validate::{self, Answers};
 use super::{Decision, Failure, Fault, Fuel, Limits, Module, Outcome};
 use quipu_model::{
@@ -197,6 +197,16 @@ impl Instance {
         aggregate: &Aggregate,
         events: &[FoldEvent<'_>],
     ) -> Result<Fuel, Failure> {
+        let begun = processor_time();
+        let applied = self.apply_batches(aggregate, events);
+        applied.map_err(|failure| failure.of_all_since(begun))
+    }
+
+    fn apply_batches(
+        &mut self,
+        aggregate: &Aggregate,
+        events: &[FoldEvent<'_>],
+    ) -> Result<Fuel, Failure> {
         let resource = self.own(aggregate);
         let limits = self.limits();
         let (count_max, bytes_max) = (limits.events_per_call_max, limits.call_bytes_max);
@@ -229,11 +239,13 @@ impl Instance {
         aggregate: &Aggregate,
         events: &[FoldEvent<'_>],
     ) -> Result<Fuel, Failure> {
+        let begun = processor_time();
         let mut total = 0;
         let mut rest = events;
         while !rest.is_empty() {
             let (one, after) = rest.split_at(batch_len(rest, 1, usize::MAX));
-            total += self.apply(aggregate, one)?;
+            let applied = self.apply_batches(aggregate, one);
+            total += applied.map_err(|failure| failure.of_all_since(begun))?;
             rest = after;
         }
         Ok(total)
