@@ -16,6 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use quipu_guest_build::{Ensured, Options, build, ensure};
 use xtask::{
+    chromium,
     interpreters::{NODE, PYTHON},
     postgres, strace,
 };
@@ -25,8 +26,8 @@ Chores of this repository.
 
 Usage: cargo xtask <WORD> [ARGS]…
 
-  setup          brings what is missing: what compiles guests, PostgreSQL, Node.js and Python
-                 for the tests
+  setup          brings what is missing: what compiles guests, PostgreSQL, Node.js, Python and
+                 Chromium for the tests
   demo [ARGS]…   the main job on a temporary store: `quipu demo ARGS`
   test [ARGS]…   every test: `cargo test --workspace --locked ARGS`
   bench [ARGS]…  load and latency: `quipu-bench ARGS`
@@ -90,6 +91,7 @@ fn setup() -> Result<()> {
         ("strace", strace::ensure()),
         (NODE.name, NODE.ensure()),
         (PYTHON.name, PYTHON.ensure()),
+        ("Chromium", chromium::ensure()),
     ] {
         match ensured {
             Ok(version) => eprintln!("{name}: {version}"),

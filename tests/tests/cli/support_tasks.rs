@@ -112,6 +112,36 @@ fn why_was_my_command_rejected_and_what_was_the_state() {
 }
 
 #[test]
+fn what_happened_to_this_stream() {
+    let host = bank();
+    // What was rejected on another stream of the category is not part of the answer.
+    let other = ["execute", "account-2", "withdraw", r#"{"amount":1}"#];
+    assert_eq!(host.run(&other).code, 3);
+    let task = Task::at(&host);
+    let events = task.ask(&["stream", "account-1"]);
+    let rejected = task.ask(&["rejections", "--stream", "account-1"]);
+    let of_event = |it: &Value| (member(it, "/version"), member(it, "/type"));
+    let of_rejected = |it: &Value| (member(it, "/version"), member(it, "/code"));
+    let mut happened: Vec<_> = events.iter().map(of_event).collect();
+    happened.extend(rejected.iter().map(of_rejected));
+    // A rejection is after the event of the version at which it was decided.
+    happened.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let expected = [
+        ("1", "opened"),
+        ("2", "deposited"),
+        ("2", "insufficient-funds"),
+        ("3", "deposited"),
+    ];
+    let expected = expected.map(|(version, what)| (version.to_owned(), what.to_owned()));
+    assert_eq!(happened, expected);
+    let now = &task.ask(&["stream", "account-1", "--state"])[0];
+    assert_eq!(member(now, "/state/balance"), "12");
+    let last = member(&events[2], "/position");
+    let cause = &task.ask(&["trace", &last])[0];
+    assert_eq!(member(cause, "/entries/0/command_id"), "d-2");
+}
+
+#[test]
 fn was_my_command_executed_and_only_once() {
     let host = bank();
     let task = Task::at(&host);

@@ -353,6 +353,27 @@ fn a_long_list_is_folded_in_several_calls_each_with_its_own_limits() {
     assert_eq!(instance.view(&aggregate).unwrap().unwrap(), "{\"count\":9}");
 }
 
+/// A module is paused for the time that a repetition would take, so a guest can't spread it over many
+/// calls.
+#[test]
+fn a_fault_took_the_time_of_all_calls_that_folded_its_events() {
+    const EVENTS: u64 = 40;
+    let (name, body) = (Name::new("went").unwrap(), Body::empty());
+    let events: Vec<_> = (1..=EVENTS)
+        .map(|version| event_of(&name, &body, version))
+        .collect();
+    let module = load("weary", tight());
+    let (mut instance, aggregate) = open(&module);
+    for event in &events[1..] {
+        instance.apply_each(&aggregate, &[*event]).unwrap();
+    }
+    let last = fault(instance.apply_each(&aggregate, &events[..1]));
+    let (mut instance, aggregate) = open(&module);
+    let all = fault(instance.apply_each(&aggregate, &events));
+    assert_eq!((last.kind, all.kind), (FaultKind::Trap, FaultKind::Trap));
+    assert!(all.took > 4 * last.took, "{:?} {:?}", all.took, last.took);
+}
+
 #[test]
 fn a_command_of_another_content_type_is_a_bad_command() {
     let (mut instance, aggregate) = open(&load("trap", tight()));

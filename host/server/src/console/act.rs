@@ -78,6 +78,7 @@ struct Form {
     allow: String,
     #[serde(default)]
     seconds: String,
+    /// The plan that the page showed.
     #[serde(default)]
     plan: String,
 }
@@ -92,8 +93,6 @@ pub struct Asked<'a> {
     pub allow: &'a str,
     /// How long a shadow runs.
     pub seconds: &'a str,
-    /// The plan on which the page was made. Empty: any.
-    pub plan: &'a str,
     /// Whether the effect is shown, and nothing is done.
     pub is_shown: bool,
 }
@@ -122,6 +121,8 @@ pub struct ActionRequest {
     pub before: String,
     pub command: String,
     pub back: String,
+    /// The plan that it is about; none if it does not depend on the plan.
+    pub plan: Option<u64>,
     pub needs_reason: bool,
     /// Whether the host would do it now.
     pub is_offered: bool,
@@ -181,14 +182,12 @@ pub fn path(what: &str, name: &str, action: &str) -> String {
 pub async fn confirm(visitor: Visitor) -> Response {
     let confirmation = async {
         let given = |name| visitor.text(name).unwrap_or_default();
-        let plan = visitor.app.host.plan().number.to_string();
         let asked = Asked {
             what: given("what"),
             name: given("name"),
             action: given("action"),
             allow: given("allow"),
             seconds: given("seconds"),
-            plan: &plan,
             is_shown: true,
         };
         let action_request = ActionRequest::of(&visitor, &asked).await?;
@@ -215,10 +214,10 @@ pub async fn perform(visitor: Visitor, request: Request) -> Response {
             action: &form.action,
             allow: &form.allow,
             seconds: &form.seconds,
-            plan: &form.plan,
             is_shown: false,
         };
         let action_request = ActionRequest::of(&visitor, &asked).await?;
+        action_request.check_plan(&form.plan)?;
         let reason = Some(form.reason.trim()).filter(|reason| !reason.is_empty());
         let (path, body) = (&action_request.path, action_request.body.clone());
         match action_request.way {
@@ -267,6 +266,7 @@ impl ActionRequest {
             before: String::new(),
             command: format!("projection {} {action}", quoted(name)),
             back: layout::projection_path(name),
+            plan: None,
             needs_reason: false,
             is_offered: true,
         })
@@ -299,9 +299,29 @@ impl ActionRequest {
             before: String::new(),
             command: format!("proposal {action} {number}"),
             back: proposals::path(number),
+            plan: None,
             needs_reason: action == "deny",
             is_offered: true,
         })
+    }
+
+    /// Checks that the plan is the one that the page showed. A form that is sent twice would undo its
+    /// own roll-back, and an old page shows another effect than the one that it would have now.
+    fn check_plan(&self, shown: &str) -> Result<()> {
+        let Some(now) = self.plan.filter(|_| !shown.is_empty()) else {
+            return Ok(());
+        };
+        let shown: u64 = shown
+            .parse()
+            .map_err(|_| Failure::bad_request("plan: expected a whole number"))?;
+        if shown == now {
+            return Ok(());
+        }
+        let detail = format!(
+            "the page showed the effect under plan {shown}, and plan {now} is active now; reload the \
+             page before you decide"
+        );
+        Err(Failure::new(quipu_api::Code::Conflict, detail))
     }
 
     fn shown(&self, visitor: &Visitor, asked: &Asked<'_>) -> Markup {
@@ -336,7 +356,7 @@ impl ActionRequest {
                 input type="hidden" name="what" value=(asked.what);
                 input type="hidden" name="name" value=(asked.name);
                 input type="hidden" name="action" value=(asked.action);
-                @if asked.what == "deployment" { input type="hidden" name="plan" value=(asked.plan); }
+                @if let Some(plan) = self.plan { input type="hidden" name="plan" value=(plan); }
                 @if !asked.allow.is_empty() { input type="hidden" name="allow" value=(asked.allow); }
                 @if self.way == Way::Begin {
                     label for="seconds" { "Seconds" }

@@ -83,6 +83,7 @@ struct Change {
 pub async fn activate(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequest> {
     act::check(visitor, Action::Deploy, Object::Store)?;
     let check = Check::of(asked, "activate", "activate-unchecked")?;
+    let plan = visitor.app.host.plan().number;
     let of_module = format!("/v1/modules/{}", encoded(asked.name));
     let module = visitor.get::<ModuleView>(&of_module).await?;
     let digest = module.digest.clone();
@@ -120,27 +121,20 @@ pub async fn activate(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequ
         before: format!("{download}\n"),
         command: format!("deploy {file}{}", check.flags()),
         back: "/console/modules".to_owned(),
+        plan: Some(plan),
         needs_reason: check.is_skipped && visitor.caller.name().is_some(),
     })
 }
 
-/// Activates the previous module of a name. What was the previous one when the page was made may be the
-/// active one now, so a form counts only under the plan of its page.
+/// Activates the previous module of a name.
 ///
 /// # Errors
-/// When the reader may not do it, there is no previous module, or another plan is active.
+/// When the reader may not do it, or there is no previous module.
 pub async fn roll_back(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequest> {
     act::check(visitor, Action::Deploy, Object::Store)?;
     let check = Check::of(asked, "rollback", "rollback-unchecked")?;
-    let (name, plan) = (asked.name, visitor.app.host.plan().number);
-    if !asked.plan.is_empty() && asked.plan != plan.to_string() {
-        let detail = format!(
-            "nothing was rolled back: the page was made on plan {}, and plan {plan} is active; view \
-             it a second time",
-            asked.plan
-        );
-        return Err(Failure::new(Code::Conflict, detail));
-    }
+    let plan = visitor.app.host.plan().number;
+    let name = asked.name;
     let effect = match asked.is_shown {
         false => None,
         true => {
@@ -172,6 +166,7 @@ pub async fn roll_back(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionReq
         before: String::new(),
         command: format!("rollback {}{}", quoted(name), check.flags()),
         back: "/console/modules".to_owned(),
+        plan: Some(plan),
         needs_reason: visitor.caller.name().is_some(),
     })
 }

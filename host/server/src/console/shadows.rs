@@ -225,6 +225,7 @@ async fn starting(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequest>
         before: format!("{download}\n"),
         command: format!("shadow {file} --seconds {seconds}"),
         back: PATH.to_owned(),
+        plan: None,
         needs_reason: false,
         is_offered: !is_active && !is_taken,
     })
@@ -244,6 +245,7 @@ fn stopping(visitor: &Visitor) -> ActionRequest {
         before: String::new(),
         command: String::new(),
         back: PATH.to_owned(),
+        plan: None,
         needs_reason: false,
         is_offered: is_running,
     }
