@@ -24,6 +24,8 @@ struct State<T> {
     known: Option<(Instant, Arc<T>)>,
     /// How often this host has changed the list. What was read before a change is not kept after it.
     changes: u64,
+    /// When the last failed read ended. Those who waited for it fail, too.
+    failed: Option<(Instant, store::Error)>,
 }
 
 impl<T> Default for Cached<T> {
@@ -32,6 +34,7 @@ impl<T> Default for Cached<T> {
             state: RwLock::new(State {
                 known: None,
                 changes: 0,
+                failed: None,
             }),
             reading: Mutex::default(),
         }
@@ -40,6 +43,8 @@ impl<T> Default for Cached<T> {
 
 impl<T> Cached<T> {
     /// What is known, at most 4 s old. `read` receives what was known before, while it may be used.
+    /// Requests that wait for the read of another one share its result, also a failure: a store that
+    /// does not answer lets none of them wait for longer than one read.
     ///
     /// # Errors
     /// When the store fails, and nothing that may be used is known.
@@ -55,11 +60,15 @@ impl<T> Cached<T> {
             (Ok(reading), _) => reading,
             (Err(_), Some(usable)) => return Ok(Arc::clone(usable)),
             (Err(_), None) => {
+                let began = Instant::now();
                 let reading = self.reading.lock().await;
                 if let Some(known) = self.younger_than(FRESH) {
                     return Ok(known);
                 }
-                reading
+                match &self.state().failed {
+                    Some((at, error)) if *at >= began => return Err(error.clone()),
+                    _ => reading,
+                }
             }
         };
         let (read_at, changes) = (Instant::now(), self.state().changes);
@@ -73,7 +82,11 @@ impl<T> Cached<T> {
                 Ok(read)
             }
             (Err(_), Some(usable)) => Ok(usable),
-            (Err(error), None) => Err(error),
+            (Err(error), None) => {
+                let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+                state.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
         }
     }
 
@@ -97,6 +110,8 @@ impl<T> Cached<T> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
     use crate::store::Error;
 
@@ -110,6 +125,23 @@ mod tests {
         let failed = Err(Error::Damaged("a test".to_owned()));
         assert!(get(&cached, failed).await.is_err());
         assert_eq!(get(&cached, Ok(1)).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_for_a_read_share_its_failure() {
+        let cached = Cached::default();
+        let (answer, answered) = oneshot::channel();
+        let first = cached.get(async |_| answered.await.unwrap());
+        let second = cached.get(async |_| Ok(2));
+        let answer = async {
+            answer
+                .send(Err(Error::Damaged("a test".to_owned())))
+                .unwrap()
+        };
+        let (first, second, ()) = tokio::join!(first, second, answer);
+        assert!(first.is_err());
+        assert!(second.is_err());
+        assert_eq!(get(&cached, Ok(3)).await.unwrap(), 3);
     }
 
     #[tokio::test]
