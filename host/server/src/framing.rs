@@ -5,7 +5,7 @@
 //! checked by hyper: with `Transfer-Encoding` it ignores `Content-Length`, and closes the
 //! connection after the answer, as RFC 9112 (6.1) demands.
 
-use axum::http::{HeaderMap, HeaderValue, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Uri, Version, header};
 use axum::response::{IntoResponse, Response};
 
 use super::failure::{Failure, Result};
@@ -16,7 +16,7 @@ use super::pages;
 ///
 /// # Errors
 /// `bad-request` with the header that is missing or wrong.
-pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<()> {
+pub(super) fn check(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<()> {
     let hosts = headers.get_all(header::HOST).iter().count();
     if hosts == 0 && version == Version::HTTP_11 {
         let detail = "the request has no Host header, which HTTP/1.1 requires";
@@ -29,6 +29,14 @@ pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<()> {
     let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
     if !host.is_none_or(is_host) {
         let detail = "the Host header is not a name or an address, with or without a port";
+        return Err(Failure::bad_request(detail));
+    }
+    if version == Version::HTTP_2
+        && let Some(authority) = uri.authority().map(|it| it.as_str().as_bytes())
+        && (!is_host(authority) || host.is_some_and(|host| !host.eq_ignore_ascii_case(authority)))
+    {
+        let detail = "the request has another `:authority` than its Host header, or one that is \
+                      not a name or an address, with or without a port";
         return Err(Failure::bad_request(detail));
     }
     let encodings: Vec<_> = headers.get_all(header::TRANSFER_ENCODING).iter().collect();
@@ -90,7 +98,7 @@ mod tests {
             for _ in 0..hosts {
                 headers.append(header::HOST, HeaderValue::from_static("h"));
             }
-            check(version, &headers).is_ok()
+            check(version, &Uri::from_static("/"), &headers).is_ok()
         };
         for (version, without) in [
             (Version::HTTP_10, true),
@@ -139,6 +147,24 @@ mod tests {
     }
 
     #[test]
+    fn the_authority_of_http_2_is_the_host() {
+        let known = |version: Version, authority: &str, host: &'static str| {
+            let uri: Uri = format!("http://{authority}/").parse().unwrap();
+            let mut headers = HeaderMap::new();
+            if !host.is_empty() {
+                headers.insert(header::HOST, HeaderValue::from_static(host));
+            }
+            check(version, &uri, &headers).is_ok()
+        };
+        assert!(known(Version::HTTP_2, "h:80", ""));
+        assert!(known(Version::HTTP_2, "h:80", "H:80"));
+        assert!(!known(Version::HTTP_2, "h:80", "other:80"));
+        assert!(!known(Version::HTTP_2, "h:80@evil.example", ""));
+        // HTTP/1.1 has no authority, but proxies are sent whole addresses.
+        assert!(known(Version::HTTP_11, "other", "h"));
+    }
+
+    #[test]
     fn chunked_is_the_only_encoding() {
         let known = |lines: &[&'static str]| {
             let mut headers = HeaderMap::new();
@@ -146,7 +172,7 @@ mod tests {
             for &line in lines {
                 headers.append(header::TRANSFER_ENCODING, HeaderValue::from_static(line));
             }
-            check(Version::HTTP_11, &headers).is_ok()
+            check(Version::HTTP_11, &Uri::from_static("/"), &headers).is_ok()
         };
         assert!(known(&[]) && known(&["chunked"]) && known(&["Chunked"]));
         for lines in [
