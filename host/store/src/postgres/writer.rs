@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::batch::Attempt;
 use super::cell::Cells;
-use super::connection::Pool;
+use super::connection::{Connection, Pool};
 use super::error::Failure;
 use super::import;
 use super::loaded::LoadedHeads;
