@@ -13,7 +13,8 @@ use quipu_tests::postgres::{Server, fresh_schema};
 use quipu_tests::{PATIENCE, build, examples};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
-use sqlx::{Executor, PgConnection};
+use sqlx::postgres::PgRow;
+use sqlx::{Executor, PgConnection, Row};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -129,14 +130,24 @@ async fn a_listener_on_a_silent_connection_connects_again() {
     let (address, store) = open(&server, &schema).await;
     // Nothing but the listener uses a connection.
     address.is_found(3).await;
+    let mut observer = server.connect().await;
+    const LISTENING: &str = "SELECT pid FROM pg_stat_activity \
+         WHERE query LIKE 'LISTEN %' OR query LIKE '% AS listening'";
+    let pids = |rows: Vec<PgRow>| rows.iter().map(|row| row.get(0)).collect::<Vec<i32>>();
+    let mut before = Vec::new();
+    while before.is_empty() {
+        before = pids(observer.fetch_all(LISTENING).await.unwrap());
+    }
     address.lose_and_move_to(&server);
     address.is_found(1).await;
-    let mut observer = server.connect().await;
-    const LISTENING: &str = "SELECT FROM pg_stat_activity \
-         WHERE query LIKE 'LISTEN %' OR query LIKE '% AS listening'";
     let polling = async {
-        // The one before is not noticed by the server.
-        while observer.fetch_all(LISTENING).await.unwrap().len() < 2 {}
+        // On a slow machine the server has noticed the end of the one before.
+        loop {
+            let now = pids(observer.fetch_all(LISTENING).await.unwrap());
+            if now.iter().any(|pid| !before.contains(pid)) {
+                return;
+            }
+        }
     };
     timeout(PATIENCE, polling).await.expect("it listens");
     store.writer.close().await.unwrap();
