@@ -16,6 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use quipu_guest_build::{Ensured, Options, build, ensure};
 use xtask::{
+    chromium,
     interpreters::{NODE, PYTHON},
     postgres, strace,
 };
@@ -25,11 +26,11 @@ Chores of this repository.
 
 Usage: cargo xtask <WORD> [ARGS]…
 
-  setup          brings what is missing: what compiles guests, PostgreSQL, Node.js and Python
-                 for the tests
+  setup          brings what is missing: what compiles guests, PostgreSQL, Node.js, Python and
+                 Chromium for the tests
   demo [ARGS]…   the main job on a temporary store: `quipu demo ARGS`
   test [ARGS]…   every test: `cargo test --workspace --locked ARGS`
-  bench [ARGS]…  load and latency: `quipu bench ARGS`
+  bench [ARGS]…  load and latency: `quipu-bench ARGS`
   clients        clients that tools generate from the OpenAPI description, tried on a host;
                  needs Node.js, Python and their package registries
   sdks           the guest SDKs for JavaScript and Python, the client for TypeScript, new
@@ -57,9 +58,9 @@ fn main() {
             Ok(())
         }
         ["setup"] => setup(),
-        ["demo", args @ ..] => quipu("demo", args),
+        ["demo", args @ ..] => demo(args),
         ["test", args @ ..] => test(args),
-        ["bench", args @ ..] => quipu("bench", args),
+        ["bench", args @ ..] => bench(args),
         ["clients"] => clients(),
         ["sdks"] => sdks(),
         ["bindings"] => bindings(),
@@ -90,6 +91,7 @@ fn setup() -> Result<()> {
         ("strace", strace::ensure()),
         (NODE.name, NODE.ensure()),
         (PYTHON.name, PYTHON.ensure()),
+        ("Chromium", chromium::ensure()),
     ] {
         match ensured {
             Ok(version) => eprintln!("{name}: {version}"),
@@ -109,14 +111,26 @@ fn setup_guests() -> Result<()> {
     Ok(())
 }
 
-fn quipu(subcommand: &str, args: &[&str]) -> Result<()> {
+fn demo(args: &[&str]) -> Result<()> {
     setup_guests()?;
-    let mut cargo = cargo("run");
-    // The current folder, so that relative paths among the arguments work.
-    cargo.current_dir(env::current_dir()?);
-    cargo.arg("--manifest-path").arg(root().join("Cargo.toml"));
+    let mut cargo = cargo_here("run")?;
     cargo.args(["--release", "--locked", "--package", "quipu-cli", "--"]);
-    run(cargo.arg(subcommand).args(args))
+    run(cargo.arg("demo").args(args))
+}
+
+/// Builds the benchmark and the program that it starts hosts with, and runs the benchmark. Both are
+/// built at once, so that their dependencies are compiled once.
+fn bench(args: &[&str]) -> Result<()> {
+    setup_guests()?;
+    let mut cargo = cargo_here("build")?;
+    cargo.args(["--release", "--locked"]);
+    cargo.args(["--package", "quipu-bench", "--package", "quipu-cli"]);
+    run(cargo.args(["--bin", "quipu-bench", "--bin", "quipu"]))?;
+    // The own program is in the folder `debug` of the target folder.
+    let own = env::current_exe()?;
+    let target = own.ancestors().nth(2);
+    let target = target.context("this program is not in a target folder")?;
+    run(Command::new(target.join("release/quipu-bench")).args(args))
 }
 
 fn test(args: &[&str]) -> Result<()> {
@@ -218,6 +232,14 @@ fn cargo(subcommand: &str) -> Command {
     let mut cargo = Command::new(cargo);
     cargo.arg(subcommand).current_dir(root());
     cargo
+}
+
+/// The same in the current folder, so that relative paths among the arguments work.
+fn cargo_here(subcommand: &str) -> Result<Command> {
+    let mut cargo = cargo(subcommand);
+    cargo.current_dir(env::current_dir()?);
+    cargo.arg("--manifest-path").arg(root().join("Cargo.toml"));
+    Ok(cargo)
 }
 
 /// Ends this program with the command's own exit code when it fails: the command has

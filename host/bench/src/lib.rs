@@ -66,6 +66,10 @@ pub struct Options {
     /// that out, and what change costs
     #[arg(long, default_value_t = 250_000)]
     pub events: usize,
+    /// The program `quipu`, with which the load `observed` starts hosts; without one, that in
+    /// the folder of this program
+    #[arg(long, value_name = "FILE")]
+    pub quipu: Option<PathBuf>,
 }
 
 /// A load.
@@ -132,8 +136,18 @@ impl Load {
 /// Runs all measurements and reports progress through `progress`.
 ///
 /// # Errors
-/// When the guest can't be built, a store can't be created, or a command fails.
+/// When the guest can't be built, a store can't be created, a command fails, or a load needs the
+/// program `quipu` and it is missing.
 pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report> {
+    let loads = match options.load.as_slice() {
+        [] => &Load::ALL[..],
+        named => named,
+    };
+    // Found first: the loads before this one take minutes.
+    let is_observed = loads.contains(&Load::Observed) && options.hosts == 1;
+    let quipu = is_observed
+        .then(|| observed::program(options))
+        .transpose()?;
     let component = match &options.component {
         Some(file) => read(file)?,
         None => built("loan", &progress).await?,
@@ -142,10 +156,6 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report> {
     let guest = guest::measure(&component, &options.compare)?;
     progress("memory with 10,000 warm applications");
     let memory = host::memory(options, &component).await?;
-    let loads = match options.load.as_slice() {
-        [] => &Load::ALL[..],
-        named => named,
-    };
     let rows = rows(options, loads, &component, &progress).await?;
     let mut swaps = None;
     if loads.contains(&Load::Swaps) {
@@ -158,9 +168,9 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report> {
         http = Some(http::measure(options, &component).await?);
     }
     let mut observed = None;
-    if loads.contains(&Load::Observed) && options.hosts == 1 {
+    if let Some(quipu) = &quipu {
         progress("commands over HTTP, with metrics and traces");
-        observed = Some(observed::measure(options, &component).await?);
+        observed = Some(observed::measure(options, quipu, &component).await?);
     }
     let mut tenants = None;
     if loads.contains(&Load::Tenants) && options.hosts == 1 {

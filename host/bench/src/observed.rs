@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io::BufRead;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,22 +38,38 @@ pub struct Observed {
     pub trace_bytes: u64,
 }
 
+/// Finds the program `quipu`.
+pub fn program(options: &Options) -> Result<PathBuf> {
+    let program = match &options.quipu {
+        Some(file) => file.clone(),
+        None => std::env::current_exe()?.with_file_name("quipu"),
+    };
+    // The whole path, because a name without a folder would be searched in PATH.
+    program.canonicalize().with_context(|| {
+        format!(
+            "the load `observed` starts the program {}; build it with `cargo build --release --bin \
+             quipu`, or name it with --quipu",
+            program.display()
+        )
+    })
+}
+
 /// Measures on two new stores, at hosts that are processes of their own.
-pub async fn measure(options: &Options, component: &[u8]) -> Result<Observed> {
+pub async fn measure(options: &Options, quipu: &Path, component: &[u8]) -> Result<Observed> {
     let folder = tempfile::tempdir()?;
     let modules = folder.path().join("modules");
     std::fs::create_dir(&modules)?;
     std::fs::write(modules.join("loan.wasm"), component)?;
     let collector = Collector::start().await?;
     let (quiet, loud) = (Place::new(options)?, Place::new(options)?);
-    let plain = Process::start(&quiet, folder.path(), "plain", &[]).await?;
+    let plain = Process::start(quipu, &quiet, folder.path(), "plain", &[]).await?;
     let endpoint = format!("http://{}", collector.address);
     let traces = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
         ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
         ("OTEL_TRACES_SAMPLER_ARG", "0.01"),
     ];
-    let watched = Process::start(&loud, folder.path(), "watched", &traces).await?;
+    let watched = Process::start(quipu, &loud, folder.path(), "watched", &traces).await?;
     let streams = options.streams as u64;
     for process in [&plain, &watched] {
         submit(process.address, streams).await?;
@@ -140,6 +156,7 @@ struct Process {
 
 impl Process {
     async fn start(
+        quipu: &Path,
         place: &Place,
         folder: &Path,
         name: &'static str,
@@ -148,7 +165,7 @@ impl Process {
         // An address may have a password, which a list of processes would show.
         let store = folder.join(name);
         std::fs::write(&store, place.address())?;
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(quipu)
             .args(["serve", "--listen", "127.0.0.1:0", "--store-file"])
             .arg(&store)
             .arg("--modules")

@@ -24,7 +24,6 @@ const GROUPS: &[(&str, &[&str])] = &[
             "explain",
             "completions",
             "demo",
-            "bench",
         ],
     ),
     ("Write events", &["execute", "append", "proposal"]),

@@ -10,11 +10,14 @@ use futures::Stream;
 use reqwest::{Body, Method, header};
 use tokio::io::AsyncReadExt;
 
+use super::access::LocalDeed;
 use super::secret::Secret;
 use super::table::{Table, counted, grouped};
 use super::transfer::{Bar, StoreFile, open};
 use super::{Client, Connection};
+use quipu::access::Audit;
 use quipu::deploy::Signing;
+use quipu::model::{Digest, Position, Signature, SystemClock};
 use quipu::store::StoreUrl;
 use quipu::transfer::{self, Imported, Target};
 use quipu::{commit, store};
@@ -77,13 +80,16 @@ async fn into_store(url: &StoreUrl, bar: &Arc<Bar>) -> Result<ImportView> {
         bar.say(counted(imported.events, "event", "events"));
     };
     let store = open(url).await?;
-    let imported = fill(store, chunks(Arc::clone(bar)), &mut progress).await?;
+    let lines = chunks(Arc::clone(bar));
+    let imported = fill(store, ("import", "stdin"), lines, &mut progress).await?;
     Ok(ImportView::of(&imported))
 }
 
-/// Imports into a store that nobody else has open, and closes it.
+/// Imports into a store that nobody else has open, and closes it. The audit of the store records it
+/// as this operation on this object.
 pub async fn fill<S, E>(
     store: store::Store,
+    deed: (&str, &str),
     lines: S,
     progress: &mut (dyn FnMut(&Imported) + Send),
 ) -> Result<Imported>
@@ -91,6 +97,7 @@ where
     S: Stream<Item = Result<Bytes, E>> + Send,
     E: std::fmt::Display,
 {
+    let audit = Audit::new(store.audit, Arc::new(SystemClock));
     let (committer, closing) = commit::start(
         store.writer,
         commit::Options::default(),
@@ -105,11 +112,75 @@ where
         committer: committer.clone(),
         signing: Signing::default(),
     };
-    let imported = transfer::import(&target, lines, progress).await;
+    let imported = recorded(&target, audit, deed, lines, progress).await;
     drop(target);
     committer.close();
     closing.await.context("the store was not closed")??;
-    Ok(imported?)
+    imported
+}
+
+/// Imports, and records that if it changes the store.
+async fn recorded<S, E>(
+    target: &Target,
+    audit: Audit,
+    (operation, object): (&str, &str),
+    lines: S,
+    progress: &mut (dyn FnMut(&Imported) + Send),
+) -> Result<Imported>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send,
+    E: std::fmt::Display,
+{
+    let before = Extent::of(target).await?;
+    let deed = LocalDeed::begin(audit, operation, object, None).await?;
+    let result = transfer::import(target, lines, progress).await;
+    let imported = match &result {
+        Ok(imported) => imported,
+        Err(failed) => &failed.imported,
+    };
+    // Marks may have been there before. A store that can't be read may have been changed.
+    let marks = imported.streams + imported.anchors + imported.dropped;
+    let is_changed =
+        imported.events + marks > 0 || !Extent::of(target).await.is_ok_and(|after| after == before);
+    match result {
+        Ok(imported) => {
+            match is_changed {
+                true => deed.done().await?,
+                false => deed.withdraw().await?,
+            }
+            Ok(imported)
+        }
+        Err(failed) => {
+            match is_changed {
+                true => deed.done_in_part(failed.error.code()).await,
+                false => deed.failed(false).await,
+            }
+            Err(failed.into())
+        }
+    }
+}
+
+/// What a store has of a log, as far as an import adds to it.
+#[derive(PartialEq, Eq)]
+struct Extent {
+    head: Position,
+    activations: usize,
+    modules: Vec<(Digest, Vec<Signature>)>,
+}
+
+impl Extent {
+    async fn of(target: &Target) -> store::Result<Self> {
+        let mut modules = Vec::new();
+        for module in target.modules.list().await? {
+            let signatures = target.modules.signatures(module.digest).await?;
+            modules.push((module.digest, signatures));
+        }
+        Ok(Self {
+            head: target.reader.log_head().await?,
+            activations: target.modules.deployments().await?.len(),
+            modules,
+        })
+    }
 }
 
 async fn into_host(client: &Client, bar: &Arc<Bar>) -> Result<ImportView> {

@@ -9,7 +9,6 @@ mod access;
 mod append;
 mod author;
 mod backup;
-mod bench;
 mod client;
 mod compile;
 mod completions;
@@ -162,7 +161,6 @@ enum Command {
     Drill(shipping::Drill),
     Migrate(migrate::Migrate),
     AcceptLoss(accept_loss::AcceptLoss),
-    Bench(bench::Bench),
     #[command(name = Compiler::ARGUMENT, hide = true)]
     CompileComponent(compile::CompileComponent),
 }
@@ -356,7 +354,6 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Drill(drill) => drill.run().await,
         Command::Migrate(migrate) => migrate.run().await,
         Command::AcceptLoss(accept) => accept.run().await,
-        Command::Bench(bench) => bench.run().await,
         Command::CompileComponent(compile) => compile.run(),
     }
 }

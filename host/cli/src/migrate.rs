@@ -1,15 +1,19 @@
 use std::io::{self, Write};
+use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
+use super::access::LocalDeed;
 use super::exit::reported;
 use super::runs::bar;
 use super::secret::Secret;
 use super::table::{Table, counted, grouped};
 use super::transfer::StoreFile;
-use quipu::store::{self, Proving, StoreUrl};
+use quipu::access::Audit;
+use quipu::model::SystemClock;
+use quipu::store::{self, Migrated, Proving, StoreUrl};
 
 /// Bring a store to the schema version of this program
 ///
@@ -41,7 +45,16 @@ impl Migrate {
             // A wrong path would create a store that nobody uses.
             store::check_exists(&url).await?;
         }
-        let store::Migrated { from, to } = store::migrate(&url).await?;
+        let migrated = store::migrate(&url).await?;
+        let Migrated { from, to } = migrated;
+        if from != to {
+            record(&url, migrated).await.with_context(|| {
+                format!(
+                    "the store was migrated from schema version {from} to {to}, but the audit has \
+                     no record of it"
+                )
+            })?;
+        }
         let proving = match self.prove {
             true => Some(prove(&url).await?),
             false => None,
@@ -76,9 +89,22 @@ impl Migrate {
     }
 }
 
-/// Adds digests to the commits of a store.
+/// Records a migration, after it: the store may not have had an audit before.
+async fn record(url: &StoreUrl, Migrated { from, to }: Migrated) -> Result<()> {
+    let store = store::open(url).await?;
+    let audit = Audit::new(store.audit, Arc::new(SystemClock));
+    let object = format!("schema version {from} to {to}");
+    let deed = LocalDeed::begin(audit, "migrate", &object, None).await?;
+    deed.done().await?;
+    store.writer.close().await?;
+    Ok(())
+}
+
+/// Adds digests to the commits of a store, and records that if one was missing.
 async fn prove(url: &StoreUrl) -> Result<Proving> {
     let store = store::open(url).await?;
+    let audit = Audit::new(store.audit, Arc::new(SystemClock));
+    let deed = LocalDeed::begin(audit, "prove", "digests of commits", None).await?;
     let bar = bar();
     let mut report = |proving: Proving| {
         bar.set_length(proving.head.0);
@@ -86,6 +112,12 @@ async fn prove(url: &StoreUrl) -> Result<Proving> {
     };
     let proving = store::prove(&*store.reader, &*store.digests, &mut report).await;
     bar.finish_and_clear();
+    match &proving {
+        Ok(proving) if proving.added > 0 => deed.done().await?,
+        Ok(_) => deed.withdraw().await?,
+        // What was added before is stored.
+        Err(_) => deed.failed(true).await,
+    }
     store.writer.close().await?;
     Ok(proving?)
 }

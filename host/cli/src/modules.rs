@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use super::access::LocalDeed;
 use super::signing;
+use quipu::access::LOCAL_OPERATOR;
 use quipu::model::Digest;
 use quipu::proof::Preflight;
 use quipu::runtime::Module;
@@ -53,7 +54,7 @@ async fn add(host: &Host, file: &Path, force: bool) -> Result<()> {
                 Some(_) => Demand::Report,
                 None => Demand::Usual,
             };
-            let deploy = Deploy::new(digest).preflight(demand);
+            let deploy = Deploy::new(digest).preflight(demand).by(LOCAL_OPERATOR);
             let prepared = host.prepare(deploy, &mut |_| {}).await?;
             for text in prepared
                 .preflight()

@@ -18,6 +18,9 @@ const PAGE: u64 = 100;
 pub struct Rejections {
     /// Only of streams of this category
     category: Option<String>,
+    /// Only of this stream
+    #[arg(long, value_name = "STREAM", conflicts_with = "category")]
+    stream: Option<String>,
     /// At most N rejections
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u64,
@@ -71,6 +74,7 @@ impl Rejections {
         while left > 0 {
             let mut query = vec![("limit", PAGE.min(left).to_string())];
             query.extend(self.category.iter().map(|name| ("category", name.clone())));
+            query.extend(self.stream.iter().map(|name| ("stream", name.clone())));
             query.extend(before.map(|before| ("before", before.to_string())));
             let request = client.request(Method::GET, &["v1", "rejections"]);
             let body = client.send(request.query(&query)).await?.bytes().await?;

@@ -131,6 +131,11 @@ pub const TOOLS: &[Tool] = &[
         about: "Lists the last commands that the domain rejected, newest first. `next` is the value of `before` for the next page.",
         parameters: &[
             optional("category", Kind::Text, "Only streams of this category"),
+            optional(
+                "stream",
+                Kind::Text,
+                "Only this stream; excludes `category`",
+            ),
             optional("before", Kind::Number, "Only rejections before this number"),
             optional("limit", Kind::UpTo(100), LIMIT),
         ],

@@ -63,6 +63,7 @@ fn request(tool: &str, given: &Arguments) -> Option<Request> {
         }
         "rejections" => Request::get(&["v1", "rejections"])
             .maybe("category", given.text("category"))
+            .maybe("stream", given.text("stream"))
             .maybe("before", given.number("before"))
             .with("limit", limit),
         "state_at" => {

@@ -4,7 +4,7 @@ use std::{fmt, io};
 use rustix::io::Errno;
 use wasmtime::{Trap, WasmBacktrace};
 
-use super::{Fuel, memory};
+use super::{Fuel, memory, processor_time};
 use quipu_model::Digest;
 
 /// A fault of a guest: it exceeded a limit, broke the contract, or crashed. The call has no effect.
@@ -23,7 +23,7 @@ pub struct Fault {
     pub text: String,
     /// Fuel used by the call, if it got that far.
     pub fuel: Option<Fuel>,
-    /// Processor time of the call.
+    /// Processor time of the call, or of all calls of a fold.
     pub took: Duration,
 }
 
@@ -128,6 +128,15 @@ impl Failure {
     /// Whether the host failed, and not the guest.
     pub fn is_of_host(&self) -> bool {
         matches!(self, Self::Fault(fault) if fault.kind.is_of_host())
+    }
+
+    /// Lets a fault have taken the processor time of this thread since a moment, because it ended
+    /// several calls.
+    pub(super) fn since(mut self, begun: Duration) -> Self {
+        if let Self::Fault(fault) = &mut self {
+            fault.took = processor_time().saturating_sub(begun);
+        }
+        self
     }
 }
 

@@ -9,7 +9,7 @@ use super::bindings::{projection, upcaster};
 use super::fault::{Broken, FaultKind};
 use super::sandbox::Sandbox;
 use super::validate::{self, Answers};
-use super::{Decision, Failure, Fault, Fuel, Limits, Module, Outcome};
+use super::{Decision, Failure, Fault, Fuel, Limits, Module, Outcome, processor_time};
 use quipu_model::{
     Annotations, Body, CommandRecord, Name, NewEvent, RecordedEvent, Timestamp, Version,
 };
@@ -197,6 +197,16 @@ impl Instance {
         aggregate: &Aggregate,
         events: &[FoldEvent<'_>],
     ) -> Result<Fuel, Failure> {
+        let begun = processor_time();
+        let applied = self.apply_in_batches(aggregate, events);
+        applied.map_err(|failure| failure.since(begun))
+    }
+
+    fn apply_in_batches(
+        &mut self,
+        aggregate: &Aggregate,
+        events: &[FoldEvent<'_>],
+    ) -> Result<Fuel, Failure> {
         let resource = self.own(aggregate);
         let limits = self.limits();
         let (count_max, bytes_max) = (limits.events_per_call_max, limits.call_bytes_max);
@@ -229,11 +239,12 @@ impl Instance {
         aggregate: &Aggregate,
         events: &[FoldEvent<'_>],
     ) -> Result<Fuel, Failure> {
-        let mut total = 0;
+        let (begun, mut total) = (processor_time(), 0);
         let mut rest = events;
         while !rest.is_empty() {
             let (one, after) = rest.split_at(batch_len(rest, 1, usize::MAX));
-            total += self.apply(aggregate, one)?;
+            let applied = self.apply_in_batches(aggregate, one);
+            total += applied.map_err(|failure| failure.since(begun))?;
             rest = after;
         }
         Ok(total)

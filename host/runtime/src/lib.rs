@@ -45,6 +45,7 @@ pub use manifest::Manifest;
 pub use module::{Export, Module};
 pub use options::{Limits, Options};
 pub use projections::{Definition, Detail, Source};
+pub use sandbox::processor_time;
 pub use steps::{Lifted, Step};
 pub use upload_error::Refused;
 pub use usage::Usage;

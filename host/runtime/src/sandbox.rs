@@ -138,7 +138,7 @@ fn broken(
 }
 
 /// Processor time that this thread has used. How busy the machine is does not count.
-fn processor_time() -> Duration {
+pub fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
 }

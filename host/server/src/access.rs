@@ -68,6 +68,8 @@ pub(super) struct Declared {
     pub need: Need,
     /// Whether the query can limit it to categories.
     takes_category: bool,
+    /// Whether the query can limit it to a stream in place of a category.
+    takes_stream: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,13 +147,16 @@ fn declared(operation: &Operation) -> std::result::Result<Declared, String> {
         },
         _ => return Err("it has several requirements".to_owned()),
     };
-    let mut parameters = operation.parameters.iter().flatten();
-    let takes_category =
-        parameters.any(|it| it.name == "category" && it.parameter_in == ParameterIn::Query);
+    let takes = |name: &str| {
+        let mut parameters = operation.parameters.iter().flatten();
+        parameters.any(|it| it.name == name && it.parameter_in == ParameterIn::Query)
+    };
+    let takes_category = takes("category");
     Ok(Declared {
         id,
         need,
         takes_category,
+        takes_stream: takes_category && takes("stream"),
     })
 }
 
@@ -332,8 +337,13 @@ impl Named {
         let pairs = Query::<Vec<(String, String)>>::try_from_uri(request.uri());
         let Query(pairs) =
             pairs.map_err(|rejection| Failure::bad_request(format!("the query: {rejection}")))?;
-        let categories = pairs.into_iter().filter(|(name, _)| name == "category");
-        named.categories.extend(categories.map(|(_, value)| value));
+        for (name, value) in pairs {
+            match name.as_str() {
+                "category" => named.categories.push(value),
+                "stream" if declared.takes_stream => named.streams.push(StreamId::new(&value)?),
+                _ => {}
+            }
+        }
         Ok(named)
     }
 

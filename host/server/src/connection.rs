@@ -214,7 +214,7 @@ impl Service<Request<Incoming>> for Requests {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let mut in_flight = self.activity.begin(request.version() == Version::HTTP_2);
         request.extensions_mut().insert(Visit::new(&self.activity));
-        let answering = match framing::check(request.version(), request.headers()) {
+        let answering = match framing::check(request.version(), request.uri(), request.headers()) {
             Ok(()) => Either::Left(self.router.call(request)),
             Err(failure) => Either::Right(ready(Ok(framing::refused(failure)))),
         };

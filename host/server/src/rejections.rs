@@ -8,10 +8,11 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::answering::Visit;
-use super::failure::Result;
-use super::params::{PageSize, Params, Printable};
+use super::failure::{Failure, Result};
+use super::params::{PageSize, Params, Printable, Text};
 use super::{App, answer};
-use quipu::store::{REJECTIONS_PAGE_MAX, Rejected};
+use quipu::model::StreamId;
+use quipu::store::{REJECTIONS_PAGE_MAX, Rejected, RejectionFilter};
 use quipu_api::Problem;
 use quipu_api::event::Data;
 
@@ -101,6 +102,9 @@ pub struct RejectionsQuery {
     /// Only streams of this category
     #[param(value_type = Option<String>)]
     category: Option<Printable>,
+    /// Only this stream; excludes `category`
+    #[param(value_type = Option<String>)]
+    stream: Option<Text>,
     /// Only rejections before this number; by default the newest
     before: Option<u64>,
     /// Maximum number of rejections: 1 to 100, by default 100
@@ -114,7 +118,8 @@ pub struct RejectionsQuery {
 /// Rejections are stored apart from the log, by default up to 10000 for each category. Those of
 /// the last half second may be lost when the process ends. Commands of more than 64 KiB, and
 /// rejections that do not fit into the queue of 32 MiB, are not stored. Details of more than 16 KiB
-/// are left out. A preflight re-decides the stored commands.
+/// are left out. A preflight re-decides the stored commands. With `stream`, all stored rejections of
+/// its category are searched.
 #[utoipa::path(
     get, path = "/v1/rejections", operation_id = "list_rejections", tag = "operations",
     security(("token" = ["read-payload"])),
@@ -129,10 +134,22 @@ pub async fn list(
     visit: Visit,
     Params(query): Params<RejectionsQuery>,
 ) -> Result<Response> {
-    let category = query.category.as_ref().map(|category| category.0.as_str());
+    let stream = query
+        .stream
+        .map(|Text(id)| StreamId::new(&id))
+        .transpose()?;
+    let filter = match (&query.category, &stream) {
+        (None, None) => RejectionFilter::All,
+        (Some(category), None) => RejectionFilter::Category(&category.0),
+        (None, Some(stream)) => RejectionFilter::Stream(stream),
+        (Some(_), Some(_)) => {
+            let detail = "query: category and stream exclude each other";
+            return Err(Failure::bad_request(detail));
+        }
+    };
     let limit = query.limit.0;
     let room = visit.room(&app).await?;
-    let rejected = app.host.rejections(category, query.before, limit).await?;
+    let rejected = app.host.rejections(filter, query.before, limit).await?;
     let last = rejected.last().filter(|_| rejected.len() == limit);
     let list = RejectionList {
         next: last.map(|last| last.id),

@@ -89,14 +89,17 @@ impl Builder {
 
     /// Sets how projections are run. The lease, the pauses and the time limits are at most a year.
     #[must_use]
-    pub fn projections(mut self, options: projection::Options) -> Self {
-        self.projections = projection::Options {
-            lease: options.lease.min(TIME_MAX),
-            retry: (options.retry.0.min(TIME_MAX), options.retry.1.min(TIME_MAX)),
-            inline_time: options.inline_time.min(TIME_MAX),
-            comparison_time: options.comparison_time.min(TIME_MAX),
-            ..options
-        };
+    pub fn projections(mut self, mut options: projection::Options) -> Self {
+        for time in [
+            &mut options.lease,
+            &mut options.retry.0,
+            &mut options.retry.1,
+            &mut options.inline_time,
+            &mut options.comparison_time,
+        ] {
+            *time = TIME_MAX.min(*time);
+        }
+        self.projections = options;
         self
     }
 

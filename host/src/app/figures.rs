@@ -36,7 +36,7 @@ pub struct SubscriptionLag {
     /// Positions between its checkpoint and the end of the log.
     pub events: u64,
     /// Age of the oldest event after its checkpoint. It grows while nobody handles events. None for
-    /// all but the 100 subscriptions with the largest lag.
+    /// all but the 100 subscriptions with the largest lag, and if the event can't be read.
     pub age: Option<Duration>,
     /// Whether it has an owner now.
     pub is_held: bool,
@@ -72,7 +72,7 @@ impl Host {
         let projections = &self.tenant.projections;
         for one in subscriptions.iter_mut().take(AGES_MAX) {
             let checkpoint = Position(log_head.0 - one.events);
-            one.age = Some(projections.age_after(checkpoint, log_head).await?);
+            one.age = projections.age_after(checkpoint, log_head).await?;
         }
         Ok(Figures {
             log_head,

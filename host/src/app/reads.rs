@@ -7,7 +7,9 @@ use crate::engine::{At, Checked, Error, SchemaMismatches, StateView};
 use crate::fold::{Snapshots, Taken};
 use crate::model::{CommandRecord, Digest, Invalid, Position, RecordedEvent, StreamId, Version};
 use crate::proof::{self, Policy, Preflight, Progress, Report, Scope, Shadow, Shadowing};
-use crate::store::{Direction, Filter, Rejected, StoredEvent, StreamFilter, StreamsPage, Versions};
+use crate::store::{
+    Direction, Filter, Rejected, RejectionFilter, StoredEvent, StreamFilter, StreamsPage, Versions,
+};
 
 impl Host {
     /// Writes the rejections that are not stored yet.
@@ -17,14 +19,13 @@ impl Host {
         }
     }
 
-    /// Returns up to `limit` of the last rejected commands, newest first, before a number: of this
-    /// category, or of all.
+    /// Returns up to `limit` of the last rejected commands, newest first, before a number.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn rejections(
         &self,
-        category: Option<&str>,
+        filter: RejectionFilter<'_>,
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<Rejected>, Error> {
@@ -32,7 +33,7 @@ impl Host {
         rejections.flush().await?;
         let before = before.unwrap_or(i64::MAX.unsigned_abs());
         let store = rejections.store();
-        let page = store.read(category, before, Direction::Backward, limit);
+        let page = store.read(filter, before, Direction::Backward, limit);
         Ok(page.await?)
     }
 

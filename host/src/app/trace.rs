@@ -13,7 +13,8 @@ use super::Host;
 use crate::engine::Error;
 use crate::model::{CommitData, EventId, Name, Position, StreamId, Timestamp, Version};
 use crate::store::{
-    Direction, Filter, LOG_PAGE_MAX, LogPage, REJECTIONS_PAGE_MAX, Rejected, STREAM_PAGE_MAX,
+    Direction, Filter, LOG_PAGE_MAX, LogPage, REJECTIONS_PAGE_MAX, Rejected, RejectionFilter,
+    STREAM_PAGE_MAX,
 };
 use found::Start;
 use tree::Tree;
@@ -288,7 +289,9 @@ impl Host {
     async fn newest_rejections(&self) -> Result<Vec<Rejected>, Error> {
         let (mut all, mut before) = (Vec::new(), None);
         while all.len() < REJECTIONS_MAX {
-            let page = self.rejections(None, before, REJECTIONS_PAGE_MAX).await?;
+            let page = self
+                .rejections(RejectionFilter::All, before, REJECTIONS_PAGE_MAX)
+                .await?;
             let is_last = page.len() < REJECTIONS_PAGE_MAX;
             before = page.last().map(|last| last.id);
             all.extend(page);

@@ -80,7 +80,7 @@ pub enum Error {
     /// The module does not exist.
     #[error("module {0} is not in the store; upload it first")]
     NotFound(Digest),
-    /// The plan in force could not be loaded a moment ago.
+    /// The plan in force could not be loaded a moment ago, or is older than that of this host.
     #[error("{0}")]
     NotLoaded(String),
     /// The store failed.

@@ -125,15 +125,24 @@ impl Registry {
     /// Reads the plan if other hosts have activated something.
     ///
     /// # Errors
-    /// When the store does not answer, or an active module can't be loaded.
+    /// When the store does not answer, an active module can't be loaded, or the store has lost the
+    /// plan of this host, as a server can when it fails over.
     pub async fn refresh(&self) -> Result<(), Error> {
         // One at a time. What can't be loaded is not compiled by each of those who wait.
         let mut failed = self.refreshing.lock().await;
         let known = self.plan();
         let history = self.modules.deployments().await?;
         let number = history.last().map_or(0, |last| last.plan);
-        if number <= known.number {
+        if number == known.number {
             return Ok(());
+        }
+        if number < known.number {
+            let why = format!(
+                "the store has plan {number}, and this host has plan {}, which was lost; restart \
+                 this host",
+                known.number
+            );
+            return Err(Error::NotLoaded(why));
         }
         if let Some(failed) = &*failed
             && failed.number == number

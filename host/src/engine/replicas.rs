@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::pool::{Handle, Pool};
 use crate::deploy::Deployed;
 use crate::model::{Annotations, CommandRecord, StreamId};
-use crate::runtime::{Decision, Failure, Fault, FaultKind, FoldEvent, Snapshot};
+use crate::runtime::{Decision, Failure, Fault, FaultKind, FoldEvent, Snapshot, processor_time};
 
 /// The aggregates of one stream.
 pub struct Replicas {
@@ -73,6 +73,7 @@ impl Replicas {
         command: &CommandRecord,
         annotations: &Annotations,
     ) -> Option<Result<Decision, Failure>> {
+        let begun = self.second.is_some().then(processor_time);
         let mut decide = |handle: &Handle| {
             pool.call(handle, |guest, state| {
                 guest.decide(state, command, annotations)
@@ -90,7 +91,9 @@ impl Replicas {
         Some(if is_same {
             first
         } else {
-            Err(impure(deployed, command, decision.fuel).into())
+            let took = begun.map(|begun| processor_time().saturating_sub(begun));
+            let took = took.unwrap_or_default();
+            Err(impure(deployed, command, decision.fuel, took).into())
         })
     }
 
@@ -110,7 +113,7 @@ impl Replicas {
     }
 }
 
-fn impure(deployed: &Deployed, command: &CommandRecord, fuel: u64) -> Fault {
+fn impure(deployed: &Deployed, command: &CommandRecord, fuel: u64, took: Duration) -> Fault {
     Fault {
         kind: FaultKind::Contract,
         component: deployed.rules.module.manifest().name.as_str().to_owned(),
@@ -120,6 +123,6 @@ fn impure(deployed: &Deployed, command: &CommandRecord, fuel: u64) -> Fault {
             command.name
         ),
         fuel: Some(fuel),
-        took: Duration::ZERO,
+        took,
     }
 }

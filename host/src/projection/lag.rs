@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{BuildStatus, Error, Service, Status};
 use crate::model::{Lifecycle, Position, Timestamp};
-use crate::store::{Direction, Filter, Role};
+use crate::store::{self, Direction, Filter, Role};
 
 /// How far the documents of a projection that readers get are from the end of the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +14,8 @@ pub struct Lag {
     /// Positions after the checkpoint.
     pub events: u64,
     /// Age of the oldest event after the checkpoint. It grows while nobody folds. None during a first
-    /// build: until the build has passed the events that are older than itself.
+    /// build: until the build has passed the events that are older than itself. None also if the event
+    /// can't be read.
     pub age: Option<Duration>,
     /// Parked events.
     pub parked: u64,
@@ -53,9 +54,10 @@ impl Service {
             0 => 1.0,
             head => (build.position.0 as f64 / head as f64).min(1.0),
         };
-        let oldest = self.recorded_after(position, status.log_head).await?;
-        let age = Self::is_served(active, oldest).then(|| self.age(oldest));
-        let first = active.filter(|_| age.is_none());
+        let oldest = readable(self.recorded_after(position, status.log_head).await)?;
+        let served = oldest.filter(|oldest| Self::is_served(active, *oldest));
+        let age = served.map(|oldest| self.age(oldest));
+        let first = active.filter(|_| oldest.is_some() && age.is_none());
         Ok(Lag {
             name: status.name.clone(),
             events: status.log_head.0.saturating_sub(position.0),
@@ -77,7 +79,7 @@ impl Service {
     }
 
     /// Returns the age of the first event after a position; zero if there is none up to the end of
-    /// the log.
+    /// the log. None if the event can't be read.
     ///
     /// # Errors
     /// When the store fails.
@@ -85,8 +87,9 @@ impl Service {
         &self,
         position: Position,
         log_head: Position,
-    ) -> Result<Duration, Error> {
-        Ok(self.age(self.recorded_after(position, log_head).await?))
+    ) -> Result<Option<Duration>, Error> {
+        let oldest = readable(self.recorded_after(position, log_head).await)?;
+        Ok(oldest.map(|oldest| self.age(oldest)))
     }
 
     /// When the first event after a position was recorded; none if there is none.
@@ -108,5 +111,15 @@ impl Service {
         let now = self.shared.clock.now().0;
         let age = |at: Timestamp| Duration::from_micros(now.saturating_sub(at.0));
         recorded_at.map_or(Duration::ZERO, age)
+    }
+}
+
+/// Nothing, if an event can't be read. A reader that is stuck at such an event would otherwise hide the
+/// figures of all others.
+fn readable<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(Error::Store(store::Error::Damaged(_))) => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -24,8 +24,8 @@ use crate::fold::{self, Agreement, Folder, Rules};
 use crate::model::{Clock, Position, StreamId};
 use crate::store::{
     self, AcknowledgementStore, ArchivedStreams, Direction, EventReader, LOG_PAGE_MAX,
-    REJECTIONS_PAGE_MAX, Rejected, RejectionStore, SNAPSHOTS_PAGE_MAX, StoredBytes, StoredEvent,
-    StoredSnapshot, StreamFilter, TypeStore,
+    REJECTIONS_PAGE_MAX, Rejected, RejectionFilter, RejectionStore, SNAPSHOTS_PAGE_MAX,
+    StoredBytes, StoredEvent, StoredSnapshot, StreamFilter, TypeStore,
 };
 use crate::supervise::joined;
 
@@ -229,7 +229,8 @@ impl Prover {
             while count < REJECTIONS_MAX && bytes < REJECTION_BYTES_MAX {
                 let limit = REJECTIONS_PAGE_MAX.min(REJECTIONS_MAX - count);
                 let store = &self.rejections;
-                let page = store.read(Some(category), before, Direction::Backward, limit);
+                let of_category = RejectionFilter::Category(category);
+                let page = store.read(of_category, before, Direction::Backward, limit);
                 let page = page.await?;
                 let Some(last) = page.last() else {
                     break;

@@ -22,7 +22,7 @@ use super::report::Verified;
 use super::state_cache::Source;
 use crate::deploy::{ProjectionChanges, Prospect, Release};
 use crate::model::{Digest, Position, StreamId};
-use crate::store::{self, Direction, REJECTIONS_PAGE_MAX, Rejected, StoredEvent};
+use crate::store::{self, Direction, REJECTIONS_PAGE_MAX, Rejected, RejectionFilter, StoredEvent};
 
 /// Number of events that are decided between two checks of the time.
 const PAGE: usize = 200;
@@ -184,7 +184,8 @@ impl Prover {
 
     async fn newest_rejection(&self) -> Result<u64, Error> {
         let newest = i64::MAX.unsigned_abs();
-        let newest = self.rejections.read(None, newest, Direction::Backward, 1);
+        let all = RejectionFilter::All;
+        let newest = self.rejections.read(all, newest, Direction::Backward, 1);
         Ok(newest.await?.first().map_or(0, |newest| newest.id))
     }
 
@@ -251,7 +252,8 @@ impl Prover {
         batch.events.retain(|event| is_wanted(&event.stream));
         let limit = REJECTIONS_PAGE_MAX;
         let forward = Direction::Forward;
-        let page = self.rejections.read(None, place.rejection, forward, limit);
+        let all = RejectionFilter::All;
+        let page = self.rejections.read(all, place.rejection, forward, limit);
         batch.rejections = page.await?;
         if let Some(last) = batch.rejections.last() {
             place.rejection = last.id;

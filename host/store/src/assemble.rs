@@ -137,10 +137,14 @@ fn stored_event(row: EventRow<'_>) -> Result<StoredEvent> {
 
 fn stored_commit(row: &EventRow<'_>) -> Result<StoredCommit> {
     let command: Option<CommandRecord> = row.command.map(record::decode).transpose()?;
-    let decided = row.module.map(|module| Decided {
-        module,
-        fuel: row.fuel.unwrap_or_default(),
-    });
+    let decided = match (row.module, row.fuel) {
+        (None, _) => None,
+        (Some(module), Some(fuel)) => Some(Decided { module, fuel }),
+        (Some(_), None) => {
+            let why = "the fuel of a decided commit is missing";
+            return Err(Error::Damaged(why.to_owned()));
+        }
+    };
     Ok(StoredCommit {
         command,
         decided,

@@ -92,7 +92,9 @@ pub use proposals::{
     PROPOSALS_OPEN_OF_ONE_MAX, PROPOSALS_PAGE_MAX, Proposal, ProposalFilter, ProposalResult,
     ProposalStore, StoredProposal,
 };
-pub use rejection::{DETAILS_BYTES_MAX, REJECTIONS_PAGE_MAX, Rejected, RejectionStore};
+pub use rejection::{
+    DETAILS_BYTES_MAX, REJECTIONS_PAGE_MAX, Rejected, RejectionFilter, RejectionStore,
+};
 pub use snapshot::{Anchor, SNAPSHOTS_PAGE_MAX, SnapshotStore, StoredSnapshot};
 pub use stored::{Import, StoredCommit, StoredEvent, StoredPage};
 pub use streams::{ArchivedStreams, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage};

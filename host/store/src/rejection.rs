@@ -81,6 +81,18 @@ impl Rejected {
     }
 }
 
+/// Which rejections to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RejectionFilter<'a> {
+    /// All.
+    All,
+    /// Those of the streams of a category.
+    Category(&'a str),
+    /// Those of a stream. No index finds them: all rejections of its category are searched, of which
+    /// a bounded number is stored.
+    Stream(&'a StreamId),
+}
+
 /// The last rejections of each category.
 #[async_trait]
 pub trait RejectionStore: Send + Sync {
@@ -92,7 +104,7 @@ pub trait RejectionStore: Send + Sync {
     /// number, oldest first; backward those before it, newest first.
     async fn read(
         &self,
-        category: Option<&str>,
+        filter: RejectionFilter<'_>,
         from: u64,
         direction: Direction,
         limit: usize,

@@ -1,16 +1,22 @@
 //! What an operator does to a store without a request is in the audit.
 
+use std::fs::File;
 use std::path::Path;
+use std::process::Stdio;
 
 use quipu::model::Digest;
-use quipu_tests::{Place, examples, on_every_store, place};
+use quipu_tests::{Place, digests, examples, on_every_store, place};
 use serde_json::Value;
 
 use crate::program::{Said, Served, quipu, run, said, text};
+use crate::ships::{bank, recover, ship, start};
 
 on_every_store!(
     tokens_that_are_made_and_revoked_without_a_host_are_in_the_audit,
     components_that_a_host_starts_with_are_in_the_audit,
+    imports_without_a_host_are_in_the_audit,
+    recoveries_are_in_the_audit,
+    migrations_and_added_digests_are_in_the_audit,
 );
 
 fn token(place: &Place, args: &[&str]) -> Said {
@@ -42,6 +48,16 @@ fn records(place: &Place, root: &str, more: &[&str]) -> Vec<Value> {
     let lines = listed.lines();
     lines
         .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Who made each activation, oldest first. Starts a host for that.
+fn activated_by(place: &Place, root: &str) -> Vec<Value> {
+    let host = Served::ready(tempfile::tempdir().unwrap(), serving(place, &[]));
+    let listed = host.run(&["deployments", "--json", "--token", root]).ok();
+    let lines = listed.lines().map(serde_json::from_str::<Value>);
+    lines
+        .map(|it| it.unwrap()["activated_by"].clone())
         .collect()
 }
 
@@ -141,4 +157,93 @@ async fn components_that_a_host_starts_with_are_in_the_audit(place: Place) {
     expected.push(activate);
     let forced = ["--modules", &*folder, "--modules-force"];
     check(&records(&place, &root, &forced), &expected);
+    assert_eq!(activated_by(&place, &root), ["local:operator"; 2]);
+}
+
+/// The record of the token of [`root`].
+fn root_made() -> (&'static str, String) {
+    let object = "\"root\" admin, never expires, on everything";
+    ("create_token", object.to_owned())
+}
+
+/// Imports a file.
+fn import(place: &Place, file: &Path) -> Said {
+    let mut command = quipu(&["import", "--store", place.url()]);
+    command.stdin(Stdio::from(File::open(file).unwrap()));
+    said(&command.output().unwrap())
+}
+
+async fn imports_without_a_host_are_in_the_audit(place: Place) {
+    let host = Served::start();
+    bank(&host);
+    let export = host.run(&["export"]).ok();
+    let file = host.path("log.ndjson");
+    // What stores nothing is not recorded.
+    std::fs::write(&file, "{}\n").unwrap();
+    import(&place, &file).fails(1, "line 1");
+    let lines: Vec<&str> = export.split_inclusive('\n').collect();
+    std::fs::write(&file, lines[..lines.len() - 3].concat()).unwrap();
+    import(&place, &file).fails(1, "cut off");
+    std::fs::write(&file, &export).unwrap();
+    import(&place, &file).ok();
+    // Everything is there.
+    import(&place, &file).ok();
+    let root = root(&place);
+    let records = records(&place, &root, &[]);
+    assert_eq!(records[0]["operation"], "import");
+    assert_eq!(records[0]["principal"], "local:operator");
+    assert_eq!(records[0]["result"], "bad-request");
+    let expected = [("import", "stdin".to_owned()), root_made()];
+    check(&records[1..], &expected);
+}
+
+async fn recoveries_are_in_the_audit(place: Place) {
+    let host = start(&place);
+    bank(&host);
+    let dir = host.path("shipped");
+    ship(&host, &dir, &[]).ok();
+    let other = place.another();
+    recover(&dir, other.url(), &["--until", "3"]).ok();
+    // The store is not empty any more.
+    recover(&dir, other.url(), &[]).fails(1, "recover");
+    let root = root(&other);
+    let object = format!("{} up to position 3", text(&dir));
+    let expected = [("recover", object), root_made()];
+    check(&records(&other, &root, &[]), &expected);
+}
+
+/// Makes the store one of schema version 15.
+async fn make_older(place: &Place) {
+    let sql = "ALTER TABLE proposals DROP COLUMN proposed_by; \
+        DELETE FROM _sqlx_migrations WHERE version = 16";
+    place.tamper(sql).await;
+}
+
+async fn migrations_and_added_digests_are_in_the_audit(place: Place) {
+    let host = start(&place);
+    bank(&host);
+    host.signal("TERM");
+    let (ended, _folder) = host.ended();
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let migrate = |more: &[&str]| {
+        let args = [&["migrate", "--store", place.url()][..], more].concat();
+        run(&args).ok();
+    };
+    // Neither changes anything.
+    migrate(&[]);
+    migrate(&["--prove"]);
+    make_older(&place).await;
+    migrate(&[]);
+    digests::forget(&place).await;
+    migrate(&["--prove"]);
+    migrate(&["--prove"]);
+    let root = root(&place);
+    let records = records(&place, &root, &[]);
+    // The first two are those of the component that the first host started with.
+    let expected = [
+        ("migrate", "schema version 15 to 16".to_owned()),
+        ("prove", "digests of commits".to_owned()),
+        root_made(),
+    ];
+    check(&records[2..], &expected);
 }

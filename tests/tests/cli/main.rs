@@ -7,6 +7,7 @@ mod administration;
 mod asking;
 mod author;
 mod bases;
+mod browser;
 mod changing_events;
 mod clients;
 mod configuration;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quipu::engine::{self, Error};
 use quipu::model::{Body, ContentType, Digest, Version};
-use quipu::store::{DETAILS_BYTES_MAX, Direction, Rejected, Store};
+use quipu::store::{DETAILS_BYTES_MAX, Direction, Rejected, RejectionFilter, Store};
 use quipu_tests::{Place, build, examples, on_every_store};
 
 on_every_store! {
@@ -13,6 +13,7 @@ on_every_store! {
     the_latest_rejections_of_each_category_are_kept,
     a_limit_of_zero_keeps_no_rejections,
     rejections_are_paged_in_both_directions,
+    rejections_of_one_stream_are_read,
     a_rejection_that_is_too_large_is_not_stored,
     rejections_are_written_in_the_background,
     details_are_stored_byte_for_byte,
@@ -35,7 +36,10 @@ async fn a_rejection_is_stored_with_its_command_version_and_plan(place: Place) {
     host.execute(&account, build::withdraw(5)).await.unwrap();
     let wrong = build::command("no-such", "{}");
     host.execute(&account, wrong).await.unwrap_err();
-    let rejections = host.rejections(None, None, 100).await.unwrap();
+    let rejections = host
+        .rejections(RejectionFilter::All, None, 100)
+        .await
+        .unwrap();
     let [one] = &rejections[..] else {
         panic!("{rejections:?}");
     };
@@ -58,11 +62,19 @@ async fn a_rejection_is_stored_with_its_command_version_and_plan(place: Place) {
     // A retry is decided from scratch, and is a rejection of its own.
     let withdraw = build::command_as("w-1", "withdraw", r#"{"amount":7}"#);
     host.execute(&account, withdraw).await.unwrap_err();
-    let rejections = host.rejections(Some("account"), None, 100).await.unwrap();
+    let rejections = host
+        .rejections(RejectionFilter::Category("account"), None, 100)
+        .await
+        .unwrap();
     let versions: Vec<u64> = rejections.iter().map(|one| one.version.0).collect();
     assert_eq!(versions, [3, 2]);
     assert!(rejections[0].id > rejections[1].id);
-    assert_eq!(host.rejections(Some("loan"), None, 100).await.unwrap(), []);
+    assert_eq!(
+        host.rejections(RejectionFilter::Category("loan"), None, 100)
+            .await
+            .unwrap(),
+        []
+    );
 }
 
 fn rejected(stream: &str, version: u64) -> Rejected {
@@ -79,10 +91,10 @@ fn rejected(stream: &str, version: u64) -> Rejected {
     }
 }
 
-async fn versions(store: &Store, category: Option<&str>) -> Vec<u64> {
+async fn versions(store: &Store, filter: RejectionFilter<'_>) -> Vec<u64> {
     let read = store
         .rejections
-        .read(category, i64::MAX as u64, Direction::Backward, 10);
+        .read(filter, i64::MAX as u64, Direction::Backward, 10);
     read.await
         .unwrap()
         .iter()
@@ -100,15 +112,18 @@ async fn the_latest_rejections_of_each_category_are_kept(place: Place) {
     keep(0..3, "note-1").await;
     keep(100..107, "other-1").await;
     keep(3..6, "note-2").await;
-    assert_eq!(versions(&store, Some("note")).await, [5, 4, 3, 2, 1]);
     assert_eq!(
-        versions(&store, Some("other")).await,
+        versions(&store, RejectionFilter::Category("note")).await,
+        [5, 4, 3, 2, 1]
+    );
+    assert_eq!(
+        versions(&store, RejectionFilter::Category("other")).await,
         [106, 105, 104, 103, 102]
     );
-    assert_eq!(versions(&store, None).await.len(), 10);
+    assert_eq!(versions(&store, RejectionFilter::All).await.len(), 10);
     let read = store
         .rejections
-        .read(Some("note"), 0, Direction::Forward, 1)
+        .read(RejectionFilter::Category("note"), 0, Direction::Forward, 1)
         .await;
     let expected = Rejected {
         id: read.as_ref().unwrap()[0].id,
@@ -131,7 +146,8 @@ async fn rejections_are_paged_in_both_directions(place: Place) {
     ] {
         let mut read = Vec::new();
         loop {
-            let page = store.rejections.read(Some("note"), from, direction, 3);
+            let filter = RejectionFilter::Category("note");
+            let page = store.rejections.read(filter, from, direction, 3);
             let page = page.await.unwrap();
             let Some(last) = page.last() else { break };
             from = last.id;
@@ -139,6 +155,44 @@ async fn rejections_are_paged_in_both_directions(place: Place) {
         }
         assert_eq!(read, expected, "{direction:?}");
     }
+}
+
+async fn rejections_of_one_stream_are_read(place: Place) {
+    let store = place.open().await;
+    // Similar ids, also that of a stream whose id is the category.
+    let streams = ["note-1", "note-12", "note", "Note-1", "other-1"];
+    let all: Vec<Rejected> = (1..=20)
+        .flat_map(|n| streams.map(|stream| rejected(stream, n)))
+        .collect();
+    store.rejections.keep(&all, 100).await.unwrap();
+    for name in streams {
+        let stream = build::stream(name);
+        let filter = RejectionFilter::Stream(&stream);
+        for (direction, mut from, mut expected) in [
+            (Direction::Forward, 0, (1..=20).collect::<Vec<u64>>()),
+            (
+                Direction::Backward,
+                i64::MAX as u64,
+                (1..=20).rev().collect(),
+            ),
+        ] {
+            while !expected.is_empty() {
+                let page = store.rejections.read(filter, from, direction, 3).await;
+                let page = page.unwrap();
+                from = page.last().unwrap().id;
+                assert!(page.iter().all(|one| one.stream == stream), "{page:?}");
+                let found: Vec<u64> = page.iter().map(|one| one.version.0).collect();
+                let rest = expected.split_off(found.len());
+                assert_eq!(found, expected, "{name} {direction:?}");
+                expected = rest;
+            }
+            let page = store.rejections.read(filter, from, direction, 3).await;
+            assert_eq!(page.unwrap(), []);
+        }
+    }
+    let missing = build::stream("note-3");
+    let none = versions(&store, RejectionFilter::Stream(&missing)).await;
+    assert!(none.is_empty(), "{none:?}");
 }
 
 async fn a_limit_of_zero_keeps_no_rejections(place: Place) {
@@ -152,7 +206,12 @@ async fn a_limit_of_zero_keeps_no_rejections(place: Place) {
     host.execute(&account, build::withdraw(1))
         .await
         .unwrap_err();
-    assert_eq!(host.rejections(None, None, 10).await.unwrap(), []);
+    assert_eq!(
+        host.rejections(RejectionFilter::All, None, 10)
+            .await
+            .unwrap(),
+        []
+    );
 }
 
 async fn a_rejection_that_is_too_large_is_not_stored(place: Place) {
@@ -165,7 +224,10 @@ async fn a_rejection_that_is_too_large_is_not_stored(place: Place) {
         let answer = host.execute(&account, withdraw).await;
         assert!(matches!(answer, Err(Error::Rejected { .. })), "{answer:?}");
     }
-    let rejections = host.rejections(None, None, 10).await.unwrap();
+    let rejections = host
+        .rejections(RejectionFilter::All, None, 10)
+        .await
+        .unwrap();
     assert_eq!(rejections.len(), 1);
     assert!(rejections[0].command.body.len() < 64 << 10);
 }
@@ -182,7 +244,7 @@ async fn rejections_are_written_in_the_background(place: Place) {
     // This reads the store directly, because a read through the host would write them.
     let mut waited = 0;
     while rejections
-        .read(None, 0, Direction::Forward, 1)
+        .read(RejectionFilter::All, 0, Direction::Forward, 1)
         .await
         .unwrap()
         .is_empty()
@@ -209,7 +271,10 @@ async fn details_are_stored_byte_for_byte(place: Place) {
     };
     let all: Vec<Rejected> = (1..).zip(&details).map(with).collect();
     store.rejections.keep(&all, 100).await.unwrap();
-    let read = store.rejections.read(None, 0, Direction::Forward, 10).await;
+    let read = store
+        .rejections
+        .read(RejectionFilter::All, 0, Direction::Forward, 10)
+        .await;
     let read: Vec<_> = read.unwrap().into_iter().map(|one| one.details).collect();
     assert_eq!(read, details);
 }
@@ -228,7 +293,10 @@ async fn details_that_are_too_large_are_omitted(place: Place) {
         })
         .collect();
     store.rejections.keep(&all, 100).await.unwrap();
-    let read = store.rejections.read(None, 0, Direction::Forward, 10).await;
+    let read = store
+        .rejections
+        .read(RejectionFilter::All, 0, Direction::Forward, 10)
+        .await;
     let read: Vec<_> = read.unwrap().into_iter().map(|one| one.details).collect();
     assert_eq!(read, expected);
 }
@@ -239,12 +307,18 @@ async fn rejections_survive_a_restart(place: Place) {
     host.execute(&account, build::withdraw(1))
         .await
         .unwrap_err();
-    let rejections = host.rejections(None, None, 10).await.unwrap();
+    let rejections = host
+        .rejections(RejectionFilter::All, None, 10)
+        .await
+        .unwrap();
     host.execute(&account, build::withdraw(2))
         .await
         .unwrap_err();
     host.shutdown().await.unwrap();
     let host = place.host().await;
-    let there = host.rejections(None, None, 10).await.unwrap();
+    let there = host
+        .rejections(RejectionFilter::All, None, 10)
+        .await
+        .unwrap();
     assert_eq!((there.len(), &there[1..]), (2, &rejections[..]));
 }

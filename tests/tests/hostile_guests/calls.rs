@@ -4,6 +4,7 @@ use quipu::model::{AppendLimits, Body, CommandRecord, ContentType, Name, Timesta
 use quipu::runtime::{Failure, FaultKind, FoldEvent, Instance, Limits, Outcome};
 use quipu_tests::probe::probe;
 
+use crate::guest::decider_with;
 use crate::{apply, check_fault, check_obedient, decide, fault, go, load, open, runtime, tight};
 
 /// A guest that decides within these limits.
@@ -352,6 +353,27 @@ fn a_long_list_is_folded_in_several_calls_each_with_its_own_limits() {
     assert_eq!(instance.view(&aggregate).unwrap().unwrap(), "{\"count\":9}");
 }
 
+/// A module is paused for the time that a repetition would take, so a guest can't spread it over many
+/// calls.
+#[test]
+fn a_fault_took_the_time_of_all_calls_that_folded_its_events() {
+    const EVENTS: u64 = 40;
+    let (name, body) = (Name::new("went").unwrap(), Body::empty());
+    let events: Vec<_> = (1..=EVENTS)
+        .map(|version| event_of(&name, &body, version))
+        .collect();
+    let module = load("weary", tight());
+    let (mut instance, aggregate) = open(&module);
+    for event in &events[1..] {
+        instance.apply_each(&aggregate, &[*event]).unwrap();
+    }
+    let last = fault(instance.apply_each(&aggregate, &events[..1]));
+    let (mut instance, aggregate) = open(&module);
+    let all = fault(instance.apply_each(&aggregate, &events));
+    assert_eq!((last.kind, all.kind), (FaultKind::Trap, FaultKind::Trap));
+    assert!(all.took > 4 * last.took, "{:?} {:?}", all.took, last.took);
+}
+
 #[test]
 fn a_command_of_another_content_type_is_a_bad_command() {
     let (mut instance, aggregate) = open(&load("trap", tight()));
@@ -405,6 +427,30 @@ fn events_that_fit_the_fuel_of_a_call_one_by_one_can_be_folded_together() {
         };
         assert!(folded.unwrap() > FUEL);
     }
+}
+
+/// A module is paused for what its calls have cost, and a fold may need many of them.
+#[test]
+fn a_fault_took_the_time_of_all_calls_of_its_fold() {
+    // Each call uses most of its fuel, except the last one, which traps at once.
+    let component = decider_with(
+        "(func $apply (type $apply) (local $rest i32)
+           (i32.store (local.get 0) (i32.add (i32.load (local.get 0)) (i32.const 1)))
+           (if (i32.eq (i32.load (local.get 0)) (i32.const 80)) (then unreachable))
+           (local.set $rest (i32.const 3000000))
+           (loop $more
+             (br_if $more (local.tee $rest (i32.sub (local.get $rest) (i32.const 1)))))
+           (i32.const 0x790))",
+    );
+    let (mut instance, aggregate) = open(&runtime(tight()).load(&component).unwrap());
+    let (name, body) = (Name::new("went").unwrap(), Body::empty());
+    let events: Vec<_> = (1..=80)
+        .map(|version| event_of(&name, &body, version))
+        .collect();
+    let found = fault(instance.apply_each(&aggregate, &events));
+    assert_eq!(found.kind, FaultKind::Trap, "{found}");
+    // No processor counts to 237 million in less.
+    assert!(found.took > Duration::from_millis(20), "{:?}", found.took);
 }
 
 fn event_of<'a>(name: &'a Name, body: &'a Body, version: u64) -> FoldEvent<'a> {

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
-use quipu::model::{Digest, Timestamp};
+use quipu::model::{Context, Digest, Timestamp};
 use quipu::store::{Activation, Item, Outcome};
+use quipu_tests::postgres::Server;
 use quipu_tests::{Place, build, examples, guest, log};
+use sqlx::Executor;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replacing_a_module_at_one_host_fails_no_command_at_another() {
@@ -107,6 +109,44 @@ async fn a_host_that_cannot_load_the_plan_answers_within_the_deadline() {
         .unwrap();
     there.activate(old, None).await.unwrap();
     go().await.unwrap();
+}
+
+/// A server loses the newest activation when a standby that lacks it is promoted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_whose_plan_is_lost_writes_nothing_until_it_is_restarted() {
+    let server = Server::start();
+    let place = Place::at(&server.url("bank"));
+    let engine = quipu::engine::Options {
+        deadline: Duration::from_secs(3),
+        ..Default::default()
+    };
+    let host = place.builder().engine(engine).build().await.unwrap();
+    let newer = guest::decider_with("(data (i32.const 0xf00) \"newer\")");
+    for component in [guest::component("skeleton"), newer] {
+        examples::deploy(&host, component).await;
+    }
+    let stream = build::stream("probe-1");
+    host.execute(&stream, build::command("go", "{}"))
+        .await
+        .unwrap();
+    let mut connection = server.connect().await;
+    let lose = "DELETE FROM bank.deployments WHERE plan = 2";
+    connection.execute(lose).await.unwrap();
+    // As after a promotion: the host connects to a server that lacks the plan.
+    server.kill_backends().await;
+    let archived = host.archive(&stream, Context::default()).await;
+    let executed = host.execute(&stream, build::command("go", "{}")).await;
+    for error in [archived.unwrap_err(), executed.unwrap_err()] {
+        assert_eq!(error.code(), "store-unavailable", "{error}");
+        let expected = "has plan 1 and lacks plan 2";
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+    assert_eq!(log::of(&host, &stream).await.len(), 1);
+    host.shutdown().await.unwrap();
+    let restarted = place.host().await;
+    let go = build::command("go", "{}");
+    restarted.execute(&stream, go).await.unwrap();
+    restarted.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

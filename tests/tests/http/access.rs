@@ -270,6 +270,8 @@ async fn a_limited_token_reaches_only_what_it_lists(place: Place) {
         "/v1/streams/sensor-1/events",
         "/v1/events?category=sensor",
         "/v1/streams?category=sensor",
+        "/v1/rejections?category=sensor",
+        "/v1/rejections?stream=sensor-1",
     ] {
         let read = get(&server, path, &limited).await;
         assert!(!read.text.contains("door"), "{}", read.text);
@@ -288,6 +290,10 @@ async fn a_limited_token_reaches_only_what_it_lists(place: Place) {
         "/v1/events/2",
         "/v1/events/subscribe",
         "/v1/streams",
+        "/v1/rejections",
+        "/v1/rejections?stream=door-1",
+        "/v1/rejections?stream=sensor-1&stream=door-1",
+        "/v1/rejections?category=sensor&stream=door-1",
         "/v1/export",
         "/v1/types",
         "/v1/modules",

@@ -161,8 +161,11 @@ async fn an_activation_without_a_preflight_needs_a_reason(place: Place) {
     let without = act(&server, &cookie, &form).await;
     assert_eq!(without.status, 400, "{}", without.text);
     assert_eq!(server.host.plan().number, 1);
-    let done = act(&server, &cookie, &format!("{form}&reason=urgent")).await;
-    assert_eq!(done.status, 303, "{}", done.text);
+    for (plan, status) in [("7", 409), ("x", 400), ("1", 303)] {
+        let form = format!("{form}&reason=urgent&plan={plan}");
+        let done = act(&server, &cookie, &form).await;
+        assert_eq!(done.status, status, "{plan}: {}", done.text);
+    }
     assert_eq!(server.host.plan().number, 2);
 }
 
@@ -188,12 +191,18 @@ async fn a_rollback_shows_what_becomes_active_and_needs_a_reason(place: Place) {
             &format!("title=\"{second}\""),
             "The preflight passes",
             "quipu rollback note --reason WHY",
+            "name=\"plan\" value=\"2\"",
         ],
     );
     let without = act(&server, &cookie, form).await;
     assert_eq!(without.status, 400, "{}", without.text);
-    let done = act(&server, &cookie, &format!("{form}&reason=slow")).await;
+    let form = format!("{form}&reason=slow&plan=2");
+    let done = act(&server, &cookie, &form).await;
     assert_eq!(done.status, 303, "{}", done.text);
+    // The same form sent a second time would activate what was just rolled back.
+    let replayed = act(&server, &cookie, &form).await;
+    assert_eq!(replayed.status, 409, "{}", replayed.text);
+    assert!(replayed.text.contains("under plan 2"), "{}", replayed.text);
     let active = server.host.plan().active("note").unwrap().to_string();
     assert_eq!((server.host.plan().number, active), (3, first));
 }

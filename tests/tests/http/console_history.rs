@@ -50,14 +50,16 @@ async fn rejections_are_above_the_event_of_their_version(place: Place) {
     withdraw(&server, "account-1", "second-at-2").await;
     deposit(&server, EVENTS + 3).await;
     withdraw(&server, "account-1", "at-55").await;
-    // Those of other streams are not here.
+    // Those of other streams are not here, however many they are.
     let open = server.command("account-2", "open", "{\"owner\":\"bob\"}");
     send(open).await.ok();
-    withdraw(&server, "account-2", "of-another").await;
+    for number in 0..100 {
+        withdraw(&server, "account-2", &format!("of-another-{number}")).await;
+    }
     let stored = async {
         loop {
-            let listed = server.get("/v1/rejections").await.ok();
-            if listed["rejections"].as_array().unwrap().len() == 5 {
+            let listed = server.get("/v1/rejections?stream=account-2").await.ok();
+            if listed["rejections"].as_array().unwrap().len() == 100 {
                 return;
             }
             tokio::task::yield_now().await;

@@ -132,11 +132,16 @@ async fn a_shadow_begins_counts_and_stops_on_its_page(place: Place) {
     let form = "what=shadow&name=running&action=stop";
     let before = page(&server, &format!("/console/act?{form}"), &cookie).await;
     assert!(before.text.contains(OFFER), "{}", before.text);
-    let stopped = act(&server, &cookie, form).await;
+    let form = format!("{form}&reason=enough");
+    let stopped = act(&server, &cookie, &form).await;
     assert_eq!(stopped.status, 303, "{}", stopped.text);
     let stopped = once(&server, &cookie, ">ended early<").await;
     assert!(stopped.contains(counted), "{stopped}");
     assert!(stopped.contains("Begin a shadow"), "{stopped}");
+    let audit = page(&server, "/console/audit", &cookie).await;
+    for expected in ["stop_shadow", "enough"] {
+        assert!(audit.text.contains(expected), "{}", audit.text);
+    }
 }
 
 async fn a_shadow_of_a_program_is_shown_and_not_stopped(place: Place) {

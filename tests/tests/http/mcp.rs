@@ -152,6 +152,11 @@ const SAME: &[(&str, &str, &str)] = &[
         "{\"category\":\"account\"}",
         "/v1/rejections?category=account",
     ),
+    (
+        "rejections",
+        "{\"stream\":\"account-1\"}",
+        "/v1/rejections?stream=account-1",
+    ),
     ("types", "{}", "/v1/types"),
     ("projections", "{}", "/v1/projections"),
     (

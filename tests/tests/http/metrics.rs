@@ -23,6 +23,7 @@ use crate::server::{Server, send};
 on_every_store!(
     a_projection_without_an_owner_lags_in_seconds,
     a_subscription_that_nobody_holds_lags_in_seconds,
+    a_subscription_at_a_damaged_event_hides_no_figures,
     parked_events_are_shown,
     the_store_is_shown_with_its_size_and_its_end,
     a_snapshot_that_is_ignored_is_counted,
@@ -497,6 +498,23 @@ async fn a_subscription_that_nobody_holds_lags_in_seconds(place: Place) {
     until(&server, held, |it| it == 0.0).await;
     server.host.append(&stream, append()).await.unwrap();
     until(&server, seconds, |it| it > 0.0).await;
+}
+
+async fn a_subscription_at_a_damaged_event_hides_no_figures(place: Place) {
+    let host = place.host().await;
+    let append = build::append(build::events(2));
+    host.append(&build::stream("letter-1"), append)
+        .await
+        .unwrap();
+    host.shutdown().await.unwrap();
+    place
+        .tamper("UPDATE events SET recorded_at = -1 WHERE version = 1")
+        .await;
+    let server = Server::start(place.host().await, Options::default()).await;
+    let claim = server.post("/v1/subscriptions/mail/claim", r#"{"lease_ms":600000}"#);
+    send(claim).await.ok();
+    let lag = "quipu_subscription_lag_events{subscription=\"mail\"}";
+    until(&server, lag, |it| it == 2.0).await;
 }
 
 async fn parked_events_are_shown(place: Place) {

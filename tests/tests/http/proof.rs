@@ -133,7 +133,20 @@ async fn rejections_are_listed() {
     assert_eq!(list["next"], json!(null));
     let none = server.get("/v1/rejections?category=other").await.ok();
     assert_eq!(none["rejections"], json!([]));
-    for wrong in ["?limit=0", "?limit=101", "?before=x", "?categori=note"] {
+    for (stream, expected) in [("note-1", 2), ("note-2", 0), ("note", 0)] {
+        let list = server.get(&format!("/v1/rejections?stream={stream}")).await;
+        let list = list.ok();
+        assert_eq!(list["rejections"].as_array().unwrap().len(), expected);
+    }
+    for wrong in [
+        "?limit=0",
+        "?limit=101",
+        "?before=x",
+        "?categori=note",
+        "?stream=",
+        "?stream=..",
+        "?category=note&stream=note-1",
+    ] {
         let answered = server.get(&format!("/v1/rejections{wrong}")).await;
         answered.problem(400, "bad-request");
     }

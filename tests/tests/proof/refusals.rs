@@ -3,6 +3,7 @@
 use quipu::Host;
 use quipu::model::Version;
 use quipu::proof::{Kind, Policy, Preflight, Refusals, Scope, Tally};
+use quipu::store::RejectionFilter;
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, build, examples, on_every_store};
 use serde_json::json;
@@ -186,7 +187,10 @@ async fn rejections_with_text_that_no_database_can_store_are_kept(place: Place) 
     let host = place.host().await;
     examples::deploy(&host, active().decides("reject-nul").component()).await;
     note(&host, "note-1", "odd").await;
-    let rejections = host.rejections(None, None, 10).await.unwrap();
+    let rejections = host
+        .rejections(RejectionFilter::All, None, 10)
+        .await
+        .unwrap();
     assert_eq!(rejections[0].message, "it is \u{fffd} odd");
     assert!(super::verified(&host).await.is_sound());
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use quipu::Host;
 use quipu::model::Digest;
 use quipu::proof::{End, Error, Kind, Policy, Refusals, Shadow, Shadowing, Tally};
+use quipu::store::RejectionFilter;
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{PATIENCE, Place, build, examples, on_every_store};
 use serde_json::json;
@@ -155,7 +156,9 @@ async fn rejections_are_compared_too(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, decider().decides("reject").component()).await;
     note(&host, 0, "odd").await;
-    host.rejections(None, None, 1).await.unwrap();
+    host.rejections(RejectionFilter::All, None, 1)
+        .await
+        .unwrap();
     let running = Running::begin(&host, &decider(), LONG).await;
     for n in 0..12 {
         note(&host, n, if n < 8 { "odd" } else { "plain" }).await;

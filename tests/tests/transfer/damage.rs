@@ -1,6 +1,8 @@
 //! Files that are truncated, damaged or written by another program.
 
 use quipu::Host;
+use quipu::model::Position;
+use quipu::store::Error;
 use quipu::transfer::{FORMAT, LINE_BYTES_MAX};
 use quipu_tests::{Place, build, on_every_store, seed};
 use rand::Rng;
@@ -13,6 +15,7 @@ on_every_store! {
     a_file_truncated_at_any_line_is_refused_and_the_whole_file_continues_it,
     a_store_that_is_not_empty_is_refused_and_not_changed,
     the_export_of_a_different_log_is_refused,
+    a_decision_without_its_fuel_is_damage_and_not_exported,
 }
 
 async fn file(random: &mut StdRng) -> Vec<u8> {
@@ -85,6 +88,27 @@ async fn the_export_of_a_different_log_is_refused(place: Place) {
     let why = refused(&one, &file).await;
     assert!(why.contains("is not in the file"), "{why}");
     assert_same(&exported(&one).await, &before);
+}
+
+async fn a_decision_without_its_fuel_is_damage_and_not_exported(place: Place) {
+    let host = place.bank().await;
+    let account = build::stream("account-1");
+    host.execute(&account, build::open_account()).await.unwrap();
+    host.shutdown().await.unwrap();
+    place
+        .tamper("UPDATE events SET fuel = NULL WHERE module_id IS NOT NULL")
+        .await;
+    let host = place.host().await;
+    let mut export = host.export(Position(0)).await.unwrap();
+    let error = loop {
+        match export.next().await {
+            Ok(chunk) => assert!(chunk.is_some(), "it was exported"),
+            Err(error) => break error,
+        }
+    };
+    let is_named =
+        matches!(&error, Error::Damaged(why) if why.contains("the fuel of a decided commit"));
+    assert!(is_named, "{error}");
 }
 
 async fn check(host: &Host, line: usize, damaged: &[String], what: &str) {

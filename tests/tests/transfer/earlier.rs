@@ -21,7 +21,7 @@ use quipu::engine::Append;
 use quipu::model::{Context, Lifecycle, OnError, Position, SettingsChange, Timestamp, Version};
 use quipu::proof::Scope;
 use quipu::propose::NewProposal;
-use quipu::store::{AuditEntry, Role as Build};
+use quipu::store::{AuditEntry, RejectionFilter, Role as Build};
 use quipu::subscribe::Owner;
 use quipu::{Demand, Deploy, Host};
 use quipu_tests::loan_documents::fresh;
@@ -207,7 +207,10 @@ async fn check(place: &Place, gap: u64) {
     assert!(document.document.contains('2'), "{}", document.document);
     let parked = host.parked("notes", Build::Active, None, 10).await.unwrap();
     assert_eq!(parked.events.len(), 1, "{parked:?}");
-    let rejected = host.rejections(Some("account"), None, 10).await.unwrap();
+    let rejected = host
+        .rejections(RejectionFilter::Category("account"), None, 10)
+        .await
+        .unwrap();
     assert_eq!(rejected.len(), 1);
     let claimed = host.named_subscription("mail").await.unwrap();
     assert_eq!(claimed.position, Position(3));

@@ -52,6 +52,15 @@ impl LocalDeed {
         self.audit.record(self.entry, Some(self.begun)).await
     }
 
+    /// Records that it was done in part, with the code of the error that ended it. If the store can't
+    /// take the record, the next host records `unknown`.
+    pub async fn done_in_part(mut self, code: &str) {
+        self.entry.result = code.into();
+        if let Err(error) = self.done().await {
+            tracing::warn!(%error, "the audit will have an operation that failed as unknown");
+        }
+    }
+
     /// Nothing was changed, so there is no record.
     ///
     /// # Errors

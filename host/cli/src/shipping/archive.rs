@@ -15,7 +15,7 @@ use super::until::Until;
 
 /// A folder of segments.
 pub struct Archive {
-    dir: PathBuf,
+    pub dir: PathBuf,
     pub manifest: Manifest,
     /// No file that the manifest lists is removed meanwhile.
     _reading: Option<File>,

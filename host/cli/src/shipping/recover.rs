@@ -153,7 +153,9 @@ async fn fill(archive: &Archive, contents: &Contents, store: store::Store) -> Re
         bar.say(format!("{events} recovered"));
     };
     let lines = Replay::new(archive, contents)?.into_stream();
-    let imported = import::fill(store, lines, &mut progress).await;
+    let (dir, head) = (archive.dir.display(), contents.head);
+    let object = format!("{dir} up to position {head}");
+    let imported = import::fill(store, ("recover", &object), lines, &mut progress).await;
     bar.finish();
     let imported = imported?;
     if imported.head.0 != contents.head {

@@ -78,6 +78,9 @@ struct Form {
     allow: String,
     #[serde(default)]
     seconds: String,
+    /// The plan that the page showed.
+    #[serde(default)]
+    plan: String,
 }
 
 /// What a reader asks for.
@@ -118,6 +121,8 @@ pub struct ActionRequest {
     pub before: String,
     pub command: String,
     pub back: String,
+    /// The plan that it is about; none if it does not depend on the plan.
+    pub plan: Option<u64>,
     pub needs_reason: bool,
     /// Whether the host would do it now.
     pub is_offered: bool,
@@ -212,12 +217,13 @@ pub async fn perform(visitor: Visitor, request: Request) -> Response {
             is_shown: false,
         };
         let action_request = ActionRequest::of(&visitor, &asked).await?;
+        action_request.check_plan(&form.plan)?;
         let reason = Some(form.reason.trim()).filter(|reason| !reason.is_empty());
         let (path, body) = (&action_request.path, action_request.body.clone());
         match action_request.way {
             Way::Request => drop(visitor.post::<Value>(path, body, reason).await?),
             Way::Begin => shadows::begin(&visitor, path, body, reason).await?,
-            Way::Stop => visitor.shared.shadow.stop(),
+            Way::Stop => shadows::end(&visitor, reason).await?,
         }
         Ok::<_, Failure>(Redirect::to(&action_request.back).into_response())
     };
@@ -260,6 +266,7 @@ impl ActionRequest {
             before: String::new(),
             command: format!("projection {} {action}", quoted(name)),
             back: layout::projection_path(name),
+            plan: None,
             needs_reason: false,
             is_offered: true,
         })
@@ -292,9 +299,29 @@ impl ActionRequest {
             before: String::new(),
             command: format!("proposal {action} {number}"),
             back: proposals::path(number),
+            plan: None,
             needs_reason: action == "deny",
             is_offered: true,
         })
+    }
+
+    /// Checks that the plan is the one that the page showed. A form that is sent twice would undo its
+    /// own roll-back, and an old page shows another effect than the one that it would have now.
+    fn check_plan(&self, shown: &str) -> Result<()> {
+        let Some(now) = self.plan.filter(|_| !shown.is_empty()) else {
+            return Ok(());
+        };
+        let shown: u64 = shown
+            .parse()
+            .map_err(|_| Failure::bad_request("plan: expected a whole number"))?;
+        if shown == now {
+            return Ok(());
+        }
+        let detail = format!(
+            "the page showed the effect under plan {shown}, and plan {now} is active now; reload the \
+             page before you decide"
+        );
+        Err(Failure::new(quipu_api::Code::Conflict, detail))
     }
 
     fn shown(&self, visitor: &Visitor, asked: &Asked<'_>) -> Markup {
@@ -329,6 +356,7 @@ impl ActionRequest {
                 input type="hidden" name="what" value=(asked.what);
                 input type="hidden" name="name" value=(asked.name);
                 input type="hidden" name="action" value=(asked.action);
+                @if let Some(plan) = self.plan { input type="hidden" name="plan" value=(plan); }
                 @if !asked.allow.is_empty() { input type="hidden" name="allow" value=(asked.allow); }
                 @if self.way == Way::Begin {
                     label for="seconds" { "Seconds" }

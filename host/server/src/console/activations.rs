@@ -83,6 +83,7 @@ struct Change {
 pub async fn activate(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequest> {
     act::check(visitor, Action::Deploy, Object::Store)?;
     let check = Check::of(asked, "activate", "activate-unchecked")?;
+    let plan = visitor.app.host.plan().number;
     let of_module = format!("/v1/modules/{}", encoded(asked.name));
     let module = visitor.get::<ModuleView>(&of_module).await?;
     let digest = module.digest.clone();
@@ -120,6 +121,7 @@ pub async fn activate(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequ
         before: format!("{download}\n"),
         command: format!("deploy {file}{}", check.flags()),
         back: "/console/modules".to_owned(),
+        plan: Some(plan),
         needs_reason: check.is_skipped && visitor.caller.name().is_some(),
     })
 }
@@ -131,6 +133,7 @@ pub async fn activate(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequ
 pub async fn roll_back(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequest> {
     act::check(visitor, Action::Deploy, Object::Store)?;
     let check = Check::of(asked, "rollback", "rollback-unchecked")?;
+    let plan = visitor.app.host.plan().number;
     let name = asked.name;
     let effect = match asked.is_shown {
         false => None,
@@ -163,6 +166,7 @@ pub async fn roll_back(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionReq
         before: String::new(),
         command: format!("rollback {}{}", quoted(name), check.flags()),
         back: "/console/modules".to_owned(),
+        plan: Some(plan),
         needs_reason: visitor.caller.name().is_some(),
     })
 }

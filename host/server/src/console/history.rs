@@ -44,7 +44,7 @@ impl<'a> Page<'a> {
             @if rows.is_empty() { p.note { "There are no events here." } }
             @else { (layout::table("Events of the stream", &columns, &shown)) }
             @if has_rejection {
-                p.note { "Rejected commands are above the event of the version at which they were decided. Only those among the last 100 rejections of the category are shown." }
+                p.note { "Rejected commands are above the event of the version at which they were decided. Only those among the last 100 rejections of the stream are shown." }
             }
         }
     }

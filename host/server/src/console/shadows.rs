@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::body::BodyDataStream;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use futures::StreamExt;
 use maud::{Markup, html};
@@ -14,8 +15,10 @@ use super::activations;
 use super::judged;
 use super::layout::{self, Tab};
 use super::text::{Untrusted, encoded, quoted};
-use super::visitor::Visitor;
+use super::visitor::{Visitor, reason_header};
+use crate::deed::{DONE, Deed};
 use crate::failure::{Failure, Result};
+use crate::headers;
 use crate::newest::{Kind, NewestRun};
 use quipu::access::{Action, Object};
 use quipu_api::{ModuleList, ModuleView, RunLine, ShadowView};
@@ -39,7 +42,7 @@ impl Begun {
     }
 
     /// Ends the shadow, if there is one.
-    pub fn stop(&self) {
+    fn stop(&self) {
         if let Some(reading) = self.handle().take() {
             reading.abort();
         }
@@ -222,6 +225,7 @@ async fn starting(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequest>
         before: format!("{download}\n"),
         command: format!("shadow {file} --seconds {seconds}"),
         back: PATH.to_owned(),
+        plan: None,
         needs_reason: false,
         is_offered: !is_active && !is_taken,
     })
@@ -241,6 +245,7 @@ fn stopping(visitor: &Visitor) -> ActionRequest {
         before: String::new(),
         command: String::new(),
         back: PATH.to_owned(),
+        plan: None,
         needs_reason: false,
         is_offered: is_running,
     }
@@ -258,5 +263,32 @@ pub async fn begin(
 ) -> Result<()> {
     let lines = visitor.begin(path, body, reason).await?;
     visitor.shared.shadow.hold(lines);
+    Ok(())
+}
+
+/// Ends the shadow that a page began. The audit records who does it, because the record of the shadow
+/// has only who began it.
+///
+/// # Errors
+/// When the reason is not well-formed, or the store fails. The shadow goes on.
+pub async fn end(visitor: &Visitor, reason: Option<&str>) -> Result<()> {
+    let given = reason.map(reason_header).transpose()?;
+    let given: HeaderMap = given.into_iter().collect();
+    let reason = headers::reason(&given)?.map(Into::into);
+    let shadow = &visitor.shared.shadow;
+    if !shadow.is_running() {
+        return Ok(());
+    }
+    let target = ("stop_shadow", "/v1/shadows");
+    let deed = Deed::new(
+        &visitor.app,
+        target,
+        visitor.peer(),
+        &visitor.caller,
+        reason,
+    );
+    deed.begin().await?;
+    shadow.stop();
+    deed.record(DONE).await;
     Ok(())
 }

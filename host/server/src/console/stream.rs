@@ -8,7 +8,7 @@ use super::history::Page;
 use super::layout::{self, Tab};
 use super::previews;
 use super::text::{self, Untrusted, encoded, quoted};
-use super::views::{self, Rejection, Rejections, State, StreamEvents};
+use super::views::{self, Rejections, State, StreamEvents};
 use super::visitor::{Answer, Visitor};
 use crate::failure::Result;
 use crate::params::Segments;
@@ -228,25 +228,18 @@ async fn history(
     let rejected = rejected(visitor, stream).await;
     let page = Page {
         events: &page.events,
-        rejections: of_stream(rejected.as_ref(), stream),
+        rejections: rejected.iter().flat_map(|page| &page.rejections).collect(),
         from,
         next: page.next,
     };
     page.show()
 }
 
-/// The last rejections of the category of a stream.
+/// The last rejections of a stream.
 async fn rejected(visitor: &Visitor, stream: &str) -> Option<Answer<Rejections>> {
-    let category = category(stream)?;
-    let path = format!("/v1/rejections?limit=100&category={}", encoded(category));
-    // Whoever reads the stream may read the rejections of its category, or there is nothing to say.
+    let path = format!("/v1/rejections?limit=100&stream={}", encoded(stream));
+    // Whoever may read the stream may read its rejections, or there is nothing to say.
     visitor.get(&path).await.ok()
-}
-
-/// Those of a stream.
-fn of_stream<'a>(rejected: Option<&'a Answer<Rejections>>, stream: &str) -> Vec<&'a Rejection> {
-    let all = rejected.into_iter().flat_map(|page| &page.rejections);
-    all.filter(|it| it.stream == stream).collect()
 }
 
 pub async fn diff(visitor: Visitor, Segments(stream): Segments<String>) -> Response {

@@ -3,6 +3,7 @@
 //! A page has no access of its own. It sends requests to the host's own router in the name of its
 //! reader, so every permission, limit and record of the audit is that of the HTTP interface.
 
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
@@ -221,6 +222,11 @@ impl Visitor {
         String::from_utf8(bytes).map_err(|error| Failure::internal(&error))
     }
 
+    /// Where the reader is.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.visit.peer()
+    }
+
     /// Whose share of the host the page uses.
     pub fn key(&self) -> Key {
         Key::of(&self.caller, self.visit.peer())
@@ -357,12 +363,21 @@ fn posting(path: &str, body: String, reason: Option<&str>) -> Result<Request<Bod
         request = request.header(header::CONTENT_TYPE, "application/json");
     }
     if let Some(reason) = reason {
-        let value = HeaderValue::from_bytes(reason.as_bytes());
-        let value = value.map_err(|_| Failure::bad_request("the reason must be one line"))?;
-        request = request.header(HeaderName::from_static("quipu-reason"), value);
+        let (name, value) = reason_header(reason)?;
+        request = request.header(name, value);
     }
     let request = request.body(Body::from(body));
     request.map_err(|_| Failure::bad_request("the address is not well-formed"))
+}
+
+/// The header with the reason of a form.
+///
+/// # Errors
+/// When it is not one line.
+pub fn reason_header(reason: &str) -> Result<(HeaderName, HeaderValue)> {
+    let value = HeaderValue::from_bytes(reason.as_bytes());
+    let value = value.map_err(|_| Failure::bad_request("the reason must be one line"))?;
+    Ok((HeaderName::from_static("quipu-reason"), value))
 }
 
 /// Calls a router, and reads its answer.

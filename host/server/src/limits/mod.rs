@@ -88,7 +88,16 @@ struct Rates {
     names: Buckets<Arc<str>>,
     addresses: Buckets<Network>,
     /// The bucket of all callers together, in a tenant.
-    tenant: Buckets<()>,
+    tenant: Arc<Buckets<()>>,
+}
+
+/// What all callers of a tenant use together. It outlives the time in which the tenant is open.
+/// Otherwise a tenant that is closed to make room would begin with full buckets.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct TenantUse {
+    requests: Arc<Buckets<()>>,
+    bytes: Arc<Buckets<()>>,
+    filled_after: Arc<AtomicU64>,
 }
 
 /// Whose rate is used up, and for how long.
@@ -99,6 +108,13 @@ enum Reached {
 }
 
 impl Rates {
+    fn of_tenant(tenant: &Arc<Buckets<()>>) -> Self {
+        Self {
+            tenant: Arc::clone(tenant),
+            ..Self::default()
+        }
+    }
+
     fn clear(&self) {
         self.names.clear();
         self.addresses.clear();
@@ -159,7 +175,7 @@ struct Current {
 pub struct Limiter {
     current: Arc<RwLock<Current>>,
     /// The changes of the limits after which the buckets were filled.
-    filled_after: AtomicU64,
+    filled_after: Arc<AtomicU64>,
     /// The callers are those of a tenant: the limits bound those that tokens have of their own.
     is_of_tenant: bool,
     requests: Rates,
@@ -180,10 +196,13 @@ impl Limiter {
 
     /// The same limits, also when they change, for the callers of a tenant, whose tokens can't have
     /// higher ones.
-    pub(crate) fn of_tenant(&self) -> Self {
+    pub(crate) fn of_tenant(&self, used: &TenantUse) -> Self {
         Self {
             current: Arc::clone(&self.current),
+            filled_after: Arc::clone(&used.filled_after),
             is_of_tenant: true,
+            requests: Rates::of_tenant(&used.requests),
+            bytes: Rates::of_tenant(&used.bytes),
             ..Self::default()
         }
     }
@@ -444,6 +463,11 @@ pub(crate) async fn check_modules(app: &App, bytes: &[u8]) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// The limiter of a tenant that nobody has used yet.
+    fn opened(main: &Limiter) -> Limiter {
+        main.of_tenant(&TenantUse::default())
+    }
+
     #[test]
     fn a_token_of_a_tenant_has_no_higher_limit_than_the_host() {
         let limits = Limits {
@@ -451,7 +475,7 @@ mod tests {
             ..Limits::default()
         };
         let main = Limiter::new(limits);
-        let (tenant, key) = (main.of_tenant(), Key::Name("ann".into()));
+        let (tenant, key) = (opened(&main), Key::Name("ann".into()));
         let own = Some(1_000_000);
         for _ in 0..2 {
             assert!(main.take_request(&key, own).is_ok());
@@ -478,7 +502,7 @@ mod tests {
             ..Limits::default()
         };
         let main = Limiter::new(limits);
-        let [acme, beta] = [main.of_tenant(), main.of_tenant()];
+        let [acme, beta] = [opened(&main), opened(&main)];
         let [ann, bob] = ["ann", "bob"].map(|name| Key::Name(name.into()));
         assert!(acme.take_request(&ann, None).is_ok());
         let excess = acme.take_request(&bob, Some(1_000_000)).unwrap_err();
@@ -508,10 +532,30 @@ mod tests {
             tenant_bytes_per_second: 10,
             ..Limits::default()
         };
-        let tenant = Limiter::new(limits).of_tenant();
+        let tenant = opened(&Limiter::new(limits));
         assert_eq!(reached(&tenant, &[("bob", 5_000)]), [""]);
         let names = reached(&tenant, &[("ann", 900); 4]);
         assert_eq!(names, ["tenant_bytes_per_second"; 4]);
+    }
+
+    #[test]
+    fn a_tenant_that_is_closed_and_opened_waits_as_before() {
+        let limits = Limits {
+            tenant_requests_per_second: 1,
+            tenant_bytes_per_second: 10,
+            ..Limits::default()
+        };
+        let (main, used) = (Limiter::new(Limits::default()), TenantUse::default());
+        main.replace(limits);
+        let (before, ann) = (main.of_tenant(&used), Key::Name("ann".into()));
+        assert!(before.take_request(&ann, None).is_ok());
+        assert_eq!(reached(&before, &[("ann", 5_000)]), [""]);
+        drop(before);
+        let after = main.of_tenant(&used);
+        let excess = after.take_request(&ann, None).unwrap_err();
+        assert_eq!(excess.name, "tenant_requests_per_second");
+        let names = reached(&after, &[("bob", 1)]);
+        assert_eq!(names, ["tenant_bytes_per_second"]);
     }
 
     #[test]
@@ -526,7 +570,7 @@ mod tests {
             ..slow
         };
         let main = Limiter::new(slow);
-        let tenant = main.of_tenant();
+        let tenant = opened(&main);
         let long = [("ann", 5_000), ("ann", 1)];
         assert_eq!(reached(&main, &long), ["", "bytes_per_second"]);
         assert_eq!(reached(&tenant, &long), ["", "bytes_per_second"]);

@@ -248,7 +248,7 @@ impl Tenants {
             logs: None,
             tenants: None,
             rules: Arc::clone(&rules),
-            limits: Arc::new(options.limits.of_tenant()),
+            limits: Arc::new(options.limits.of_tenant(&self.slots.used(&tenant.data))),
             ..options.clone()
         };
         let (router, description) = router::paths().split_for_parts();

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Rules;
 use crate::failure::{Failure, Result};
+use crate::limits::TenantUse;
 use crate::pending::PendingRequests;
 use quipu::Host;
 use quipu::access::Tokens;
@@ -150,6 +151,7 @@ struct Slot {
     failed_at: Option<Instant>,
     /// The tokens of a suspended tenant.
     tokens: Option<Arc<Tokens>>,
+    used: TenantUse,
 }
 
 impl Slots {
@@ -178,6 +180,7 @@ impl Slots {
             open: None,
             failed_at: None,
             tokens: None,
+            used: TenantUse::default(),
         }))
     }
 
@@ -220,6 +223,11 @@ impl Slots {
 
     pub fn take_open(&self, data: &str) -> Option<Arc<Opened>> {
         self.with(data, |slot| slot.open.take())
+    }
+
+    /// What the callers of a tenant have used, whether or not it is open.
+    pub fn used(&self, data: &str) -> TenantUse {
+        self.with(data, |slot| slot.used.clone())
     }
 
     /// Forgets a tenant that was removed.

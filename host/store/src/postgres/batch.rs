@@ -79,7 +79,7 @@ impl Attempt<'_> {
                 (WRITTEN, written) => {
                     return Ok(self.finish(classified, &written));
                 }
-                (OTHER_PLAN, _) => self.memory.parts = None,
+                (OTHER_PLAN, _) => self.memory.forget_parts(),
                 (OTHER_VERSION, _) => break,
                 (KNOWN_ID, _) => known = self.known(items).await?,
                 (other, _) => return Err(unexpected(other)),
@@ -107,7 +107,7 @@ impl Attempt<'_> {
             .await?;
         // The folded documents are seldom out of date; `append_batch` reports it when they were.
         if activates || self.inline.is_none() {
-            self.memory.parts = None;
+            self.memory.forget_parts();
         }
         let basis = Basis {
             heads: self.lock(items).await?,

@@ -20,6 +20,8 @@ pub struct Memory {
     pub modules: LruCache<Digest, i64>,
     /// None when it was not read yet.
     pub parts: Option<Parts>,
+    /// The newest plan that was read or activated; 0 for none.
+    pub newest_plan: u64,
     /// A position before everything that is undecided, once it was read; 0 for an empty log.
     pub floor: Option<i64>,
     /// Whether the last batch contained a known id: the next one is likely to contain one, too.
@@ -33,14 +35,27 @@ impl Memory {
             types: LruCache::new(TYPES_MAX),
             modules: LruCache::new(MODULES_MAX),
             parts: None,
+            newest_plan: 0,
             floor: None,
             ids_are_known: false,
         }
     }
 
-    /// Clears all beliefs. Only the floor stays, because it is a fact.
+    /// Forgets under which plan each part of the plan was last changed.
+    pub fn forget_parts(&mut self) {
+        self.newest_plan = self.known_plan();
+        self.parts = None;
+    }
+
+    fn known_plan(&self) -> u64 {
+        let believed = self.parts.as_ref().map_or(0, |parts| parts.plan);
+        self.newest_plan.max(believed)
+    }
+
+    /// Clears all beliefs. Only the newest plan and the floor stay, because they are facts.
     pub fn forgotten(&self) -> Self {
         Self {
+            newest_plan: self.known_plan(),
             floor: self.floor,
             ..Self::new()
         }

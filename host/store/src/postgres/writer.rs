@@ -10,10 +10,11 @@ use async_trait::async_trait;
 
 use super::batch::Attempt;
 use super::cell::Cells;
-use super::connection::Pool;
+use super::connection::{Connection, Pool};
 use super::error::Failure;
 use super::import;
 use super::loaded::LoadedHeads;
+use super::lookup;
 use super::losses::Newest;
 use super::memory::Memory;
 use super::origins;
@@ -196,6 +197,7 @@ impl Writer {
             origins::check(&mut session.connection, namespace).await?;
             let newest = &self.newest;
             newest.check(&mut session.connection, namespace).await?;
+            check_plan(&mut session.connection, self.memory.newest_plan).await?;
             if self.memory.floor.is_none() {
                 let row = sqlx::query("SELECT last_position()")
                     .fetch_one(&mut session.connection)
@@ -240,6 +242,22 @@ impl Writer {
         }
         Ok(outcomes)
     }
+}
+
+/// Refuses to write to a server that lacks a plan which was active, because a standby was promoted that
+/// had not received it. What this host decides under that plan would name a plan that nobody has.
+async fn check_plan(connection: &mut Connection, known: u64) -> std::result::Result<(), Failure> {
+    if known == 0 {
+        return Ok(());
+    }
+    let found = lookup::parts(connection).await?.plan;
+    if found >= known {
+        return Ok(());
+    }
+    Err(Failure::Refused(Error::Unavailable(format!(
+        "the server of the store has plan {found} and lacks plan {known}, which was active: restart \
+         this host, and activate what is missing"
+    ))))
 }
 
 #[async_trait]

@@ -9,7 +9,9 @@ use super::cell::{Cells, from_row};
 use super::dialect::Connections;
 use super::{rejected, signed};
 use crate::assemble::stream_id;
-use crate::{Direction, REJECTIONS_PAGE_MAX, Rejected, RejectionStore, Result, record};
+use crate::{
+    Direction, REJECTIONS_PAGE_MAX, Rejected, RejectionFilter, RejectionStore, Result, record,
+};
 use quipu_model::Version;
 
 /// Most rejections of one transaction, so that the writer of events does not wait longer.
@@ -32,6 +34,11 @@ const AFTER: &str = rejections!("WHERE id > $1 ORDER BY id LIMIT $2");
 const BEFORE: &str = rejections!("WHERE id < $1 ORDER BY id DESC LIMIT $2");
 const AFTER_OF: &str = rejections!("WHERE category = $3 AND id > $1 ORDER BY id LIMIT $2");
 const BEFORE_OF: &str = rejections!("WHERE category = $3 AND id < $1 ORDER BY id DESC LIMIT $2");
+// No index has the stream. The index of categories finds at most as many rows as `keep` leaves.
+const AFTER_OF_STREAM: &str =
+    rejections!("WHERE category = $3 AND stream = $4 AND id > $1 ORDER BY id LIMIT $2");
+const BEFORE_OF_STREAM: &str =
+    rejections!("WHERE category = $3 AND stream = $4 AND id < $1 ORDER BY id DESC LIMIT $2");
 
 /// The latest rejections may be lost in a power failure.
 pub struct Rejections(pub Connections);
@@ -67,22 +74,25 @@ impl RejectionStore for Rejections {
 
     async fn read(
         &self,
-        category: Option<&str>,
+        filter: RejectionFilter<'_>,
         from: u64,
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<Rejected>> {
-        let sql = match (direction, category) {
-            (Direction::Forward, None) => AFTER,
-            (Direction::Backward, None) => BEFORE,
-            (Direction::Forward, Some(_)) => AFTER_OF,
-            (Direction::Backward, Some(_)) => BEFORE_OF,
+        let sql = match (direction, filter) {
+            (Direction::Forward, RejectionFilter::All) => AFTER,
+            (Direction::Backward, RejectionFilter::All) => BEFORE,
+            (Direction::Forward, RejectionFilter::Category(_)) => AFTER_OF,
+            (Direction::Backward, RejectionFilter::Category(_)) => BEFORE_OF,
+            (Direction::Forward, RejectionFilter::Stream(_)) => AFTER_OF_STREAM,
+            (Direction::Backward, RejectionFilter::Stream(_)) => BEFORE_OF_STREAM,
         };
         let limit = limit.min(REJECTIONS_PAGE_MAX) as u64;
         let query = sqlx::query_as(sql).bind(signed(from)).bind(signed(limit));
-        let query = match category {
-            Some(category) => query.bind(category),
-            None => query,
+        let query = match filter {
+            RejectionFilter::All => query,
+            RejectionFilter::Category(category) => query.bind(category),
+            RejectionFilter::Stream(stream) => query.bind(stream.category()).bind(stream.as_str()),
         };
         Ok(query.fetch_all(self.0.pool()).await?)
     }
