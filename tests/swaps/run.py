@@ -20,10 +20,7 @@ from pathlib import Path
 
 READY_S_MAX = 60
 STREAM = "account-1"
-CONFIG = """
-[engine]
-validate = { account = "enforce" }
-
+LIMITS = """
 [guests]
 # A program with debug information takes long to compile the component of Python.
 compile_memory_bytes_max = 8589934592
@@ -31,6 +28,11 @@ compile_time_max_ms = 600000
 
 [http]
 upload_time_max_ms = 1200000
+"""
+
+VALIDATE = """
+[engine]
+validate = { account = "enforce" }
 """
 
 ROUNDS = [
@@ -68,11 +70,10 @@ class Failed(Exception):
 class Host:
     """A running host, and the program as its client."""
 
-    def __init__(self, program: str, folder: Path) -> None:
+    def __init__(self, program: str, folder: Path, store: str, config_text: str) -> None:
         self.program = program
         config = folder / "quipu.toml"
-        config.write_text(CONFIG)
-        store = f"sqlite:{folder / 'swaps.db'}"
+        config.write_text(config_text)
         command = [program, "serve", "--store", store, "--listen", "127.0.0.1:0", "--config", str(config)]
         self.log = (folder / "log").open("w+")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
@@ -177,7 +178,7 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="quipu-swaps-") as folder:
         try:
-            host = Host(given.quipu, Path(folder))
+            host = Host(given.quipu, Path(folder), f"sqlite:{folder}/swaps.db", VALIDATE + LIMITS)
             try:
                 check(host, given.components)
             finally:

@@ -16,8 +16,8 @@ use quipu_api::line::one_line;
 
 /// Append events that need no decision
 ///
-/// A decider is not involved. A file holds one JSON document; all of it is appended,
-/// or nothing:
+/// A decider is not involved. A file holds one JSON document, all of which is
+/// appended, or nothing:
 ///
 ///   {"streams": [{"stream", "expected_version", "events": [{"id"?, "type",
 ///    "schema_version"?, "data", "metadata"?, "tags"?}]}]}

@@ -80,7 +80,10 @@ pub fn write_finding(finding: &FindingView, out: &mut impl Write) -> Result<()> 
         _ => "",
     };
     let place = printable(&place.join(", "));
-    writeln!(out, "{}: {place}{weight}", finding.kind)?;
+    // Findings about the audit have no place: their text names the record.
+    let line = format!("{}: {place}", finding.kind);
+    let line = line.trim_end_matches(": ");
+    writeln!(out, "{line}{weight}")?;
     if let Some(name) = &finding.name {
         writeln!(out, "  name {}", printable(name))?;
     }
@@ -106,4 +109,25 @@ pub fn bar() -> ProgressBar {
     let bar = ProgressBar::no_length();
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_finding_without_a_place_ends_with_its_kind() {
+        let finding = json!({
+            "name": "audit:12", "weight": "open", "kind": "audit", "position": null, "stream": null,
+            "version": null, "command_id": null, "command": null, "module": null, "plan": 0,
+            "text": "audit record 12 was changed",
+        });
+        let finding: FindingView = serde_json::from_value(finding).unwrap();
+        let mut out = Vec::new();
+        write_finding(&finding, &mut out).unwrap();
+        let expected = "audit\n  name audit:12\n  audit record 12 was changed\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
 }

@@ -48,7 +48,7 @@ pub enum Error {
     /// No key that this host accepts has signed the module.
     #[error(
         "module {module} is {}; this host takes modules that are signed by one of its `keys` \
-         only: `quipu sign`",
+         only: `quipu sign` writes the signature to FILE.sig, which belongs next to FILE",
         match signed_by.as_slice() {
             [] => "not signed".to_owned(),
             keys => format!(

@@ -181,7 +181,8 @@ impl Service {
         if documents.drop_parked(name, which, reason, now).await? == 0 {
             return Err(refused(
                 name,
-                "no such event is parked; `parked` lists those that are",
+                "no such event is parked; `parked` lists those that are, with the document or the \
+                 stream for which each waits: name it with --document or --stream",
             ));
         }
         Ok(())

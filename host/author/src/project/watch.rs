@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ const FILES_MAX: usize = 10_000;
 /// own folder is one, so that a build that missed it is tried once more.
 pub struct Watch {
     project: Project,
+    /// Files that are watched in addition to those of the project, wherever they are.
+    named: Vec<PathBuf>,
     known: BTreeMap<PathBuf, Digest>,
     has_tool: bool,
     signals: Receiver<()>,
@@ -35,6 +37,14 @@ impl Watch {
     /// # Errors
     /// When the system can't watch the folder, or the project has too many files.
     pub fn new(project: &Project) -> Result<Self, Error> {
+        Self::also(project, &[])
+    }
+
+    /// Begins to watch these files, too, also when a build writes them.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn also(project: &Project, named: &[PathBuf]) -> Result<Self, Error> {
         let (sender, signals) = channel();
         let failed = |error: notify::Error| {
             Error::Failed(format!(
@@ -42,9 +52,9 @@ impl Watch {
                 project.dir.display()
             ))
         };
-        let own = project.clone();
+        let (own, own_named) = (project.clone(), named.to_vec());
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.is_ok_and(|event| !concerns(&own, &event)) {
+            if event.is_ok_and(|event| !concerns(&own, &own_named, &event)) {
                 return;
             }
             // Fails only when nobody waits any more.
@@ -53,8 +63,13 @@ impl Watch {
         .map_err(failed)?;
         let watched = watcher.watch(&project.dir, RecursiveMode::Recursive);
         watched.map_err(failed)?;
+        for folder in outside(project, named)? {
+            let watched = watcher.watch(&folder, RecursiveMode::NonRecursive);
+            watched.map_err(failed)?;
+        }
         Ok(Self {
-            known: contents(project)?,
+            known: contents(project, named)?,
+            named: named.to_vec(),
             has_tool: tool(project).is_some(),
             project: project.clone(),
             signals,
@@ -86,7 +101,7 @@ impl Watch {
     /// # Errors
     /// When a folder can't be read.
     pub fn changed(&mut self) -> Result<Vec<PathBuf>, Error> {
-        let now = contents(&self.project)?;
+        let now = contents(&self.project, &self.named)?;
         let differs = |path: &&PathBuf| self.known.get(*path) != now.get(*path);
         let mut changed: Vec<PathBuf> = self
             .known
@@ -108,11 +123,15 @@ impl Watch {
 
 /// Whether an event may be a change of a watched file: reading is none, and neither is what builds and
 /// the host of `quipu dev` write all the time.
-fn concerns(project: &Project, event: &Event) -> bool {
+fn concerns(project: &Project, named: &[PathBuf], event: &Event) -> bool {
     if event.kind.is_access() {
         return false;
     }
     let may_differ = |path: &PathBuf| {
+        // Whether it is the same file, its contents show.
+        if named.iter().any(|it| it.file_name() == path.file_name()) {
+            return true;
+        }
         let Ok(within) = path.strip_prefix(&project.dir) else {
             return true;
         };
@@ -164,10 +183,28 @@ fn is_of_tool(within: &Path) -> bool {
         || is_in(".venv") && within.ancestors().take(2).any(|it| is_called(it, of_pip))
 }
 
+/// The folders of named files that are not in the project.
+fn outside(project: &Project, named: &[PathBuf]) -> Result<BTreeSet<PathBuf>, Error> {
+    let whole = |path: &Path| path.canonicalize().map_err(Error::io(path));
+    let own = whole(&project.dir)?;
+    let mut folders = BTreeSet::new();
+    for file in named {
+        let folder = file.parent().filter(|it| !it.as_os_str().is_empty());
+        folders.insert(whole(folder.unwrap_or(Path::new(".")))?);
+    }
+    folders.retain(|folder| !folder.starts_with(&own));
+    Ok(folders)
+}
+
 /// The contents of every watched file.
-fn contents(project: &Project) -> Result<BTreeMap<PathBuf, Digest>, Error> {
+fn contents(project: &Project, named: &[PathBuf]) -> Result<BTreeMap<PathBuf, Digest>, Error> {
     let mut files = BTreeMap::new();
     collect(project, &project.dir, &mut files)?;
+    for path in named {
+        if let Ok(bytes) = std::fs::read(path) {
+            files.insert(path.clone(), Digest::of(&bytes));
+        }
+    }
     Ok(files)
 }
 
@@ -256,6 +293,27 @@ mod tests {
         std::fs::remove_file(dir.path().join("app.py")).unwrap();
         let both = ["app.py", "rules.py"].map(|file| dir.path().join(file));
         assert_eq!(watch.changed().unwrap(), both);
+    }
+
+    #[test]
+    fn files_that_are_named_are_watched_wherever_they_are() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let manifest = "name = \"bank\"\nlanguage = \"python\"\n";
+        std::fs::write(dir.path().join("quipu.toml"), manifest).unwrap();
+        std::fs::create_dir(dir.path().join("build")).unwrap();
+        let project = Project::read(dir.path()).unwrap();
+        let named = [
+            dir.path().join("build/bank.wasm"),
+            dir.path().join("mine.yaml"),
+            other.path().join("theirs.yaml"),
+        ];
+        let mut watch = Watch::also(&project, &named).unwrap();
+        for path in &named {
+            std::fs::write(path, "1").unwrap();
+            assert_eq!(watch.wait().unwrap(), [path.clone()]);
+            std::fs::remove_file(path).unwrap();
+            assert_eq!(watch.wait().unwrap(), [path.clone()]);
+        }
     }
 
     #[test]

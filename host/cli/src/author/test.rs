@@ -87,7 +87,7 @@ impl Test {
     /// Tests at once, and again after every change of the project's files.
     async fn watched(&self) -> Result<()> {
         let project = Project::read(&self.dir)?;
-        let mut watch = Watch::new(&project)?;
+        let mut watch = Watch::also(&project, &self.files)?;
         loop {
             if let Err(error) = self.once() {
                 writeln!(io::stderr(), "error: {error:#}")?;

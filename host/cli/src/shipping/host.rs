@@ -104,10 +104,11 @@ fn check(begin: &Begin, manifest: &Manifest) -> Result<()> {
     }
     if begin.after != last || begin.after_id.as_deref() != id {
         let (own, other) = (id.unwrap_or("none"), begin.after_id.as_deref());
+        let (after, other) = (begin.after, other.unwrap_or("none"));
         bail!(
-            "the folder is of another log: its event at position {last} is {own}, and that of the \
-             host is {}; ship the host's log into a new folder",
-            other.unwrap_or("none")
+            "the folder is of another log: its event at position {last} is {own}, and the last one \
+             of the host up to there is {other} at position {after}; if the store was restored from \
+             an older copy, ship it into a new folder"
         );
     }
     Ok(())

@@ -160,6 +160,8 @@ impl Figures {
         let mut lines = vec![String::new(), row(heading)];
         for one in self.projections.iter().take(PROJECTIONS_MAX) {
             let state = match (one.is_failing, one.is_owned) {
+                // It does not retry, and has no owner: the same word as in `quipu projections`.
+                _ if one.state == "stopped" => "stopped",
                 (true, _) => "failing",
                 (false, Some(false)) if !matches!(&*one.state, "inline" | "paused") => "no owner",
                 _ => &one.state,
@@ -278,6 +280,18 @@ mod tests {
         let json = serde_json::to_value(&figures).unwrap();
         assert!(json["command_seconds"]["p50"].is_null());
         assert_eq!(json["projections"][0]["lag_events"], 4);
+    }
+
+    #[test]
+    fn a_stopped_projection_is_stopped_and_not_failing() {
+        let mut figures = figures("");
+        let projection = &mut figures.projections[0];
+        "stopped".clone_into(&mut projection.state);
+        projection.is_failing = true;
+        projection.is_owned = Some(false);
+        let text = figures.lines("http://127.0.0.1:7878").join("\n");
+        assert!(text.contains("stopped"), "{text}");
+        assert!(!text.contains("failing"), "{text}");
     }
 
     #[test]
