@@ -58,7 +58,8 @@ async fn a_log_that_was_shipped_before_a_kill_is_recovered_up_to_any_position(pl
     };
     let mut random = seed::random(seed::seeds(1)[0]);
     for _ in 0..positions {
-        let until = random.random_range(0..=shipped);
+        // Up to 0 there is nothing to recover, and that is refused.
+        let until = random.random_range(1..=shipped);
         let place = place.another();
         let said = recover(
             &dir,

@@ -310,9 +310,9 @@ mod tests {
         let mut watch = Watch::also(&project, &named).unwrap();
         for path in &named {
             std::fs::write(path, "1").unwrap();
-            assert_eq!(watch.wait().unwrap(), [path.clone()]);
+            assert_eq!(watch.wait().unwrap(), std::slice::from_ref(path));
             std::fs::remove_file(path).unwrap();
-            assert_eq!(watch.wait().unwrap(), [path.clone()]);
+            assert_eq!(watch.wait().unwrap(), std::slice::from_ref(path));
         }
     }
 
