@@ -16,6 +16,7 @@ use super::Options;
 use super::connection::Connection;
 use super::host::{Guests, shut_down, warm_hosts, work};
 use super::place::Place;
+use super::turns::{self, ROUNDS, Rate};
 use quipu::Host;
 use quipu::access::{Grant, NewToken, Role};
 use quipu_policy::Policy;
@@ -23,8 +24,6 @@ use quipu_server::{self as http, InForce, Rules};
 
 /// Connections, each with one command in flight.
 pub const IN_FLIGHT: usize = 64;
-/// Rounds of each kind, in turns.
-pub const ROUNDS: usize = 5;
 /// A policy as a host has it: it permits more than the roles, and forbids something.
 const POLICY: &str = r#"
 permit (principal, action == Action::"command", resource in Category::"account");
@@ -34,12 +33,8 @@ forbid (principal, action == Action::"append", resource in Category::"loan");
 /// The results.
 #[derive(Debug, Clone, Serialize)]
 pub struct Http {
-    /// Commands per second from an open host, the median of the rounds.
-    pub open: f64,
-    /// The same with a token.
-    pub token: f64,
-    /// The same with a token and a policy.
-    pub policy: f64,
+    /// Commands per second: open, with a token, and with a policy too.
+    pub rates: Vec<Rate>,
 }
 
 /// Measures on a new store.
@@ -64,36 +59,30 @@ pub async fn measure(options: &Options, component: &[u8]) -> Result<Http> {
     let open = Served::start(&host, true, Rules::default()).await?;
     let closed = Served::start(&host, false, Rules::default()).await?;
     let ruled = Served::start(&host, false, with_policy).await?;
-    let duration = Duration::from_secs(options.seconds);
     let kinds = [(&open, None), (&closed, token), (&ruled, token)];
-    let mut rates = [const { Vec::new() }; 3];
-    for round in 0..=ROUNDS {
-        for (rates, (served, token)) in rates.iter_mut().zip(&kinds) {
+    let mut rates = [
+        ("open", Vec::new()),
+        ("token", Vec::new()),
+        ("token, policy, audit", Vec::new()),
+    ];
+    for (order, counts) in turns::rounds(kinds.len()) {
+        for at in order {
+            let (served, token) = kinds[at];
             let streams = options.streams as u64;
-            let rate = drive(served.address, *token, streams, duration).await?;
-            // The first round warms everything.
-            if round > 0 {
-                rates.push(rate);
+            let rate = drive(served.address, token, streams, turns::slice(options)).await?;
+            if counts {
+                rates[at].1.push(rate);
             }
         }
     }
-    let [open_rate, token_rate, policy_rate] = rates.map(median);
     for served in [open, closed, ruled] {
         served.end().await?;
     }
     shut_down(hosts).await?;
     place.remove().await?;
     Ok(Http {
-        open: open_rate,
-        token: token_rate,
-        policy: policy_rate,
+        rates: turns::compared(&rates),
     })
-}
-
-/// The median of the rates of some rounds.
-pub fn median(mut rates: Vec<f64>) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates.get(rates.len() / 2).copied().unwrap_or_default()
 }
 
 /// A server in this process.
@@ -174,14 +163,6 @@ impl fmt::Display for Http {
             f,
             "\nover HTTP, {IN_FLIGHT} connections, medians of {ROUNDS} rounds in turns"
         )?;
-        writeln!(f, "{:>24} {:>11} {:>8}", "", "commands/s", "ratio")?;
-        for (name, rate) in [
-            ("open", self.open),
-            ("token", self.token),
-            ("token, policy, audit", self.policy),
-        ] {
-            writeln!(f, "{name:>24} {rate:>11.0} {:>8.2}", rate / self.open)?;
-        }
-        Ok(())
+        turns::table(f, &self.rates)
     }
 }

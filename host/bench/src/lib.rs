@@ -19,6 +19,7 @@ mod reading;
 mod report;
 mod swaps;
 mod tenants;
+mod turns;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -19,8 +19,9 @@ use tokio::time::interval;
 
 use super::Options;
 use super::connection::Connection;
-use super::http::{IN_FLIGHT, ROUNDS, drive, median};
+use super::http::{IN_FLIGHT, drive};
 use super::place::Place;
+use super::turns::{self, ROUNDS, Rate};
 
 /// How often the metrics are read. Prometheus does it every 15 s by default.
 const SCRAPE: Duration = Duration::from_secs(1);
@@ -28,10 +29,8 @@ const SCRAPE: Duration = Duration::from_secs(1);
 /// The results.
 #[derive(Debug, Clone, Serialize)]
 pub struct Observed {
-    /// Commands per second at a host that nobody watches, the median of the rounds.
-    pub plain: f64,
-    /// The same with metrics and traces.
-    pub watched: f64,
+    /// Commands per second: not watched, and with metrics and traces.
+    pub rates: Vec<Rate>,
     /// How often the metrics were read.
     pub scrapes: u64,
     /// Bytes of traces that the collector was sent.
@@ -75,24 +74,25 @@ pub async fn measure(options: &Options, quipu: &Path, component: &[u8]) -> Resul
         submit(process.address, streams).await?;
     }
     let scrapes = Arc::new(AtomicU64::new(0));
-    let duration = Duration::from_secs(options.seconds);
-    let mut rates = [const { Vec::new() }; 2];
-    for round in 0..=ROUNDS {
-        for (rates, process) in rates.iter_mut().zip([&plain, &watched]) {
+    let mut rates = [
+        ("not watched", Vec::new()),
+        ("metrics, 1 % of traces", Vec::new()),
+    ];
+    for (order, counts) in turns::rounds(rates.len()) {
+        for at in order {
+            let process = [&plain, &watched][at];
             let scraping = (process.name == watched.name)
                 .then(|| tokio::spawn(scrape(process.address, Arc::clone(&scrapes))));
-            let rate = drive(process.address, None, streams, duration).await?;
+            let rate = drive(process.address, None, streams, turns::slice(options)).await?;
             if let Some(scraping) = scraping {
                 ensure!(!scraping.is_finished(), "the metrics could not be read");
                 scraping.abort();
             }
-            // The first round warms everything.
-            if round > 0 {
-                rates.push(rate);
+            if counts {
+                rates[at].1.push(rate);
             }
         }
     }
-    let [plain_rate, watched_rate] = rates.map(median);
     for (process, place) in [(plain, quiet), (watched, loud)] {
         drop(process);
         place.remove().await?;
@@ -100,8 +100,7 @@ pub async fn measure(options: &Options, quipu: &Path, component: &[u8]) -> Resul
     let (scrapes, trace_bytes) = (scrapes.load(Ordering::Relaxed), collector.end());
     ensure!(scrapes > 0 && trace_bytes > 0, "nothing was observed");
     Ok(Observed {
-        plain: plain_rate,
-        watched: watched_rate,
+        rates: turns::compared(&rates),
         scrapes,
         trace_bytes,
     })
@@ -270,13 +269,6 @@ impl fmt::Display for Observed {
             self.scrapes,
             self.trace_bytes as f64 / f64::from(1 << 20)
         )?;
-        writeln!(f, "{:>24} {:>11} {:>8}", "", "commands/s", "ratio")?;
-        for (name, rate) in [
-            ("not watched", self.plain),
-            ("metrics, 1 % of traces", self.watched),
-        ] {
-            writeln!(f, "{name:>24} {rate:>11.0} {:>8.2}", rate / self.plain)?;
-        }
-        Ok(())
+        turns::table(f, &self.rates)
     }
 }
