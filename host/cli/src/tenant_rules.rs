@@ -10,6 +10,7 @@ use super::config::{AccessFiles, TlsFiles};
 use super::exit::WrongUse;
 use super::rules;
 use super::tls::read_small;
+use quipu::deploy::Signing;
 use quipu::model::PublicKey;
 use quipu_server::{InForce, Rules};
 
@@ -17,15 +18,39 @@ use quipu_server::{InForce, Rules};
 pub struct TenantRules {
     folder: Option<PathBuf>,
     tls: TlsFiles,
-    open: Mutex<HashMap<String, Weak<Rules>>>,
+    /// The keys of the main store, which also apply in tenants without a file.
+    signing: Signing,
+    open: Mutex<HashMap<String, Opened>>,
+}
+
+/// What is in force in a tenant that is open.
+struct Opened {
+    rules: Weak<Rules>,
+    signing: Signing,
+    own_keys: Option<Vec<PublicKey>>,
+}
+
+/// What the files of open tenants say now. No tenant is opened before it applies or is dropped.
+pub struct Reread<'a> {
+    open: MutexGuard<'a, HashMap<String, Opened>>,
+    tenants: Vec<RereadTenant>,
+}
+
+/// What the files of one tenant say now.
+struct RereadTenant {
+    name: String,
+    rules: Arc<Rules>,
+    read: InForce,
+    own_keys: Option<Vec<PublicKey>>,
 }
 
 impl TenantRules {
     /// Rules in a folder. Without it no tenant has any.
-    pub fn new(folder: Option<PathBuf>, tls: TlsFiles) -> Self {
+    pub fn new(folder: Option<PathBuf>, tls: TlsFiles, signing: Signing) -> Self {
         Self {
             folder,
             tls,
+            signing,
             open: Mutex::default(),
         }
     }
@@ -35,42 +60,61 @@ impl TenantRules {
         self.folder.is_some()
     }
 
-    /// Reads the rules of a tenant that is being opened, and keeps them up to date.
+    /// Reads the rules and the keys of a tenant that is being opened, and keeps them up to date.
     ///
     /// # Errors
     /// When a file can't be read, or something in it is wrong.
-    pub fn open(&self, tenant: &str) -> Result<Arc<Rules>, WrongUse> {
-        let read = self.read(tenant, &self.tls, None)?;
-        let rules = Arc::new(Rules::new(read));
+    pub fn open(&self, tenant: &str) -> Result<(Arc<Rules>, Signing), WrongUse> {
+        // Before the files are read: a reload in between would miss this tenant.
         let mut open = self.opened();
-        open.retain(|_, rules| rules.strong_count() > 0);
-        open.insert(tenant.to_owned(), Arc::downgrade(&rules));
-        Ok(rules)
+        let read = self.read(tenant, &self.tls, None)?;
+        let own_keys = self.keys(tenant)?;
+        let keys = own_keys.clone();
+        let signing = Signing::by(keys.unwrap_or_else(|| self.signing.keys().to_vec()));
+        let rules = Arc::new(Rules::new(read));
+        let opened = Opened {
+            rules: Arc::downgrade(&rules),
+            signing: signing.clone(),
+            own_keys,
+        };
+        open.retain(|_, opened| opened.rules.strong_count() > 0);
+        open.insert(tenant.to_owned(), opened);
+        Ok((rules, signing))
     }
 
-    /// Reads the rules of all open tenants a second time, and returns those that have changed.
+    /// Reads the files of all open tenants a second time. The keys are those of the main store from
+    /// now on.
     ///
     /// # Errors
     /// When something is wrong with one of them.
-    pub fn read_again(&self, tls: &TlsFiles) -> Result<Vec<(Arc<Rules>, InForce)>, WrongUse> {
-        let open: Vec<_> = self.opened().iter().filter_map(strong).collect();
-        let mut changed = Vec::new();
-        for (tenant, rules) in open {
+    pub fn read_again(&self, tls: &TlsFiles, keys: &[PublicKey]) -> Result<Reread<'_>, WrongUse> {
+        let open = self.opened();
+        let mut tenants = Vec::new();
+        for (name, opened) in open.iter() {
+            let Some(rules) = opened.rules.upgrade() else {
+                continue;
+            };
             let in_force = rules.current();
-            let read = self.read(&tenant, tls, Some(&in_force))?;
-            rules::check_replaced(&in_force, &read, &section(&tenant))?;
-            if !in_force.is_same(&read) {
-                changed.push((rules, read));
-            }
+            let read = self.read(name, tls, Some(&in_force))?;
+            rules::check_replaced(&in_force, &read, &section(name))?;
+            let own_keys = self.keys(name)?;
+            let accepted = own_keys.as_deref().unwrap_or(keys);
+            rules::check_keys_replaced(&opened.signing.keys(), accepted, &section(name))?;
+            tenants.push(RereadTenant {
+                name: name.clone(),
+                rules,
+                read,
+                own_keys,
+            });
         }
-        Ok(changed)
+        Ok(Reread { open, tenants })
     }
 
     /// The keys whose modules a tenant accepts; none if it has no file, and those of the host apply.
     ///
     /// # Errors
     /// When the file can't be read, or a key in it is wrong.
-    pub fn keys(&self, tenant: &str) -> Result<Option<Vec<PublicKey>>, WrongUse> {
+    fn keys(&self, tenant: &str) -> Result<Option<Vec<PublicKey>>, WrongUse> {
         let Some(path) = self.existing(tenant, "keys.txt")? else {
             return Ok(None);
         };
@@ -111,7 +155,7 @@ impl TenantRules {
         Ok(())
     }
 
-    fn opened(&self) -> MutexGuard<'_, HashMap<String, Weak<Rules>>> {
+    fn opened(&self) -> MutexGuard<'_, HashMap<String, Opened>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -149,11 +193,30 @@ impl TenantRules {
     }
 }
 
+impl Reread<'_> {
+    /// Puts into force what has changed. Returns whether a file of a tenant says something else than
+    /// before.
+    pub fn apply(self, keys: &[PublicKey]) -> bool {
+        let Self { mut open, tenants } = self;
+        let mut has_changed = false;
+        for tenant in tenants {
+            let Some(opened) = open.get_mut(&tenant.name) else {
+                continue;
+            };
+            if !tenant.rules.current().is_same(&tenant.read) {
+                tenant.rules.replace(tenant.read);
+                has_changed = true;
+            }
+            has_changed |= opened.own_keys != tenant.own_keys;
+            opened.own_keys = tenant.own_keys;
+            let accepted = opened.own_keys.as_deref().unwrap_or(keys);
+            opened.signing.replace(accepted);
+        }
+        has_changed
+    }
+}
+
 /// How errors about the rules of a tenant begin.
 fn section(tenant: &str) -> String {
     format!("tenants.rules: {tenant}: ")
-}
-
-fn strong((tenant, rules): (&String, &Weak<Rules>)) -> Option<(String, Arc<Rules>)> {
-    Some((tenant.clone(), rules.upgrade()?))
 }

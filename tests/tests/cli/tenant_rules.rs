@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use quipu_tests::issuer::{Issuer, Key, now_s};
+use quipu_tests::signing::{public, signed};
 use quipu_tests::{Place, on_every_store};
 use serde_json::json;
 use tempfile::TempDir;
@@ -11,7 +12,10 @@ use tempfile::TempDir;
 use crate::program::{Said, Served, quipu, run, said, text};
 use crate::proving::{decider, file};
 
-on_every_store!(a_tenant_has_rules_of_its_own);
+on_every_store!(
+    a_tenant_has_rules_of_its_own,
+    the_keys_of_a_tenant_are_reloaded,
+);
 
 const NO_APPENDS: &str = r#"
 @id("no appends")
@@ -44,6 +48,13 @@ fn start(place: &Place, folder: &Folder) -> (Served, String) {
 fn append(host: &Served, (tenant, token): (&str, &str), stream: &str) -> Said {
     let append = ["append", stream, "noted", "1", "--tenant", tenant];
     host.run(&[&append[..], &["--token", token]].concat())
+}
+
+/// Asks the host to reload, and returns the body of the answer.
+async fn reload(host: &Served, root: &str) -> String {
+    let sent = reqwest::Client::new().post(format!("{}/v1/reload", host.url));
+    let answer = sent.bearer_auth(root).send().await.unwrap();
+    answer.text().await.unwrap()
 }
 
 async fn a_tenant_has_rules_of_its_own(place: Place) {
@@ -93,28 +104,23 @@ async fn a_tenant_has_rules_of_its_own(place: Place) {
     append(&host, ("beta", &beta), "closed-1").ok();
 
     // A mistake is named, and changes nothing.
-    let reload = || {
-        let sent = reqwest::Client::new().post(format!("{}/v1/reload", host.url));
-        let sent = sent.bearer_auth(&root).send();
-        async move { sent.await.unwrap().text().await.unwrap() }
-    };
     folder.write(
         "acme",
         "policy.cedar",
         "forbid (principal, action, resource",
     );
-    let refused = reload().await;
+    let refused = reload(&host, &root).await;
     assert!(refused.contains("tenants.rules: acme: policy"), "{refused}");
     append(&host, ("acme", &acme), "closed-1").fails(1, "no appends");
     folder.write("acme", "policy.cedar", "");
-    let refused = reload().await;
+    let refused = reload(&host, &root).await;
     assert!(refused.contains("has no rule any more"), "{refused}");
     folder.write(
         "acme",
         "policy.cedar",
         &NO_APPENDS.replace("closed", "note"),
     );
-    let changed = reload().await;
+    let changed = reload(&host, &root).await;
     assert!(
         changed.contains(r#""changed":["tenants.rules"]"#),
         "{changed}"
@@ -141,6 +147,66 @@ async fn a_tenant_has_rules_of_its_own(place: Place) {
     deploy(("acme", &acme)).ok();
     run(&["sign", &component, "--key", &pem]).ok();
     deploy(("beta", &beta)).ok();
+}
+
+async fn the_keys_of_a_tenant_are_reloaded(place: Place) {
+    let dir = TempDir::new().unwrap();
+    let folder = Folder(dir.path().join("rules"));
+    let accept = |key: u8| folder.write("beta", "keys.txt", &format!("{}\n", public(key)));
+    accept(1);
+    let (host, root) = start(&place, &folder);
+    let create = |name: &str| {
+        let create = ["tenant", "create", name, "--token", &root];
+        host.run(&create).ok().trim_end().to_owned()
+    };
+    let (acme, beta) = (create("acme"), create("beta"));
+    // Deploys a version of a component, signed with the key of a number.
+    let deploy = |(tenant, token): (&str, &str), version: &str, key: u8| {
+        let component = decider().version(version);
+        let path = file(dir.path(), "note", &component);
+        let signature = signed(key, &component.component());
+        fs::write(format!("{path}.sig"), format!("{signature}\n")).unwrap();
+        host.run(&["deploy", &path, "--tenant", tenant, "--token", token])
+    };
+    let note = |(tenant, token): (&str, &str)| {
+        let execute = [
+            "execute",
+            "note-1",
+            "note",
+            r#"[["noted", {"word": "plain"}]]"#,
+        ];
+        host.run(&[&execute[..], &["--tenant", tenant, "--token", token]].concat())
+    };
+    let (acme, beta) = (("acme", &*acme), ("beta", &*beta));
+    deploy(beta, "1.0.0", 2).fails(1, "signed only by");
+    deploy(beta, "1.0.0", 1).ok();
+    note(beta).ok();
+
+    accept(2);
+    let changed = reload(&host, &root).await;
+    assert!(
+        changed.contains(r#""changed":["tenants.rules"],"restart":[]"#),
+        "{changed}"
+    );
+    deploy(beta, "2.0.0", 1).fails(1, "signed only by");
+    // What is active goes on deciding, and other tenants have other keys.
+    note(beta).ok();
+    deploy(acme, "2.0.0", 1).ok();
+
+    // A mistake changes nothing.
+    folder.write("beta", "keys.txt", "abc\n");
+    let refused = reload(&host, &root).await;
+    assert!(refused.contains("tenants.rules: beta: keys"), "{refused}");
+    deploy(beta, "2.0.0", 1).fails(1, "signed only by");
+    fs::remove_file(folder.0.join("beta/keys.txt")).unwrap();
+    let refused = reload(&host, &root).await;
+    assert!(
+        refused.contains("beta: keys has no key any more"),
+        "{refused}"
+    );
+    deploy(beta, "2.0.0", 1).fails(1, "signed only by");
+    deploy(beta, "2.0.0", 2).ok();
+    note(beta).ok();
 }
 
 #[test]
