@@ -78,9 +78,7 @@ impl Sources {
                 running.rules.replace(read);
                 changed.push("access".to_owned());
             }
-            if of_tenants.apply(&keys) {
-                changed.push("tenants.rules".to_owned());
-            }
+            of_tenants.apply(&keys, &mut changed, &mut restart);
             let wanted = config.general().log;
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
             if *log != wanted {

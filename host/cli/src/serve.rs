@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::config::{self, Config, Flags};
 use super::exit::WrongUse;
 use super::secret::{PASSWORD_SHOWN, Secret, has_password};
-use super::tenant_rules::TenantRules;
+use super::tenant_rules::{TenantFiles, TenantRules};
 use super::{log, log_format, modules, otlp, reload, rules, tls};
 use quipu::deploy::Signing;
 use quipu::store::{self, StoreUrl};
@@ -299,9 +299,13 @@ fn tenants(
     }
     let identities = rules.has_folder();
     let (config, rules) = (Arc::new(config.clone()), Arc::clone(rules));
-    let open: http::Opener = Arc::new(move |url, tenant| {
+    let open: http::Opener = Arc::new(move |url, tenant, limiter| {
         let (config, rules) = (Arc::clone(&config), Arc::clone(&rules));
-        Box::pin(async move { open_tenant(&url, &tenant, &config, &rules).await })
+        Box::pin(async move {
+            // Before the store is opened, which a mistake in a file would have to close.
+            let files = rules.open(&tenant, limiter)?;
+            open_tenant(&url, &config, files).await
+        })
     });
     Some(http::TenantOptions {
         store: url.clone(),
@@ -316,19 +320,21 @@ fn tenants(
 /// Opens a tenant, with its share of the bounds, a cache and rules of its own.
 async fn open_tenant(
     url: &StoreUrl,
-    tenant: &str,
     config: &Config,
-    rules: &TenantRules,
-) -> Result<(Host, Arc<Rules>)> {
-    // Before the store is opened, which a mistake in a file would have to close.
-    let (rules, signing) = rules.open(tenant)?;
+    files: TenantFiles,
+) -> Result<http::OpenedTenant> {
+    let TenantFiles {
+        rules,
+        signing,
+        share,
+    } = files;
     let cache_dir = match (config.general().cache_dir, url) {
         (Some(dir), StoreUrl::Sqlite(file)) => file.file_stem().map(|name| dir.join(name)),
         (Some(dir), StoreUrl::Postgres(url)) => Some(dir.join(url.schema())),
         _ => cache_dir(url, config),
     };
-    let host = open_with(url, config, cache_dir, signing, config.of_tenant()).await?;
-    Ok((host, rules))
+    let host = open_with(url, config, cache_dir, signing, config.of_tenant(share)).await?;
+    Ok(http::OpenedTenant { host, rules, share })
 }
 
 type Bounds = (engine::Options, subscribe::Options, projection::Options);

@@ -1,18 +1,18 @@
-//! The rules of tenants: who is known besides the holders of tokens, what a policy says, and whose
-//! modules are accepted. Each tenant has a folder with its name.
+//! The rules of tenants: who is known besides the holders of tokens, what a policy says, whose modules
+//! are accepted, and how much is used at most. Each tenant has a folder with its name.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::config::{AccessFiles, TlsFiles};
+use super::config::{AccessFiles, TenantFile, TlsFiles};
 use super::exit::WrongUse;
 use super::rules;
 use super::tls::read_small;
 use quipu::deploy::Signing;
 use quipu::model::PublicKey;
-use quipu_server::{InForce, Rules};
+use quipu_server::{InForce, Rules, TenantLimiter};
 
 /// The rules of the tenants that are open, and where they come from.
 pub struct TenantRules {
@@ -27,7 +27,26 @@ pub struct TenantRules {
 struct Opened {
     rules: Weak<Rules>,
     signing: Signing,
-    own_keys: Option<Vec<PublicKey>>,
+    limiter: TenantLimiter,
+    own: OwnFiles,
+    /// The share with which it was opened.
+    share: Option<usize>,
+}
+
+/// The files of a tenant that replace values of the configuration.
+struct OwnFiles {
+    keys: Option<Vec<PublicKey>>,
+    limits: TenantFile,
+}
+
+/// What a tenant is opened with.
+pub struct TenantFiles {
+    /// Its rules, which a reload replaces.
+    pub rules: Arc<Rules>,
+    /// The keys that it accepts, which a reload replaces.
+    pub signing: Signing,
+    /// Its share, if it has one of its own.
+    pub share: Option<usize>,
 }
 
 /// What the files of open tenants say now. No tenant is opened before it applies or is dropped.
@@ -41,7 +60,7 @@ struct RereadTenant {
     name: String,
     rules: Arc<Rules>,
     read: InForce,
-    own_keys: Option<Vec<PublicKey>>,
+    own: OwnFiles,
 }
 
 impl TenantRules {
@@ -60,26 +79,33 @@ impl TenantRules {
         self.folder.is_some()
     }
 
-    /// Reads the rules and the keys of a tenant that is being opened, and keeps them up to date.
+    /// Reads the files of a tenant that is being opened, and keeps what they say up to date.
     ///
     /// # Errors
     /// When a file can't be read, or something in it is wrong.
-    pub fn open(&self, tenant: &str) -> Result<(Arc<Rules>, Signing), WrongUse> {
+    pub fn open(&self, tenant: &str, limiter: TenantLimiter) -> Result<TenantFiles, WrongUse> {
         // Before the files are read: a reload in between would miss this tenant.
         let mut open = self.opened();
         let read = self.read(tenant, &self.tls, None)?;
-        let own_keys = self.keys(tenant)?;
-        let keys = own_keys.clone();
+        let own = self.own(tenant)?;
+        let (keys, share) = (own.keys.clone(), own.limits.share);
         let signing = Signing::by(keys.unwrap_or_else(|| self.signing.keys().to_vec()));
+        limiter.replace(own.limits.limits);
         let rules = Arc::new(Rules::new(read));
         let opened = Opened {
             rules: Arc::downgrade(&rules),
             signing: signing.clone(),
-            own_keys,
+            limiter,
+            own,
+            share,
         };
         open.retain(|_, opened| opened.rules.strong_count() > 0);
         open.insert(tenant.to_owned(), opened);
-        Ok((rules, signing))
+        Ok(TenantFiles {
+            rules,
+            signing,
+            share,
+        })
     }
 
     /// Reads the files of all open tenants a second time. The keys are those of the main store from
@@ -97,31 +123,34 @@ impl TenantRules {
             let in_force = rules.current();
             let read = self.read(name, tls, Some(&in_force))?;
             rules::check_replaced(&in_force, &read, &section(name))?;
-            let own_keys = self.keys(name)?;
-            let accepted = own_keys.as_deref().unwrap_or(keys);
+            let own = self.own(name)?;
+            let accepted = own.keys.as_deref().unwrap_or(keys);
             rules::check_keys_replaced(&opened.signing.keys(), accepted, &section(name))?;
             tenants.push(RereadTenant {
                 name: name.clone(),
                 rules,
                 read,
-                own_keys,
+                own,
             });
         }
         Ok(Reread { open, tenants })
     }
 
+    /// The files of a tenant that replace values of the configuration.
+    fn own(&self, tenant: &str) -> Result<OwnFiles, WrongUse> {
+        Ok(OwnFiles {
+            keys: self.keys(tenant)?,
+            limits: self.limits(tenant)?,
+        })
+    }
+
     /// The keys whose modules a tenant accepts; none if it has no file, and those of the host apply.
-    ///
-    /// # Errors
-    /// When the file can't be read, or a key in it is wrong.
     fn keys(&self, tenant: &str) -> Result<Option<Vec<PublicKey>>, WrongUse> {
-        let Some(path) = self.existing(tenant, "keys.txt")? else {
+        let place = format!("{}keys: ", section(tenant));
+        let Some((path, text)) = self.text(tenant, "keys.txt", &place)? else {
             return Ok(None);
         };
-        let named = |why: String| WrongUse(format!("{}keys: {why}", section(tenant)));
-        let wrong = |why: &str| named(format!("{}: {why}", path.display()));
-        let text = String::from_utf8(read_small(&path).map_err(named)?);
-        let text = text.map_err(|_| wrong("it is not UTF-8"))?;
+        let wrong = |why: &str| WrongUse(format!("{place}{}: {why}", path.display()));
         let lines = text.lines().map(str::trim);
         let keys = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
         let keys: Result<Vec<PublicKey>, _> = keys.map(str::parse).collect();
@@ -133,7 +162,39 @@ impl TenantRules {
         }
     }
 
-    /// Reads the rules and the keys of every tenant that has a folder.
+    /// The limits that a tenant has of its own; none if it has no file.
+    fn limits(&self, tenant: &str) -> Result<TenantFile, WrongUse> {
+        let place = format!("{}limits: ", section(tenant));
+        let Some((path, text)) = self.text(tenant, "limits.toml", &place)? else {
+            return Ok(TenantFile::default());
+        };
+        TenantFile::parse(&path, &text).map_err(|problems| {
+            let problems = problems.iter().map(|problem| format!("{place}{problem}"));
+            WrongUse(problems.collect::<Vec<_>>().join("\n"))
+        })
+    }
+
+    /// A file of a tenant and its text; none if it does not exist. The place is how an error begins.
+    fn text(
+        &self,
+        tenant: &str,
+        name: &str,
+        place: &str,
+    ) -> Result<Option<(PathBuf, String)>, WrongUse> {
+        let Some(path) = self.existing(tenant, name)? else {
+            return Ok(None);
+        };
+        let bytes = read_small(&path).map_err(|why| WrongUse(format!("{place}{why}")))?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some((path, text))),
+            Err(_) => Err(WrongUse(format!(
+                "{place}{}: it is not UTF-8",
+                path.display()
+            ))),
+        }
+    }
+
+    /// Reads the files of every tenant that has a folder.
     ///
     /// # Errors
     /// When the folder can't be read, or something in it is wrong.
@@ -149,7 +210,7 @@ impl TenantRules {
                 && folder.join(tenant).is_dir()
             {
                 self.read(tenant, &self.tls, None)?;
-                self.keys(tenant)?;
+                self.own(tenant)?;
             }
         }
         Ok(())
@@ -194,10 +255,14 @@ impl TenantRules {
 }
 
 impl Reread<'_> {
-    /// Puts into force what has changed. Returns whether a file of a tenant says something else than
-    /// before.
-    pub fn apply(self, keys: &[PublicKey]) -> bool {
-        let Self { mut open, tenants } = self;
+    /// Puts into force what has changed: says so in `changed`, and names in `restart` the shares that
+    /// apply when their tenants are opened next.
+    pub fn apply(self, keys: &[PublicKey], changed: &mut Vec<String>, restart: &mut Vec<String>) {
+        let Self {
+            mut open,
+            mut tenants,
+        } = self;
+        tenants.sort_by(|one, other| one.name.cmp(&other.name));
         let mut has_changed = false;
         for tenant in tenants {
             let Some(opened) = open.get_mut(&tenant.name) else {
@@ -207,12 +272,19 @@ impl Reread<'_> {
                 tenant.rules.replace(tenant.read);
                 has_changed = true;
             }
-            has_changed |= opened.own_keys != tenant.own_keys;
-            opened.own_keys = tenant.own_keys;
-            let accepted = opened.own_keys.as_deref().unwrap_or(keys);
+            let (before, now) = (&opened.own, &tenant.own);
+            has_changed |= before.keys != now.keys || before.limits.limits != now.limits.limits;
+            opened.own = tenant.own;
+            opened.limiter.replace(opened.own.limits.limits);
+            let accepted = opened.own.keys.as_deref().unwrap_or(keys);
             opened.signing.replace(accepted);
+            if opened.own.limits.share != opened.share {
+                restart.push(format!("tenants.rules.{}.share", tenant.name));
+            }
         }
-        has_changed
+        if has_changed {
+            changed.push("tenants.rules".to_owned());
+        }
     }
 }
 

@@ -432,8 +432,8 @@ section! {
         open_max: usize in 1..=10_000 => open_max;
         /// One tenant may use one part of this many of the workers, of the memory and so on.
         share: usize in 1..=1_024 => share;
-        /// A folder with the rules of tenants: NAME/identities.toml, NAME/policy.cedar and
-        /// NAME/keys.txt. Read when a tenant is opened, and at every reload.
+        /// A folder with the rules of tenants: NAME/identities.toml, NAME/policy.cedar, NAME/keys.txt
+        /// and NAME/limits.toml. Read when a tenant is opened, and at every reload.
         rules: Path => rules ("\"tenant-rules\"", "none");
     }
 }
