@@ -18,7 +18,7 @@ use super::place::Place;
 use quipu::Host;
 use quipu::access::{Grant, NewToken, Role};
 use quipu::store::{self, StoreUrl};
-use quipu_server::{self as http, Limiter, Limits, Opener, TenantOptions};
+use quipu_server::{self as http, Limiter, Limits, OpenedTenant, Opener, TenantOptions};
 
 /// Requests a second that one caller may send.
 const LIMIT: u32 = 200;
@@ -122,8 +122,15 @@ impl Served {
     async fn start(host: &Host, store: &StoreUrl, place: &str) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let open: Opener =
-            Arc::new(|url, _| Box::pin(async move { Ok((opened(url).await?, Arc::default())) }));
+        let open: Opener = Arc::new(|url, _, _| {
+            Box::pin(async move {
+                Ok(OpenedTenant {
+                    host: opened(url).await?,
+                    rules: Arc::default(),
+                    share: None,
+                })
+            })
+        });
         let limits = Limits {
             requests_per_second: LIMIT,
             ..Limits::default()

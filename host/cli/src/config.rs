@@ -6,6 +6,7 @@ mod print;
 mod section;
 mod sections;
 mod sources;
+mod tenant_file;
 mod tenants;
 mod value;
 
@@ -29,6 +30,7 @@ pub use key::Key;
 pub use print::{inline, json, reference, schema, toml};
 pub use sections::{AccessFiles, Addresses, General, TlsFiles};
 pub use sources::{Flags, Source};
+pub use tenant_file::TenantFile;
 
 macro_rules! sections {
     ($($field:ident: $section:ident;)*) => {

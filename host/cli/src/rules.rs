@@ -3,6 +3,7 @@
 use super::access::load_policy;
 use super::config::{AccessFiles, TlsFiles};
 use super::exit::WrongUse;
+use quipu::model::PublicKey;
 use quipu_identity::Identities;
 use quipu_server::InForce;
 
@@ -61,6 +62,25 @@ pub fn check_replaced(in_force: &InForce, read: &InForce, section: &str) -> Resu
         true => Err(WrongUse(format!(
             "{section}policy has no rule any more, so that everything it forbids would be allowed; \
              restart the host if that is meant"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// A host that accepts only signed modules does not accept all of them after a reload: that takes a
+/// restart.
+///
+/// # Errors
+/// When there were keys and none is left.
+pub fn check_keys_replaced(
+    in_force: &[PublicKey],
+    read: &[PublicKey],
+    section: &str,
+) -> Result<(), WrongUse> {
+    match !in_force.is_empty() && read.is_empty() {
+        true => Err(WrongUse(format!(
+            "{section}keys has no key any more, so that every component would be accepted; restart \
+             the host if that is meant"
         ))),
         false => Ok(()),
     }

@@ -12,9 +12,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::config::{self, Config, Flags};
 use super::exit::WrongUse;
 use super::secret::{PASSWORD_SHOWN, Secret, has_password};
-use super::tenant_rules::TenantRules;
+use super::tenant_rules::{TenantFiles, TenantRules};
 use super::{log, log_format, modules, otlp, reload, rules, tls};
-use quipu::model::PublicKey;
+use quipu::deploy::Signing;
 use quipu::store::{self, StoreUrl};
 use quipu::{Host, engine, projection, subscribe};
 use quipu_server::tls::Tls;
@@ -25,8 +25,8 @@ use quipu_server::{self as http, Rules};
 /// Prints one line on stdout when it is ready: `ready http://ADDR`, and with --admin-listen a second
 /// one: `admin http://ADDR`. Shuts down gracefully on
 /// SIGTERM or SIGINT: requests in flight are answered first. A second signal ends the process at
-/// once. In both cases nothing that was answered is lost. SIGHUP reads the certificate, the
-/// limits of callers and the log level again.
+/// once. In both cases nothing that was answered is lost. SIGHUP re-reads the certificate, the
+/// keys that sign components, the limits of callers and the log level.
 ///
 /// Every setting can also be a variable of the environment: QUIPU_STORE, QUIPU_HTTP__IDLE_MAX_MS. A
 /// flag takes precedence over a variable, a variable over the file. `quipu config` shows the result.
@@ -125,14 +125,18 @@ impl Serve {
             flags: self.flags(),
             file: self.config,
         };
-        let of_tenants = Arc::new(TenantRules::new(config.tenants().rules, config.tls()));
-        let reload = sources.reload(
-            config.clone(),
-            tls.clone(),
-            Arc::clone(&rules),
-            Arc::clone(&http.limits),
-            Arc::clone(&of_tenants),
-        );
+        let signing = Signing::by(config.keys()?);
+        let of_tenants = config.tenants().rules;
+        let of_tenants = TenantRules::new(of_tenants, config.tls(), signing.clone());
+        let of_tenants = Arc::new(of_tenants);
+        let running = reload::Running {
+            tls: tls.clone(),
+            rules: Arc::clone(&rules),
+            limiter: Arc::clone(&http.limits),
+            signing: signing.clone(),
+            tenants: Arc::clone(&of_tenants),
+        };
+        let reload = sources.reload(config.clone(), running);
         (http.tls, http.reload, http.rules) = (tls, Some(reload.clone()), rules);
         http.allow_unauthenticated = general.allow_unauthenticated;
         http.console = console(&config);
@@ -142,7 +146,7 @@ impl Serve {
         // In a separate task, so that a store that does not answer, or a file that never ends, does
         // not delay the handling of signals.
         let starting = tokio::spawn(async move {
-            let host = open(&url, &config).await?;
+            let host = open(&url, &config, signing).await?;
             if let Some(dir) = modules {
                 modules::bring(&host, &dir, force).await?;
             }
@@ -274,14 +278,13 @@ fn open_to_all(place: SocketAddr, store: &str) -> anyhow::Error {
     .into()
 }
 
-pub(super) async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {
+pub(super) async fn open(url: &StoreUrl, config: &Config, signing: Signing) -> Result<Host> {
     let options = (
         config.engine(),
         config.subscriptions(),
         config.projections(),
     );
-    let keys = config.keys()?;
-    open_with(url, config, cache_dir(url, config), keys, options).await
+    open_with(url, config, cache_dir(url, config), signing, options).await
 }
 
 /// How tenants are served; none without a place for them.
@@ -296,9 +299,13 @@ fn tenants(
     }
     let identities = rules.has_folder();
     let (config, rules) = (Arc::new(config.clone()), Arc::clone(rules));
-    let open: http::Opener = Arc::new(move |url, tenant| {
+    let open: http::Opener = Arc::new(move |url, tenant, limiter| {
         let (config, rules) = (Arc::clone(&config), Arc::clone(&rules));
-        Box::pin(async move { open_tenant(&url, &tenant, &config, &rules).await })
+        Box::pin(async move {
+            // Before the store is opened, which a mistake in a file would have to close.
+            let files = rules.open(&tenant, limiter)?;
+            open_tenant(&url, &config, files).await
+        })
     });
     Some(http::TenantOptions {
         store: url.clone(),
@@ -313,23 +320,21 @@ fn tenants(
 /// Opens a tenant, with its share of the bounds, a cache and rules of its own.
 async fn open_tenant(
     url: &StoreUrl,
-    tenant: &str,
     config: &Config,
-    rules: &TenantRules,
-) -> Result<(Host, Arc<Rules>)> {
-    // Before the store is opened, which a mistake in a file would have to close.
-    let keys = match rules.keys(tenant)? {
-        Some(keys) => keys,
-        None => config.keys()?,
-    };
-    let rules = rules.open(tenant)?;
+    files: TenantFiles,
+) -> Result<http::OpenedTenant> {
+    let TenantFiles {
+        rules,
+        signing,
+        share,
+    } = files;
     let cache_dir = match (config.general().cache_dir, url) {
         (Some(dir), StoreUrl::Sqlite(file)) => file.file_stem().map(|name| dir.join(name)),
         (Some(dir), StoreUrl::Postgres(url)) => Some(dir.join(url.schema())),
         _ => cache_dir(url, config),
     };
-    let host = open_with(url, config, cache_dir, keys, config.of_tenant()).await?;
-    Ok((host, rules))
+    let host = open_with(url, config, cache_dir, signing, config.of_tenant(share)).await?;
+    Ok(http::OpenedTenant { host, rules, share })
 }
 
 type Bounds = (engine::Options, subscribe::Options, projection::Options);
@@ -338,7 +343,7 @@ async fn open_with(
     url: &StoreUrl,
     config: &Config,
     cache_dir: Option<PathBuf>,
-    keys: Vec<PublicKey>,
+    signing: Signing,
     (engine, subscriptions, projections): Bounds,
 ) -> Result<Host> {
     let mut builder = Host::builder()
@@ -348,7 +353,7 @@ async fn open_with(
         .compiler(config.compiler()?)
         .subscriptions(subscriptions)
         .projections(projections)
-        .keys(keys);
+        .signing(signing);
     let additions = config.additions();
     if !additions.metadata.is_empty() {
         builder = builder.enrich(move |_| additions.clone());

@@ -12,6 +12,7 @@ use super::config::{self, Config, Flags};
 use super::exit::WrongUse;
 use super::tenant_rules::TenantRules;
 use super::{log, rules, tls};
+use quipu::deploy::Signing;
 use quipu::store::StoreUrl;
 
 /// Show the configuration that `serve` would use
@@ -65,7 +66,8 @@ impl ShowConfig {
             tls::load(&config.tls())?;
             let rules = rules::load(&config.access(), None)?;
             rules::check(&rules, "access.", &config.tls())?;
-            TenantRules::new(config.tenants().rules, config.tls()).check_all()?;
+            let signing = Signing::by(config.keys()?);
+            TenantRules::new(config.tenants().rules, config.tls(), signing).check_all()?;
             match self.json {
                 true => writeln!(out, "{}", json!({ "valid": true }))?,
                 false => writeln!(out, "the configuration is valid")?,

@@ -1,31 +1,75 @@
-//! The rules of tenants: who is known besides the holders of tokens, what a policy says, and whose
-//! modules are accepted. Each tenant has a folder with its name.
+//! The rules of tenants: who is known besides the holders of tokens, what a policy says, whose modules
+//! are accepted, and how much is used at most. Each tenant has a folder with its name.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::config::{AccessFiles, TlsFiles};
+use super::config::{AccessFiles, TenantFile, TlsFiles};
 use super::exit::WrongUse;
 use super::rules;
 use super::tls::read_small;
+use quipu::deploy::Signing;
 use quipu::model::PublicKey;
-use quipu_server::{InForce, Rules};
+use quipu_server::{InForce, Rules, TenantLimiter};
 
 /// The rules of the tenants that are open, and where they come from.
 pub struct TenantRules {
     folder: Option<PathBuf>,
     tls: TlsFiles,
-    open: Mutex<HashMap<String, Weak<Rules>>>,
+    /// The keys of the main store, which also apply in tenants without a file.
+    signing: Signing,
+    open: Mutex<HashMap<String, Opened>>,
+}
+
+/// What is in force in a tenant that is open.
+struct Opened {
+    rules: Weak<Rules>,
+    signing: Signing,
+    limiter: TenantLimiter,
+    own: OwnFiles,
+    /// The share with which it was opened.
+    share: Option<usize>,
+}
+
+/// The files of a tenant that replace values of the configuration.
+struct OwnFiles {
+    keys: Option<Vec<PublicKey>>,
+    limits: TenantFile,
+}
+
+/// What a tenant is opened with.
+pub struct TenantFiles {
+    /// Its rules, which a reload replaces.
+    pub rules: Arc<Rules>,
+    /// The keys that it accepts, which a reload replaces.
+    pub signing: Signing,
+    /// Its share, if it has one of its own.
+    pub share: Option<usize>,
+}
+
+/// What the files of open tenants say now. No tenant is opened before it applies or is dropped.
+pub struct Reread<'a> {
+    open: MutexGuard<'a, HashMap<String, Opened>>,
+    tenants: Vec<RereadTenant>,
+}
+
+/// What the files of one tenant say now.
+struct RereadTenant {
+    name: String,
+    rules: Arc<Rules>,
+    read: InForce,
+    own: OwnFiles,
 }
 
 impl TenantRules {
     /// Rules in a folder. Without it no tenant has any.
-    pub fn new(folder: Option<PathBuf>, tls: TlsFiles) -> Self {
+    pub fn new(folder: Option<PathBuf>, tls: TlsFiles, signing: Signing) -> Self {
         Self {
             folder,
             tls,
+            signing,
             open: Mutex::default(),
         }
     }
@@ -35,49 +79,78 @@ impl TenantRules {
         self.folder.is_some()
     }
 
-    /// Reads the rules of a tenant that is being opened, and keeps them up to date.
+    /// Reads the files of a tenant that is being opened, and keeps what they say up to date.
     ///
     /// # Errors
     /// When a file can't be read, or something in it is wrong.
-    pub fn open(&self, tenant: &str) -> Result<Arc<Rules>, WrongUse> {
-        let read = self.read(tenant, &self.tls, None)?;
-        let rules = Arc::new(Rules::new(read));
+    pub fn open(&self, tenant: &str, limiter: TenantLimiter) -> Result<TenantFiles, WrongUse> {
+        // Before the files are read: a reload in between would miss this tenant.
         let mut open = self.opened();
-        open.retain(|_, rules| rules.strong_count() > 0);
-        open.insert(tenant.to_owned(), Arc::downgrade(&rules));
-        Ok(rules)
+        let read = self.read(tenant, &self.tls, None)?;
+        let own = self.own(tenant)?;
+        let (keys, share) = (own.keys.clone(), own.limits.share);
+        let signing = Signing::by(keys.unwrap_or_else(|| self.signing.keys().to_vec()));
+        limiter.replace(own.limits.limits);
+        let rules = Arc::new(Rules::new(read));
+        let opened = Opened {
+            rules: Arc::downgrade(&rules),
+            signing: signing.clone(),
+            limiter,
+            own,
+            share,
+        };
+        open.retain(|_, opened| opened.rules.strong_count() > 0);
+        open.insert(tenant.to_owned(), opened);
+        Ok(TenantFiles {
+            rules,
+            signing,
+            share,
+        })
     }
 
-    /// Reads the rules of all open tenants a second time, and returns those that have changed.
+    /// Reads the files of all open tenants a second time. The keys are those of the main store from
+    /// now on.
     ///
     /// # Errors
     /// When something is wrong with one of them.
-    pub fn read_again(&self, tls: &TlsFiles) -> Result<Vec<(Arc<Rules>, InForce)>, WrongUse> {
-        let open: Vec<_> = self.opened().iter().filter_map(strong).collect();
-        let mut changed = Vec::new();
-        for (tenant, rules) in open {
+    pub fn read_again(&self, tls: &TlsFiles, keys: &[PublicKey]) -> Result<Reread<'_>, WrongUse> {
+        let open = self.opened();
+        let mut tenants = Vec::new();
+        for (name, opened) in open.iter() {
+            let Some(rules) = opened.rules.upgrade() else {
+                continue;
+            };
             let in_force = rules.current();
-            let read = self.read(&tenant, tls, Some(&in_force))?;
-            rules::check_replaced(&in_force, &read, &section(&tenant))?;
-            if !in_force.is_same(&read) {
-                changed.push((rules, read));
-            }
+            let read = self.read(name, tls, Some(&in_force))?;
+            rules::check_replaced(&in_force, &read, &section(name))?;
+            let own = self.own(name)?;
+            let accepted = own.keys.as_deref().unwrap_or(keys);
+            rules::check_keys_replaced(&opened.signing.keys(), accepted, &section(name))?;
+            tenants.push(RereadTenant {
+                name: name.clone(),
+                rules,
+                read,
+                own,
+            });
         }
-        Ok(changed)
+        Ok(Reread { open, tenants })
+    }
+
+    /// The files of a tenant that replace values of the configuration.
+    fn own(&self, tenant: &str) -> Result<OwnFiles, WrongUse> {
+        Ok(OwnFiles {
+            keys: self.keys(tenant)?,
+            limits: self.limits(tenant)?,
+        })
     }
 
     /// The keys whose modules a tenant accepts; none if it has no file, and those of the host apply.
-    ///
-    /// # Errors
-    /// When the file can't be read, or a key in it is wrong.
-    pub fn keys(&self, tenant: &str) -> Result<Option<Vec<PublicKey>>, WrongUse> {
-        let Some(path) = self.existing(tenant, "keys.txt")? else {
+    fn keys(&self, tenant: &str) -> Result<Option<Vec<PublicKey>>, WrongUse> {
+        let place = format!("{}keys: ", section(tenant));
+        let Some((path, text)) = self.text(tenant, "keys.txt", &place)? else {
             return Ok(None);
         };
-        let named = |why: String| WrongUse(format!("{}keys: {why}", section(tenant)));
-        let wrong = |why: &str| named(format!("{}: {why}", path.display()));
-        let text = String::from_utf8(read_small(&path).map_err(named)?);
-        let text = text.map_err(|_| wrong("it is not UTF-8"))?;
+        let wrong = |why: &str| WrongUse(format!("{place}{}: {why}", path.display()));
         let lines = text.lines().map(str::trim);
         let keys = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
         let keys: Result<Vec<PublicKey>, _> = keys.map(str::parse).collect();
@@ -89,7 +162,39 @@ impl TenantRules {
         }
     }
 
-    /// Reads the rules and the keys of every tenant that has a folder.
+    /// The limits that a tenant has of its own; none if it has no file.
+    fn limits(&self, tenant: &str) -> Result<TenantFile, WrongUse> {
+        let place = format!("{}limits: ", section(tenant));
+        let Some((path, text)) = self.text(tenant, "limits.toml", &place)? else {
+            return Ok(TenantFile::default());
+        };
+        TenantFile::parse(&path, &text).map_err(|problems| {
+            let problems = problems.iter().map(|problem| format!("{place}{problem}"));
+            WrongUse(problems.collect::<Vec<_>>().join("\n"))
+        })
+    }
+
+    /// A file of a tenant and its text; none if it does not exist. The place is how an error begins.
+    fn text(
+        &self,
+        tenant: &str,
+        name: &str,
+        place: &str,
+    ) -> Result<Option<(PathBuf, String)>, WrongUse> {
+        let Some(path) = self.existing(tenant, name)? else {
+            return Ok(None);
+        };
+        let bytes = read_small(&path).map_err(|why| WrongUse(format!("{place}{why}")))?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some((path, text))),
+            Err(_) => Err(WrongUse(format!(
+                "{place}{}: it is not UTF-8",
+                path.display()
+            ))),
+        }
+    }
+
+    /// Reads the files of every tenant that has a folder.
     ///
     /// # Errors
     /// When the folder can't be read, or something in it is wrong.
@@ -105,13 +210,13 @@ impl TenantRules {
                 && folder.join(tenant).is_dir()
             {
                 self.read(tenant, &self.tls, None)?;
-                self.keys(tenant)?;
+                self.own(tenant)?;
             }
         }
         Ok(())
     }
 
-    fn opened(&self) -> MutexGuard<'_, HashMap<String, Weak<Rules>>> {
+    fn opened(&self) -> MutexGuard<'_, HashMap<String, Opened>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -149,11 +254,41 @@ impl TenantRules {
     }
 }
 
+impl Reread<'_> {
+    /// Puts into force what has changed: says so in `changed`, and names in `restart` the shares that
+    /// apply when their tenants are opened next.
+    pub fn apply(self, keys: &[PublicKey], changed: &mut Vec<String>, restart: &mut Vec<String>) {
+        let Self {
+            mut open,
+            mut tenants,
+        } = self;
+        tenants.sort_by(|one, other| one.name.cmp(&other.name));
+        let mut has_changed = false;
+        for tenant in tenants {
+            let Some(opened) = open.get_mut(&tenant.name) else {
+                continue;
+            };
+            if !tenant.rules.current().is_same(&tenant.read) {
+                tenant.rules.replace(tenant.read);
+                has_changed = true;
+            }
+            let (before, now) = (&opened.own, &tenant.own);
+            has_changed |= before.keys != now.keys || before.limits.limits != now.limits.limits;
+            opened.own = tenant.own;
+            opened.limiter.replace(opened.own.limits.limits);
+            let accepted = opened.own.keys.as_deref().unwrap_or(keys);
+            opened.signing.replace(accepted);
+            if opened.own.limits.share != opened.share {
+                restart.push(format!("tenants.rules.{}.share", tenant.name));
+            }
+        }
+        if has_changed {
+            changed.push("tenants.rules".to_owned());
+        }
+    }
+}
+
 /// How errors about the rules of a tenant begin.
 fn section(tenant: &str) -> String {
     format!("tenants.rules: {tenant}: ")
-}
-
-fn strong((tenant, rules): (&String, &Weak<Rules>)) -> Option<(String, Arc<Rules>)> {
-    Some((tenant.clone(), rules.upgrade()?))
 }

@@ -82,7 +82,7 @@ mod types;
 mod verify;
 
 pub use console::{Console, ConsoleMode, ConsoleSetting};
-pub use limits::{Limiter, Limits};
+pub use limits::{Limiter, Limits, TenantLimiter, TenantLimits};
 pub use log_context::log_fields;
 pub use logs::{LogLevel, LogRing};
 pub use openapi::openapi;
@@ -91,7 +91,7 @@ pub use reload::Reload;
 pub use router::router;
 pub use rules::{InForce, Rules};
 pub use server::{Listeners, serve};
-pub use tenants::{Opener, TenantOptions};
+pub use tenants::{OpenedTenant, Opener, TenantOptions};
 
 use std::sync::Arc;
 

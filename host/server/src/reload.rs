@@ -64,8 +64,8 @@ impl fmt::Debug for Reload {
     }
 }
 
-/// Reads the configuration a second time: the certificate with its key, the limits of callers, and
-/// the log level.
+/// Reads the configuration a second time: the certificate with its key, the keys that sign
+/// components, the limits of callers, and the log level.
 ///
 /// When something is wrong, nothing changes. Connections stay open: new connections get the new
 /// certificate. Other settings that have changed are listed; they apply after a restart. SIGHUP

@@ -32,7 +32,7 @@ pub struct Builder {
     runtime: runtime::Options,
     subscriptions: subscribe::Options,
     projections: projection::Options,
-    keys: Vec<PublicKey>,
+    signing: Signing,
     clock: Option<Arc<dyn Clock>>,
     enrichers: Enrichers,
 }
@@ -139,7 +139,26 @@ impl Builder {
     /// all modules are accepted.
     #[must_use]
     pub fn keys(mut self, keys: Vec<PublicKey>) -> Self {
-        self.keys = keys;
+        self.signing = Signing::by(keys);
+        self
+    }
+
+    /// As [`keys`](Self::keys), with keys that can be replaced while the host runs.
+    ///
+    /// ```
+    /// use quipu::deploy::Signing;
+    /// use quipu::model::PublicKey;
+    ///
+    /// # fn example(old: PublicKey, new: PublicKey) {
+    /// let signing = Signing::by(vec![old]);
+    /// let builder = quipu::Host::builder().signing(signing.clone());
+    /// // Later, also after the host was built:
+    /// signing.replace(&[new]);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn signing(mut self, signing: Signing) -> Self {
+        self.signing = signing;
         self
     }
 
@@ -216,7 +235,7 @@ impl Builder {
             false => Arc::clone(&unchecked),
         };
         let registry = Registry::open(
-            (runtime, Signing::by(self.keys)),
+            (runtime, self.signing),
             Arc::clone(&modules),
             committer.clone(),
             Arc::clone(&clock),

@@ -197,7 +197,7 @@ impl Registry {
         let is_one_more = signature.as_ref().is_some_and(|new| !is_known(new));
         let mut in_place_of = None;
         if is_one_more && signatures.len() >= SIGNATURES_MAX {
-            let Some(other) = self.signing.others(&signatures).next() else {
+            let Some(other) = self.signing.other(&signatures) else {
                 return Err(Error::TooManySignatures(digest));
             };
             // A signature by an accepted key replaces one by a key that is not accepted here.

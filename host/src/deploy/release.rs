@@ -122,14 +122,8 @@ impl Registry {
         let modules = self.members(release).await?;
         let keeping = &release.keeping(&modules, keeping);
         let _changing = self.changing.write().await;
-        for digest in &release.digests {
-            // It may have been pruned in the meantime.
-            let bytes = self.bytes(*digest).await?;
-            // A turn changes the lifecycle of an active projection, but no code.
-            if keeping.turning.is_none() {
-                self.check_signed(*digest, &bytes).await?;
-            }
-        }
+        let keys = self.signing.keys();
+        self.check_members(release, keeping).await?;
         let mut tries = 0;
         loop {
             if let Some(preflight) = entry.preflight.as_ref().map(|found| found.plan)
@@ -145,6 +139,10 @@ impl Registry {
             }
             let prepared = self.prepare(&modules, &release.retired, entry.clone(), keeping);
             let (activation, next) = prepared.await?;
+            // A key may have been removed during the checks, which can take long.
+            if self.signing.keys() != keys {
+                self.check_members(release, keeping).await?;
+            }
             if let Some(deployment) = self.stage(activation, next).await? {
                 return Ok(deployment);
             }
@@ -155,6 +153,23 @@ impl Registry {
             }
             self.refresh().await?;
         }
+    }
+
+    /// Checks that the modules of a release are in the store, and who signed them.
+    async fn check_members(
+        &self,
+        release: &Release,
+        keeping: &ProjectionChanges,
+    ) -> Result<(), Error> {
+        for digest in &release.digests {
+            // It may have been pruned in the meantime.
+            let bytes = self.bytes(*digest).await?;
+            // A turn changes the lifecycle of an active projection, but no code.
+            if keeping.turning.is_none() {
+                self.check_signed(*digest, &bytes).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Computes the result of activating a release now, without activating it.

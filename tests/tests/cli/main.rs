@@ -34,6 +34,7 @@ mod secrets;
 mod serve;
 mod shipping;
 mod ships;
+mod signing_keys;
 mod steady;
 mod subscriptions;
 mod support_tasks;

@@ -1,6 +1,6 @@
 //! Signatures of modules: stored, checked, and mandatory where keys are configured.
 
-use quipu::deploy::Error;
+use quipu::deploy::{Error, Signing};
 use quipu::model::{Digest, Signature, Timestamp};
 use quipu::store::SIGNATURES_MAX;
 use quipu::{Host, Upload};
@@ -16,6 +16,7 @@ on_every_store! {
     signatures_by_unknown_keys_do_not_hide_a_trusted_one,
     too_many_signatures_are_refused,
     active_modules_stay_active_when_keys_are_configured_later,
+    a_key_that_is_removed_while_the_host_runs_activates_nothing_more,
 }
 
 async fn strict(place: &Place) -> Host {
@@ -157,6 +158,41 @@ async fn active_modules_stay_active_when_keys_are_configured_later(place: Place)
     let digest = host.plan().active("account").unwrap();
     let answer = host.activate(digest, None).await;
     assert!(matches!(answer, Err(Error::Unsigned { .. })), "{answer:?}");
+}
+
+async fn a_key_that_is_removed_while_the_host_runs_activates_nothing_more(place: Place) {
+    let signing = Signing::by(vec![public(1), public(2)]);
+    let builder = place.builder().signing(signing.clone());
+    let host = builder.build().await.unwrap();
+    let bytes = examples::account();
+    let upload = |number| {
+        let upload = Upload::new(bytes.clone()).signed(signed(number, &bytes));
+        host.upload(upload)
+    };
+    let digest = upload(1).await.unwrap().module.digest();
+    host.activate(digest, None).await.unwrap();
+    let account = build::stream("account-1");
+    host.execute(&account, build::open_account()).await.unwrap();
+    assert!(!signing.replace(&[public(1), public(2)]));
+    assert!(signing.replace(&[public(2)]));
+    // What is active goes on deciding.
+    host.execute(&account, build::deposit(1)).await.unwrap();
+    let by_removed = |error: &Error| matches!(error, Error::Unsigned { signed_by, .. } if *signed_by == [public(1)]);
+    let answer = upload(1).await;
+    assert!(answer.as_ref().is_err_and(by_removed), "{answer:?}");
+    let answer = host.activate(digest, None).await;
+    assert!(answer.as_ref().is_err_and(by_removed), "{answer:?}");
+    let (policy, scope) = (
+        quipu::proof::Policy::default(),
+        quipu::proof::Scope::default(),
+    );
+    let preflight = host.preflight(digest, &policy, &scope, &mut |_| {}).await;
+    assert!(preflight.unwrap_err().to_string().contains("signed only"));
+    assert_eq!(host.plan().number, 1);
+    // A second signature by a key that is left is enough.
+    upload(2).await.unwrap();
+    host.activate(digest, None).await.unwrap();
+    host.execute(&account, build::deposit(1)).await.unwrap();
 }
 
 async fn signatures_by_unknown_keys_do_not_hide_a_trusted_one(place: Place) {

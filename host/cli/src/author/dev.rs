@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
+use quipu::deploy::Signing;
 use quipu::proof::Policy;
 use quipu::runtime::{self, Definition, Functions, Module, Runtime};
 use quipu::store::{self, StoreUrl};
@@ -77,7 +78,8 @@ impl Dev {
             self.clear(&url)?;
         }
         let config = Config::default();
-        let host = serve::open(&url, &config).await.map_err(in_use)?;
+        let host = serve::open(&url, &config, Signing::default()).await;
+        let host = host.map_err(in_use)?;
         let cache = (serve::cache_dir(&url, &config), Functions::default());
         let mut watch = Watch::new(&project)?;
         writeln!(io::stdout(), "ready http://{}", listener.local_addr()?)?;

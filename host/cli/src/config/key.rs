@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 /// A key of the configuration. Its line in `sections.rs` is the only place that describes it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Key {
     /// The name of its section; empty for keys before the first section.
     pub section: &'static str,

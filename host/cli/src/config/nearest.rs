@@ -18,6 +18,12 @@ pub fn key(path: &str) -> Option<&'static Key> {
     same_name.or_else(own).or_else(any)
 }
 
+/// The one of some keys whose name is nearest to a name that none has.
+pub fn among<'a>(keys: &'a [Key], name: &str) -> Option<&'a Key> {
+    keys.iter()
+        .min_by_key(|key| damerau_levenshtein(key.name, name))
+}
+
 /// The section nearest to a name that no section has.
 pub fn section(name: &str) -> Option<&'static str> {
     let sections = SECTIONS.iter().filter_map(|(_, keys)| keys.first());

@@ -174,7 +174,7 @@ section! {
         modules: Path => modules ("\"modules\"", "none");
         /// Where compiled components are stored. Only the host may be able to write there.
         cache_dir: Path => cache_dir ("\"quipu.db.compiled\"", "FILE.compiled next to the file of a SQLite store, otherwise none");
-        /// Public keys: only components that one of them has signed are accepted.
+        /// Public keys: only components that one of them has signed are accepted. Read at every reload.
         keys: Names => keys;
         /// What is logged, as `info` or `quipu=debug`. Read at every reload.
         log: Text => log;
@@ -432,8 +432,8 @@ section! {
         open_max: usize in 1..=10_000 => open_max;
         /// One tenant may use one part of this many of the workers, of the memory and so on.
         share: usize in 1..=1_024 => share;
-        /// A folder with the rules of tenants: NAME/identities.toml, NAME/policy.cedar and
-        /// NAME/keys.txt. Read when a tenant is opened; the first two also at every reload.
+        /// A folder with the rules of tenants: NAME/identities.toml, NAME/policy.cedar, NAME/keys.txt
+        /// and NAME/limits.toml. Read when a tenant is opened, and at every reload.
         rules: Path => rules ("\"tenant-rules\"", "none");
     }
 }

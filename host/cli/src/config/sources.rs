@@ -300,7 +300,7 @@ impl File<'_> {
 }
 
 /// The error about a key that does not exist.
-fn unknown(path: &str, nearest: Option<&str>) -> String {
+pub fn unknown(path: &str, nearest: Option<&str>) -> String {
     let nearest = nearest.unwrap_or("store");
     let named = named(path);
     format!("there is no key{named}; the nearest is {nearest}")
@@ -316,14 +316,14 @@ fn named(name: &str) -> String {
 }
 
 /// The number of a line, from 1 on.
-fn line(text: &str, place: usize) -> usize {
+pub fn line(text: &str, place: usize) -> usize {
     let before = text.get(..place).unwrap_or_default();
     before.matches('\n').count() + 1
 }
 
 /// An error of the syntax with its line; with what the line says, unless it may have the address of
 /// a store.
-fn shown(text: &str, error: &toml::de::Error) -> String {
+pub fn shown(text: &str, error: &toml::de::Error) -> String {
     let number = line(text, error.span().map_or(0, |span| span.start));
     let message = error.message();
     let content = text.lines().nth(number - 1).unwrap_or_default();

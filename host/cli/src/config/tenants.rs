@@ -14,10 +14,13 @@ impl Config {
         settings
     }
 
-    /// The configuration of each tenant's host: a share of every bound that all tenants together
-    /// could exceed.
-    pub fn of_tenant(&self) -> (engine::Options, subscribe::Options, projection::Options) {
-        let TenantSettings { share, .. } = self.tenants();
+    /// The configuration of a tenant's host: a share of every bound that all tenants together could
+    /// exceed. Without a share of its own it has the one of all tenants.
+    pub fn of_tenant(
+        &self,
+        own_share: Option<usize>,
+    ) -> (engine::Options, subscribe::Options, projection::Options) {
+        let share = own_share.unwrap_or(self.tenants().share);
         let of = |bound: usize| (bound / share.max(1)).max(1);
         let mut engine = self.engine();
         engine.workers = of(engine.workers);

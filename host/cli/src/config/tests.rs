@@ -458,3 +458,10 @@ fn every_key_of_a_section_is_documented() {
         assert_eq!(documented, keys, "[{section}]");
     }
 }
+
+#[test]
+fn a_tenant_has_the_share_of_all_tenants_or_its_own() {
+    let config = of_text("engine.workers = 8\ntenants.share = 4\n").unwrap();
+    let workers = |share| config.of_tenant(share).0.workers;
+    assert_eq!([None, Some(2), Some(1_024)].map(workers), [2, 4, 1]);
+}

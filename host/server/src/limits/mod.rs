@@ -10,6 +10,7 @@ mod body;
 mod buckets;
 mod excess;
 mod key;
+mod own;
 mod seats;
 
 use std::net::IpAddr;
@@ -32,6 +33,7 @@ use quipu_api::Code;
 
 pub(crate) use excess::{Excess, excess_of};
 pub(crate) use key::{Key, Network};
+pub use own::{TenantLimiter, TenantLimits};
 pub(crate) use seats::{Seat, Seats};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -98,6 +100,8 @@ pub(crate) struct TenantUse {
     requests: Arc<Buckets<()>>,
     bytes: Arc<Buckets<()>>,
     filled_after: Arc<AtomicU64>,
+    /// The limits that it has of its own.
+    pub own: TenantLimiter,
 }
 
 /// Whose rate is used up, and for how long.
@@ -178,6 +182,7 @@ pub struct Limiter {
     filled_after: Arc<AtomicU64>,
     /// The callers are those of a tenant: the limits bound those that tokens have of their own.
     is_of_tenant: bool,
+    own: TenantLimiter,
     requests: Rates,
     bytes: Rates,
     logins: Buckets<Network>,
@@ -195,12 +200,13 @@ impl Limiter {
     }
 
     /// The same limits, also when they change, for the callers of a tenant, whose tokens can't have
-    /// higher ones.
+    /// higher ones. Those that the tenant has of its own take precedence.
     pub(crate) fn of_tenant(&self, used: &TenantUse) -> Self {
         Self {
             current: Arc::clone(&self.current),
             filled_after: Arc::clone(&used.filled_after),
             is_of_tenant: true,
+            own: used.own.clone(),
             requests: Rates::of_tenant(&used.requests),
             bytes: Rates::of_tenant(&used.bytes),
             ..Self::default()
@@ -211,6 +217,11 @@ impl Limiter {
     pub fn limits(&self) -> Limits {
         let current = self.current.read();
         let Current { limits, changes } = *current.unwrap_or_else(PoisonError::into_inner);
+        let (limits, own_changes) = match self.is_of_tenant {
+            true => self.own.over(limits),
+            false => (without_tenants(limits), 0),
+        };
+        let changes = changes + own_changes;
         // Whoever waits waits for a time that the limits before have set.
         if self.filled_after.load(Ordering::Relaxed) != changes
             && self.filled_after.swap(changes, Ordering::Relaxed) != changes
@@ -218,15 +229,7 @@ impl Limiter {
             self.requests.clear();
             self.bytes.clear();
         }
-        match self.is_of_tenant {
-            true => limits,
-            false => Limits {
-                tenant_requests_per_second: 0,
-                tenant_bytes_per_second: 0,
-                tenant_subscriptions: 0,
-                ..limits
-            },
-        }
+        limits
     }
 
     /// Changes the limits while the host runs. Answers that were open without a limit don't count.
@@ -341,6 +344,16 @@ impl Limiter {
             seats.push(seat);
         }
         Ok(seats)
+    }
+}
+
+/// The limits of a store that is not a tenant.
+fn without_tenants(limits: Limits) -> Limits {
+    Limits {
+        tenant_requests_per_second: 0,
+        tenant_bytes_per_second: 0,
+        tenant_subscriptions: 0,
+        ..limits
     }
 }
 

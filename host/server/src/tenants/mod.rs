@@ -34,7 +34,7 @@ use quipu_api::Code;
 
 pub(crate) use dispatch::call;
 pub use dispatch::in_front;
-pub use options::{Opener, TenantOptions};
+pub use options::{OpenedTenant, Opener, TenantOptions};
 
 /// Name of a tenant's first token.
 const FIRST_TOKEN: &str = "admin";
@@ -113,7 +113,7 @@ impl Tenants {
         ending: CancellationToken,
     ) -> Self {
         let open_max = options.open_max_within_files();
-        let requests_max = (shared.0.connections_max / options.share.max(1)).max(1);
+        let requests_max = requests_max(&shared.0, options.share);
         Self {
             main,
             options,
@@ -238,9 +238,12 @@ impl Tenants {
 
     async fn build(&self, tenant: &StoredTenant, seat: slots::Seat) -> anyhow::Result<Opened> {
         let url = self.existing(tenant).await?;
-        let (host, rules) = (self.options.open)(url, tenant.name.to_string()).await?;
+        let used = self.slots.used(&tenant.data);
+        let opening = (self.options.open)(url, tenant.name.to_string(), used.own.clone());
+        let OpenedTenant { host, rules, share } = opening.await?;
         let (options, bodies, answers) = &self.shared;
-        let share = self.options.share;
+        let share = share.unwrap_or(self.options.share);
+        let requests_max = requests_max(options, share);
         // A tenant has no configuration to read again, and is never open to everybody.
         let options = Options {
             allow_unauthenticated: false,
@@ -248,7 +251,7 @@ impl Tenants {
             logs: None,
             tenants: None,
             rules: Arc::clone(&rules),
-            limits: Arc::new(options.limits.of_tenant(&self.slots.used(&tenant.data))),
+            limits: Arc::new(options.limits.of_tenant(&used)),
             ..options.clone()
         };
         let (router, description) = router::paths().split_for_parts();
@@ -280,6 +283,7 @@ impl Tenants {
             pending,
             rules,
             router,
+            requests_max,
         };
         Ok(Opened::new(tenant.name.clone(), served, ending, seat))
     }
@@ -355,4 +359,9 @@ impl Tenants {
         let closing = closing.iter().map(|data| self.close(data));
         futures::future::join_all(closing).await;
     }
+}
+
+/// Most requests in flight of a tenant with a share.
+fn requests_max(options: &Options, share: usize) -> usize {
+    (options.connections_max / share.max(1)).max(1)
 }

@@ -5,17 +5,28 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use rustix::process::{Resource, getrlimit};
 
-use crate::Rules;
+use crate::{Rules, TenantLimiter};
 use quipu::Host;
 use quipu::store::StoreUrl;
 
 /// Opens a host on the store of a tenant, and reads the rules of the tenant. It gets the address of the
-/// store and the tenant's name.
+/// store, the tenant's name, and where to set limits that the tenant has of its own.
 pub type Opener = Arc<
-    dyn Fn(StoreUrl, String) -> BoxFuture<'static, anyhow::Result<(Host, Arc<Rules>)>>
+    dyn Fn(StoreUrl, String, TenantLimiter) -> BoxFuture<'static, anyhow::Result<OpenedTenant>>
         + Send
         + Sync,
 >;
+
+/// What a tenant is served with.
+pub struct OpenedTenant {
+    /// The host on its store.
+    pub host: Host,
+    /// Its rules.
+    pub rules: Arc<Rules>,
+    /// Its share of the host's budgets, if that is not the one of all tenants: see
+    /// [`TenantOptions::share`].
+    pub share: Option<usize>,
+}
 
 /// Files that one open tenant on SQLite uses at most.
 const FILES: u64 = 24;
@@ -31,7 +42,7 @@ pub struct TenantOptions {
     /// longest; while none is idle, it is refused as `overloaded`.
     pub open_max: usize,
     /// One tenant may use one part of this many of the host's budgets for bodies, answers and
-    /// requests in flight.
+    /// requests in flight, unless it has a share of its own.
     pub share: usize,
     /// Whether a tenant may know callers that have no token of its store.
     pub identities: bool,

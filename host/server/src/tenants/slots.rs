@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub struct Served {
     pub host: Host,
     pub rules: Arc<Rules>,
     pub router: Router,
+    /// Most requests in flight.
+    pub requests_max: usize,
 }
 
 /// A tenant whose store is open.
@@ -79,11 +82,20 @@ pub struct TenantRequest(Arc<Inner>);
 
 struct Inner {
     opened: Arc<Opened>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
+}
+
+/// The right to one request in flight, until it is dropped.
+pub struct Permit(Arc<AtomicUsize>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl TenantRequest {
-    pub fn new(opened: Arc<Opened>, permit: OwnedSemaphorePermit) -> Self {
+    pub fn new(opened: Arc<Opened>, permit: Permit) -> Self {
         Self(Arc::new(Inner {
             opened,
             _permit: permit,
@@ -138,6 +150,7 @@ impl HttpBody for TenantBody {
 pub struct Slots {
     seats: Arc<Semaphore>,
     open_max: usize,
+    /// For tenants that were never open.
     requests_max: usize,
     slots: Mutex<HashMap<Box<str>, Slot>>,
 }
@@ -145,8 +158,9 @@ pub struct Slots {
 struct Slot {
     /// Held while the store is opened or closed.
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// Permits for requests.
-    requests: Arc<Semaphore>,
+    /// Requests in flight. More are added only while the slots are locked.
+    requests: Arc<AtomicUsize>,
+    requests_max: usize,
     open: Option<Arc<Opened>>,
     failed_at: Option<Instant>,
     /// The tokens of a suspended tenant.
@@ -176,7 +190,8 @@ impl Slots {
         }
         call(slots.entry(data.into()).or_insert_with(|| Slot {
             turn: Arc::default(),
-            requests: Arc::new(Semaphore::new(self.requests_max)),
+            requests: Arc::default(),
+            requests_max: self.requests_max,
             open: None,
             failed_at: None,
             tokens: None,
@@ -186,13 +201,14 @@ impl Slots {
 
     /// Takes a permit for a request, and returns the tenant if it is open. A tenant with a permit
     /// in use is not closed to make room.
-    pub fn visit(&self, data: &str) -> Result<(OwnedSemaphorePermit, Option<Arc<Opened>>)> {
+    pub fn visit(&self, data: &str) -> Result<(Permit, Option<Arc<Opened>>)> {
         self.with(data, |slot| {
-            let permit = Arc::clone(&slot.requests).try_acquire_owned();
-            let permit = permit.map_err(|_| {
+            if slot.requests.load(Ordering::Acquire) >= slot.requests_max {
                 let detail = "the tenant has as many requests in flight as it may have; try again";
-                Failure::new(Code::Overloaded, detail)
-            })?;
+                return Err(Failure::new(Code::Overloaded, detail));
+            }
+            slot.requests.fetch_add(1, Ordering::AcqRel);
+            let permit = Permit(Arc::clone(&slot.requests));
             Ok((permit, slot.open.clone()))
         })
     }
@@ -216,6 +232,7 @@ impl Slots {
         let opened = Arc::new(opened);
         self.with(data, |slot| {
             slot.tokens = None;
+            slot.requests_max = opened.served.requests_max;
             slot.open = Some(Arc::clone(&opened));
         });
         opened
@@ -291,7 +308,7 @@ impl Slots {
         let mut slots = self.slots();
         let idle = slots.values_mut().filter_map(|slot| {
             let opened = slot.open.as_ref()?;
-            let is_idle = slot.requests.available_permits() == self.requests_max;
+            let is_idle = slot.requests.load(Ordering::Acquire) == 0;
             let used_at = *opened.used_at();
             let turn = Arc::clone(&slot.turn).try_lock_owned();
             turn.ok()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use quipu::Host;
 use quipu::access::{Grant, Role};
 use quipu::store;
-use quipu_server::{Limiter, Limits, Opener, Options, TenantOptions};
+use quipu_server::{Limiter, Limits, OpenedTenant, Opener, Options, TenantLimits, TenantOptions};
 use quipu_tests::Place;
 use quipu_tests::place::compiled;
 use reqwest::RequestBuilder;
@@ -32,11 +32,23 @@ pub struct Tenanted {
 }
 
 pub fn options(place: &Place, open_max: usize) -> TenantOptions {
-    let open: Opener = Arc::new(|url, _| {
+    options_of(place, open_max, |_| (TenantLimits::default(), None))
+}
+
+/// Options with limits and shares that tenants have of their own, by their names.
+pub fn options_of(
+    place: &Place,
+    open_max: usize,
+    own: fn(&str) -> (TenantLimits, Option<usize>),
+) -> TenantOptions {
+    let open: Opener = Arc::new(move |url, name, limiter| {
         Box::pin(async move {
+            let (limits, share) = own(&name);
+            limiter.replace(limits);
             let builder = Host::builder().opened_store(store::open(&url).await?);
             let host = builder.cache_dir(compiled()).build().await?;
-            Ok((host, Arc::default()))
+            let rules = Arc::default();
+            Ok(OpenedTenant { host, rules, share })
         })
     });
     TenantOptions {
