@@ -22,6 +22,8 @@ pub struct Cached<T> {
 
 struct State<T> {
     known: Option<(Instant, Arc<T>)>,
+    /// The same, also when it may not be used any more.
+    last: Option<Arc<T>>,
     /// How often this host has changed the list. What was read before a change is not kept after it.
     changes: u64,
     /// When the last failed read ended. Those who waited for it fail, too.
@@ -39,6 +41,7 @@ impl<T> Cached<T> {
         Self {
             state: RwLock::new(State {
                 known: None,
+                last: None,
                 changes: 0,
                 failed: None,
             }),
@@ -47,7 +50,7 @@ impl<T> Cached<T> {
         }
     }
 
-    /// What is known, at most 4 s old. `read` receives what was known before, while it may be used.
+    /// What is known, at most 4 s old. `read` receives what was read last, however old it is.
     /// Requests that wait for the read of another one share its result, also a failure: a store that
     /// does not answer lets none of them wait for longer than one read.
     ///
@@ -76,11 +79,16 @@ impl<T> Cached<T> {
                 }
             }
         };
-        let (read_at, changes) = ((self.now)(), self.state().changes);
-        match (read(usable.clone()).await, usable) {
+        let read_at = (self.now)();
+        let (changes, last) = {
+            let state = self.state();
+            (state.changes, state.last.clone())
+        };
+        match (read(last).await, usable) {
             (Ok(read), _) => {
                 let read = Arc::new(read);
                 let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+                state.last = Some(Arc::clone(&read));
                 if state.changes == changes {
                     state.known = Some((read_at, Arc::clone(&read)));
                 }
@@ -219,6 +227,18 @@ mod tests {
         answer.send(Ok(1)).unwrap();
         assert_eq!(*slow.await.unwrap(), 1);
         assert_eq!(waiting.await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_read_gets_what_was_read_last_however_old_it_is() {
+        let cached = unread();
+        assert_eq!(get(&cached, Ok(1)).await.unwrap(), 1);
+        PASSED_MS.set(60_000);
+        let read = cached.get(async |last| Ok(*last.unwrap() + 1));
+        assert_eq!(*read.await.unwrap(), 2);
+        cached.forget();
+        let read = cached.get(async |last| Ok(*last.unwrap() + 1));
+        assert_eq!(*read.await.unwrap(), 3);
     }
 
     #[tokio::test]
