@@ -257,8 +257,9 @@ impl Running {
         command.env("QUIPU_TENANTS__PLACE", place.of_tenants());
         // Nobody takes the traces.
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");
-        let header = format!("authorization=Bearer%20{HEADER}");
-        command.env("OTEL_EXPORTER_OTLP_HEADERS", header);
+        let header = format!("authorization=Bearer%20{HEADER}\n");
+        let header = written(dir.path(), "headers", &header);
+        command.env("OTEL_EXPORTER_OTLP_HEADERS_FILE", header);
         Self {
             host: Served::ready(dir, command),
             secrets,
@@ -329,6 +330,10 @@ impl Running {
         let line = String::from_utf8_lossy(&line).into_owned();
         assert!(line.contains("serve"), "{line}");
         self.secrets.check("the list of processes", &line);
+        let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+        let variables = String::from_utf8_lossy(&variables).into_owned();
+        assert!(variables.contains("HEADERS_FILE="), "{variables}");
+        self.secrets.check("the environment", &variables);
         tenant
     }
 
