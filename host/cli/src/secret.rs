@@ -1,6 +1,7 @@
 //! Secrets: they are read from files, and never shown.
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -31,6 +32,11 @@ const OPEN_PARAMETERS: &[&str] = &[
 /// The warning about a password in an argument of a command.
 pub const PASSWORD_SHOWN: &str = "--store has a password in it, which every user of this machine \
      sees in the list of processes; write the address into a file and name it with --store-file";
+
+/// The warning about a token in an argument of a command.
+pub const TOKEN_SHOWN: &str = "the token of --token is an argument, which every user of this \
+     machine sees in the list of processes; put it into the variable QUIPU_TOKEN, or write it into \
+     a file and name it with --token-file";
 
 /// A text that is never shown.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -122,6 +128,15 @@ pub fn token(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secre
     }
 }
 
+/// Whether arguments of a command have this token as the value of `--token`, so that `ps` would show
+/// it to everybody.
+pub fn is_argument(token: &Secret, arguments: &[OsString]) -> bool {
+    let token = token.reveal();
+    let is_separate = |pair: &[OsString]| pair[0] == "--token" && pair[1] == token;
+    let joined = format!("--token={token}");
+    arguments.windows(2).any(is_separate) || arguments.iter().any(|it| *it == *joined)
+}
+
 /// The address of a store as it may be shown: without user, password, and parameters that may be
 /// secrets.
 pub fn masked(address: &str) -> String {
@@ -207,6 +222,25 @@ mod tests {
             ("postgre://ann:s3cret@db/bank", "***"),
         ] {
             assert_eq!(masked(address), shown);
+        }
+    }
+
+    #[test]
+    fn a_token_among_the_arguments_is_recognized() {
+        let is_found = |arguments: &[&str]| {
+            let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+            is_argument(&"s3cret".into(), &arguments)
+        };
+        assert!(is_found(&["quipu", "status", "--token", "s3cret"]));
+        assert!(is_found(&["quipu", "--token=s3cret", "status"]));
+        for others in [
+            &[][..],
+            &["quipu", "status"],
+            &["quipu", "append", "note-1", "noted", "s3cret"],
+            &["quipu", "status", "--token", "another"],
+            &["quipu", "status", "--token-file", "s3cret"],
+        ] {
+            assert!(!is_found(others), "{others:?}");
         }
     }
 

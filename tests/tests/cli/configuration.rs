@@ -201,6 +201,39 @@ fn a_password_in_an_argument_is_warned_about() {
 }
 
 #[test]
+fn a_token_in_an_argument_is_warned_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = written(dir.path(), "token", CANARY);
+    let joined = format!("--token={CANARY}");
+    // Nothing listens on this port.
+    let url = ("QUIPU_URL", "http://127.0.0.1:1");
+    for command in [
+        &["status"][..],
+        &["can", "ann", "read", "note"],
+        &["whoami"],
+        &["token", "list"],
+        &["mcp"],
+    ] {
+        for given in [&["--token", CANARY][..], &[&*joined]] {
+            let said = run_in(&[url], &[command, given].concat());
+            let warnings = said.err.matches("list of processes").count();
+            assert_eq!(warnings, 1, "{command:?}: {}", said.err);
+            for remedy in ["QUIPU_TOKEN,", "--token-file"] {
+                assert!(said.err.contains(remedy), "{command:?}: {}", said.err);
+            }
+            assert!(!said.err.contains(CANARY), "{command:?}: {}", said.err);
+        }
+        let by_file = [command, &["--token-file", &file]].concat();
+        for said in [
+            run_in(&[url, ("QUIPU_TOKEN", CANARY)], command),
+            run_in(&[url], &by_file),
+        ] {
+            assert!(!said.err.contains("list of processes"), "{}", said.err);
+        }
+    }
+}
+
+#[test]
 fn a_token_comes_from_an_option_a_variable_or_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let file = written(dir.path(), "token", "of-a-file\n");

@@ -6,13 +6,13 @@ use serde_json::Value;
 use crate::program::{Served, quipu};
 
 /// A running command that follows.
-struct Following {
-    child: Child,
+pub struct Following {
+    pub child: Child,
     out: BufReader<ChildStdout>,
 }
 
 impl Following {
-    fn start(host: &Served, args: &[&str]) -> Self {
+    pub fn start(host: &Served, args: &[&str]) -> Self {
         let mut command = quipu(args);
         command.env("QUIPU_URL", &host.url).stdout(Stdio::piped());
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();
@@ -20,13 +20,13 @@ impl Following {
         Self { child, out }
     }
 
-    fn line(&mut self) -> String {
+    pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.out.read_line(&mut line).unwrap();
         line
     }
 
-    fn json(&mut self) -> Value {
+    pub fn json(&mut self) -> Value {
         serde_json::from_str(&self.line()).unwrap()
     }
 }

@@ -24,13 +24,13 @@ fn token(place: &Place, args: &[&str]) -> Said {
 }
 
 /// Makes a token for whoever reads the audit.
-fn root(place: &Place) -> String {
+pub fn root(place: &Place) -> String {
     let made = token(place, &["create", "root", "--role", "admin"]);
     made.ok().trim_end().to_owned()
 }
 
 /// A command that serves a store.
-fn serving(place: &Place, more: &[&str]) -> std::process::Command {
+pub fn serving(place: &Place, more: &[&str]) -> std::process::Command {
     let args = ["serve", "--store", place.url(), "--listen", "127.0.0.1:0"];
     let mut command = quipu(&[&args[..], more].concat());
     command.env("QUIPU_CACHE_DIR", place::compiled());

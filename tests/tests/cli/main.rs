@@ -5,6 +5,7 @@
 mod access;
 mod administration;
 mod asking;
+mod audit;
 mod author;
 mod bases;
 mod browser;

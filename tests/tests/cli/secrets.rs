@@ -71,6 +71,8 @@ fn without_a_host() {
     let log = ("QUIPU_LOG", "trace");
     let store = ("QUIPU_STORE", &*address);
     let file = ("QUIPU_STORE_FILE", &*file);
+    let nowhere = ("QUIPU_URL", "http://127.0.0.1:1");
+    let joined = format!("--token={CANARY}");
     let given = ("QUIPU_TOKEN", CANARY);
     let token = ("QUIPU_TOKEN_FILE", &*token);
     for (variables, args) in [
@@ -89,10 +91,15 @@ fn without_a_host() {
         (&[listen, log], &["serve", "--store", &address]),
         (&[store, listen, log], &["serve", "--help"]),
         (&[], &["backup", "--store", &address, "x"]),
-        (&[given, ("QUIPU_URL", "http://127.0.0.1:1")], &["status"]),
-        (&[token, ("QUIPU_URL", "http://127.0.0.1:1")], &["status"]),
+        (&[given, nowhere], &["status"]),
+        (&[token, nowhere], &["status"]),
         (&[given, token], &["status"]),
         (&[given], &["status", "--help"]),
+        (&[nowhere], &["status", "--token", CANARY]),
+        (&[nowhere], &["status", "--json", &joined]),
+        (&[nowhere], &["can", "ann", "read", "note", &joined]),
+        (&[nowhere], &["status", &joined, "--unknown"]),
+        (&[nowhere, token], &["status", &joined]),
     ] {
         let said = run_in(variables, args);
         assert!(!said.err.contains(CANARY), "{args:?}: {}", said.err);
@@ -250,8 +257,9 @@ impl Running {
         command.env("QUIPU_TENANTS__PLACE", place.of_tenants());
         // Nobody takes the traces.
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");
-        let header = format!("authorization=Bearer%20{HEADER}");
-        command.env("OTEL_EXPORTER_OTLP_HEADERS", header);
+        let header = format!("authorization=Bearer%20{HEADER}\n");
+        let header = written(dir.path(), "headers", &header);
+        command.env("OTEL_EXPORTER_OTLP_HEADERS_FILE", header);
         Self {
             host: Served::ready(dir, command),
             secrets,
@@ -262,10 +270,12 @@ impl Running {
         }
     }
 
-    /// Runs a client command, whose output has no secret.
+    /// Runs a client command, whose output has no secret. It warns of the token in its arguments.
     fn run(&self, token: &str, args: &[&str]) -> Said {
         let all = [args, &["--token", token, "--ca", &self.ca]].concat();
         let said = self.host.run(&all);
+        let is_warned = said.err.contains("list of processes");
+        assert!(is_warned, "{args:?}: {}", said.err);
         for output in [&said.out, &said.err] {
             self.secrets
                 .check(&format!("the output of {args:?}"), output);
@@ -320,6 +330,10 @@ impl Running {
         let line = String::from_utf8_lossy(&line).into_owned();
         assert!(line.contains("serve"), "{line}");
         self.secrets.check("the list of processes", &line);
+        let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+        let variables = String::from_utf8_lossy(&variables).into_owned();
+        assert!(variables.contains("HEADERS_FILE="), "{variables}");
+        self.secrets.check("the environment", &variables);
         tenant
     }
 

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use quipu::Host;
 use quipu_identity::Identities;
 use quipu_server::tls::{Clients, Identity, Tls};
 use quipu_server::{InForce, Options, Rules};
-use quipu_tests::Place;
 use quipu_tests::certificates::{Authority, Issued};
+use quipu_tests::{Place, on_every_store};
 use reqwest::Client;
 use serde_json::Value;
 
+use crate::access::EVENT;
 use crate::connections::bounded;
 use crate::server::Server;
+
+on_every_store!(a_client_with_a_certificate_is_named_in_what_it_did);
 
 const LISTED: &str = r#"
     [[certificate]]
@@ -52,12 +56,16 @@ async fn server(authority: &Authority, are_required: bool) -> Server {
 }
 
 async fn serving(tls: Arc<Tls>) -> Server {
+    serving_at(Place::memory().host().await, tls).await
+}
+
+async fn serving_at(host: Host, tls: Arc<Tls>) -> Server {
     let options = Options {
         tls: Some(tls),
         rules: rules(LISTED),
         ..Options::default()
     };
-    Server::start(Place::memory().host().await, options).await
+    Server::start(host, options).await
 }
 
 fn client(authority: &Authority, shown: Option<&Issued>) -> Client {
@@ -119,6 +127,60 @@ async fn a_certificate_says_who_calls() {
     }
     let (status, _) = whoami(&server, &client(&authority, None)).await;
     assert_eq!(status, 401);
+}
+
+async fn a_client_with_a_certificate_is_named_in_what_it_did(place: Place) {
+    let authority = Authority::new();
+    let own = identity(&authority.issue(), &authority, false);
+    let server = serving_at(place.bank().await, Arc::new(Tls::new(own))).await;
+    let port = server.url.rsplit(':').next().unwrap();
+    let url = format!("https://localhost:{port}/v1");
+    let of = |names: &[&str], common: &str| {
+        client(&authority, Some(&authority.issue_client(names, common)))
+    };
+    let (orders, old) = (
+        of(&["dns:orders.internal"], "x"),
+        of(&["dns:other"], "old one"),
+    );
+    let post = async |client: &Client, path: &str, body: &'static str| {
+        let request = client.post(format!("{url}{path}")).body(body);
+        let request = request.header("content-type", "application/json");
+        // Nobody can name somebody else.
+        let request = request.header("quipu-principal", "reporting");
+        request.send().await.unwrap().status().as_u16()
+    };
+    let get = async |path: &str| -> Value {
+        let answered = old.get(format!("{url}{path}")).send().await.unwrap();
+        assert_eq!(answered.status().as_u16(), 200, "{path}");
+        answered.json().await.unwrap()
+    };
+    let open = r#"{"type":"open","data":{"owner":"ann"}}"#;
+    let withdraw = r#"{"type":"withdraw","data":{"amount":7}}"#;
+    for (client, path, body, status) in [
+        (&orders, "/streams/order-1/events", EVENT, 200),
+        (&old, "/streams/account-1/commands", open, 200),
+        (&old, "/streams/account-1/commands", withdraw, 422),
+        (&orders, "/streams/account-1/commands", open, 403),
+    ] {
+        assert_eq!(post(client, path, body).await, status, "{path} {body}");
+    }
+    let principals = |listed: &Value, at: &str| -> Vec<Value> {
+        let listed = listed.as_array().unwrap().iter();
+        listed.map(|it| it.pointer(at).unwrap().clone()).collect()
+    };
+    let events = get("/events").await;
+    let archive = old.post(format!("{url}/streams/order-1/archive")).send();
+    assert_eq!(archive.await.unwrap().status().as_u16(), 200);
+    let (orders, old) = ("certificate:orders.internal", "certificate:old one");
+    let appended_by = principals(&events["events"], "/commit/principal");
+    assert_eq!(appended_by, [orders, old], "{events}");
+    let rejections = get("/rejections").await;
+    let rejected_by = principals(&rejections["rejections"], "/principal");
+    assert_eq!(rejected_by, [old], "{rejections}");
+    let audit = get("/audit").await;
+    let mut found = principals(&audit["records"], "/principal");
+    found.retain(Value::is_string);
+    assert_eq!(found, [orders, old], "{audit}");
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ mod draining;
 mod framing;
 mod fuzzing;
 mod hostile;
+mod http2;
 mod identity;
 mod interface;
 mod issuers;

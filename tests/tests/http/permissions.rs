@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quipu::access::{Action, Grant, NewToken, Role};
 use quipu::model::{Clock, SystemClock, Timestamp};
-use quipu_server::{Limiter, Limits, Options};
+use quipu_server::{Limiter, Limits, LogRing, Options};
 use quipu_tests::{PATIENCE, Place, golden};
 use serde_json::Value;
 
@@ -42,6 +42,7 @@ async fn every_operation_asks_who_calls() {
             failed_logins_per_minute: 0,
             ..Limits::default()
         })),
+        logs: Some(LogRing::default()),
         ..Options::default()
     };
     let server = Server::start(Place::memory().bank().await, options).await;
@@ -81,7 +82,7 @@ async fn every_operation_asks_who_calls() {
     table += &format!("{:<58}{}\n", "", names.join(" "));
     let mut actions = Vec::new();
     for (path, item) in described["paths"].as_object().unwrap() {
-        for method in ["get", "post", "put", "delete"] {
+        for method in ["get", "head", "post", "put", "delete"] {
             let Some(operation) = item.get(method) else {
                 continue;
             };

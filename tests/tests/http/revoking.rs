@@ -34,6 +34,7 @@ async fn a_revoked_token_works_on_no_host(place: Place) {
     get(&one, "/v1/events", &reader)
         .await
         .problem(401, "unauthorized");
+    // How long it takes at most is held by the tests of `access/cached.rs` of the library.
     let refused = async { while get(&other, "/v1/events", &reader).await.status == 200 {} };
     tokio::time::timeout(PATIENCE, refused).await.unwrap();
     get(&other, "/v1/events", &admin).await.ok();

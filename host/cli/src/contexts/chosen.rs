@@ -1,5 +1,6 @@
 //! Which host a client command reaches, and with which token.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -46,6 +47,7 @@ impl Chosen {
         let used = named.filter(|(_, saved)| given.is_none_or(|url| are_same(url, &saved.url)));
         let (context, saved) = used.unzip();
         let given = secret::token(connection.token.as_ref(), connection.token_file.as_deref())?;
+        warn_of_argument(connection);
         let file = saved.as_ref().and_then(|saved| saved.token_file.as_ref());
         let token = match (given, file) {
             (None, Some(file)) => Some(Secret::read(file)?),
@@ -61,6 +63,18 @@ impl Chosen {
             tenant: connection.tenant.clone().or_else(|| saved?.tenant),
             context,
         })
+    }
+}
+
+/// Warns if the token is an argument of this process.
+fn warn_of_argument(connection: &Connection) {
+    let Some(token) = &connection.token else {
+        return;
+    };
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if secret::is_argument(token, &arguments) {
+        // The reader may be gone.
+        _ = writeln!(io::stderr(), "warning: {}", secret::TOKEN_SHOWN);
     }
 }
 

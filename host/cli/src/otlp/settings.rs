@@ -1,9 +1,13 @@
 //! The standard variables of OpenTelemetry.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
+
+use crate::exit::WrongUse;
+use crate::secret::Secret;
 
 /// Where traces are sent, and which.
 pub struct Settings {
@@ -100,7 +104,7 @@ impl Settings {
         );
         Ok(Some(Self {
             url,
-            headers: headers(either("HEADERS"))?,
+            headers: headers(given_headers(either)?)?,
             timeout: Duration::from_millis(timeout_ms),
             resource,
             sampler: sampler(
@@ -130,6 +134,22 @@ fn decoded(text: &str) -> String {
         pairs.next().map(|(_, value)| value.into_owned())
     });
     decoded.unwrap_or_else(|| text.to_owned())
+}
+
+/// The headers, which may be secrets, from their variable or from the file that another one names.
+fn given_headers(either: impl Fn(&str) -> Option<String>) -> Result<Option<String>, String> {
+    match (either("HEADERS"), either("HEADERS_FILE")) {
+        (given, None) => Ok(given),
+        (None, Some(path)) => match Secret::read(Path::new(&path)) {
+            Ok(headers) => Ok(Some(headers.reveal().to_owned())),
+            Err(WrongUse(why)) => Err(format!("OTEL_EXPORTER_OTLP_HEADERS_FILE: {why}")),
+        },
+        (Some(_), Some(_)) => {
+            let why = "OTEL_EXPORTER_OTLP_HEADERS and OTEL_EXPORTER_OTLP_HEADERS_FILE are both set; \
+                       unset one of them";
+            Err(why.to_owned())
+        }
+    }
 }
 
 fn headers(text: Option<String>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
@@ -271,6 +291,35 @@ mod tests {
             ("OTEL_TRACES_SAMPLER_ARG", "2"),
         ];
         assert!(read(&ratio).is_err());
+    }
+
+    #[test]
+    fn headers_may_be_in_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("headers");
+        let file = path.display().to_string();
+        std::fs::write(&path, "authorization=Bearer%20s3cret,x-n=1\n").unwrap();
+        for name in [
+            "OTEL_EXPORTER_OTLP_HEADERS_FILE",
+            "OTEL_EXPORTER_OTLP_TRACES_HEADERS_FILE",
+        ] {
+            let settings = read(&[ENDPOINT, (name, &*file)]).unwrap().unwrap();
+            assert_eq!(settings.headers[0].1, "Bearer s3cret");
+            assert_eq!(settings.headers.len(), 2);
+            assert!(!format!("{:?}", settings.headers).contains("s3cret"));
+        }
+        let by_file = ("OTEL_EXPORTER_OTLP_HEADERS_FILE", &*file);
+        let both = [ENDPOINT, by_file, ("OTEL_EXPORTER_OTLP_HEADERS", "x-n=1")];
+        assert!(read(&both).err().unwrap().contains("both set"));
+        std::fs::write(&path, "a b=s3cret\n").unwrap();
+        let why = read(&[ENDPOINT, by_file]).err().unwrap();
+        assert!(
+            why.contains("is not a header") && !why.contains("s3cret"),
+            "{why}"
+        );
+        std::fs::remove_file(&path).unwrap();
+        let why = read(&[ENDPOINT, by_file]).err().unwrap();
+        assert!(why.contains("can't be read"), "{why}");
     }
 
     #[test]
