@@ -21,6 +21,7 @@ mod console_previews;
 mod console_proposals;
 mod console_shadows;
 mod dashboards;
+mod declared;
 mod deprecated;
 mod domain;
 mod draining;
