@@ -106,6 +106,39 @@ fn what_is_forbidden_stays_so() {
 }
 
 #[test]
+fn what_was_allowed_is_not_evaluated_twice() {
+    let (ann, bob) = (caller(Role::Client, &[]), caller(Role::Client, &[]));
+    let [first, second] = ["loan-1", "loan-2"].map(|id| StreamId::new(id).unwrap());
+    let by_category = policy("permit (principal, action, resource in Category::\"loan\");");
+    let by_key =
+        policy("forbid (principal, action, resource is Stream) when { resource.key == \"9\" };");
+    for (mut policy, is_same_for_all) in [(by_category, true), (by_key, false)] {
+        let may = |policy: &Policy, caller: &Caller, action, object| {
+            policy.check(caller, action, object).is_ok()
+        };
+        assert!(may(&policy, &ann, Action::Command, Object::Stream(&first)));
+        assert!(may(&policy, &ann, Action::View, Object::Projection("sums")));
+        // From here on, whatever is evaluated is denied.
+        policy.set = PolicySet::new();
+        for stream in [&first, &second] {
+            let allowed = may(&policy, &ann, Action::Command, Object::Stream(stream));
+            assert_eq!(allowed, is_same_for_all, "{stream:?}");
+        }
+        assert!(may(&policy, &ann, Action::View, Object::Projection("sums")));
+        // A decision is about one caller, one action and one name.
+        for (who, action, object) in [
+            (&bob, Action::View, Object::Projection("sums")),
+            (&ann, Action::Read, Object::Projection("sums")),
+            (&ann, Action::View, Object::Projection("rates")),
+            (&ann, Action::View, Object::Category("sums")),
+            (&ann, Action::Command, Object::Store),
+        ] {
+            assert!(!may(&policy, who, action, object), "{action} {object:?}");
+        }
+    }
+}
+
+#[test]
 fn the_lists_of_a_grant_limit_every_policy() {
     let policy = policy("permit (principal, action, resource);");
     let limited = Caller::identified(Identified {
