@@ -5,6 +5,8 @@
 //! may do that. A store that never had a token is open to everybody who reaches it. A path that
 //! declares nothing is refused, unless it is one of the few that are open on purpose.
 
+mod scope;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -47,6 +49,8 @@ const CHECKED_BY_HANDLER: &[&str] = &[
     "deny_proposal",
     "preview_proposal",
 ];
+/// Operations that name modules in the body, or find them: the handler checks each of them.
+const ABOUT_MODULES: &[&str] = &["upload", "preflight", "shadow", "activate", "roll_back"];
 /// Operations that the audit records although they need the action `command`: they change
 /// proposals, which are not in the log.
 const RECORDED: &[&str] = &["approve_proposal", "deny_proposal"];
@@ -300,6 +304,9 @@ async fn permit(
     };
     let named = Named::of(declared, path, request).await?;
     if named.is_empty() {
+        if ABOUT_MODULES.contains(&&*declared.id) {
+            return check_any_module(app, caller, action);
+        }
         // Whether the role allows the action can be said before the body is read.
         let object = match CHECKED_BY_HANDLER.contains(&&*declared.id) {
             true => return check_role(app, caller, action),
@@ -322,10 +329,21 @@ async fn permit(
 /// Checks whether a caller may do something.
 pub(super) fn check(app: &App, caller: &Caller, action: Action, object: Object<'_>) -> Result<()> {
     let checked = app.options.rules.current().check(caller, action, object);
+    refused(app, action, checked)
+}
+
+fn refused(app: &App, action: Action, checked: std::result::Result<(), String>) -> Result<()> {
     checked.map_err(|why| {
         app.meters.denied(action);
         Failure::new(Code::Forbidden, why)
     })
+}
+
+/// Checks whether a caller may do something with any module, so that nobody else sends components to
+/// compile.
+fn check_any_module(app: &App, caller: &Caller, action: Action) -> Result<()> {
+    let rules = app.options.rules.current();
+    refused(app, action, rules.check_any_module(caller, action))
 }
 
 /// Whether the role allows something; a policy decides only when it is known about which stream.

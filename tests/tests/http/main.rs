@@ -22,6 +22,7 @@ mod console_proposals;
 mod console_shadows;
 mod dashboards;
 mod declared;
+mod deploying;
 mod deprecated;
 mod domain;
 mod draining;
