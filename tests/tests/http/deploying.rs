@@ -24,7 +24,7 @@ permit (principal, action == Action::"deploy", resource == Module::"account")
 when { principal.name == "ann" };
 "#;
 
-async fn server(place: &Place, policy: &str) -> Server {
+async fn with_policy(place: &Place, policy: &str) -> Server {
     let (policy, _) = Policy::parse(policy)
         .map_err(|it| format!("{it:?}"))
         .unwrap();
@@ -71,7 +71,7 @@ fn check_refused(answered: &Answered, module: &str) {
 }
 
 async fn who_deploys_one_module_deploys_no_other(place: Place) {
-    let server = server(&place, OF_ANN).await;
+    let server = with_policy(&place, OF_ANN).await;
     let ann = token(&server, "ann", Grant::of(Role::Viewer)).await;
     let bob = token(&server, "bob", Grant::of(Role::Viewer)).await;
 
@@ -114,7 +114,7 @@ async fn who_deploys_one_module_deploys_no_other(place: Place) {
 }
 
 async fn a_rollback_needs_the_right_on_each_module_that_it_changes(place: Place) {
-    let server = server(&place, OF_ANN).await;
+    let server = with_policy(&place, OF_ANN).await;
     let ann = token(&server, "ann", Grant::of(Role::Viewer)).await;
     let root = admin(&server).await;
     let first = stored(&server, &module("account", "1.0.0")).await;
@@ -145,7 +145,7 @@ async fn a_rollback_needs_the_right_on_each_module_that_it_changes(place: Place)
 }
 
 async fn who_takes_over_a_projection_needs_the_right_on_its_owner(place: Place) {
-    let server = server(&place, OF_ANN).await;
+    let server = with_policy(&place, OF_ANN).await;
     let ann = token(&server, "ann", Grant::of(Role::Viewer)).await;
     let root = admin(&server).await;
     let with_sums = |name: &str| module(name, "1.0.0").projection("sums", 1, json!({}));
@@ -164,7 +164,7 @@ async fn who_takes_over_a_projection_needs_the_right_on_its_owner(place: Place) 
 #[tokio::test]
 async fn a_role_covers_all_modules_that_no_rule_forbids() {
     let forbid = "@id(\"ledger\") forbid (principal, action, resource == Module::\"ledger\");";
-    let server = server(&Place::memory(), forbid).await;
+    let server = with_policy(&Place::memory(), forbid).await;
     let author = token(&server, "author", Grant::of(Role::Author)).await;
     let component = |name| module(name, "1.0.0").component();
     let uploaded = upload(&server, &author, component("account")).await;
@@ -218,7 +218,7 @@ async fn nobody_is_promised_what_a_request_is_refused() {
     let uploaded = upload(&server, &limited, module("account", "1.0.0").component()).await;
     uploaded.problem(403, "forbidden");
 
-    let server = self::server(&Place::memory(), OF_ANN).await;
+    let server = with_policy(&Place::memory(), OF_ANN).await;
     let ann = token(&server, "ann", Grant::of(Role::Viewer)).await;
     let own = can(&server, &ann, "deploy", "module/account").await;
     assert_eq!(own["rules"], json!(["account of ann"]), "{own}");
