@@ -39,7 +39,7 @@ pub struct Case {
     pub attributes: BTreeMap<String, String>,
     /// What it does.
     pub action: Action,
-    /// What it does that to: store, category/NAME, stream/ID or projection/NAME.
+    /// What it does that to: store, category/NAME, stream/ID, projection/NAME or module/NAME.
     pub on: String,
     /// `allow` or `deny`.
     pub expect: Expected,

@@ -24,6 +24,8 @@ pub enum Target {
     Stream(StreamId),
     /// `projection/NAME`: a projection and its documents.
     Projection(String),
+    /// `module/NAME`: a component that is uploaded or activated.
+    Module(String),
 }
 
 impl Target {
@@ -34,6 +36,7 @@ impl Target {
             Self::Category(name) => Object::Category(name),
             Self::Stream(stream) => Object::Stream(stream),
             Self::Projection(name) => Object::Projection(name),
+            Self::Module(name) => Object::Module(name),
         }
     }
 }
@@ -48,11 +51,28 @@ impl FromStr for Target {
             Some(("category", given)) => name(given).map(Self::Category),
             Some(("stream", given)) => StreamId::new(given).map(Self::Stream),
             Some(("projection", given)) => name(given).map(Self::Projection),
+            Some(("module", given)) => module_name(given).map(Self::Module),
             _ => Err(Invalid(format!(
-                "{text:?} is none of store, category/NAME, stream/ID and projection/NAME"
+                "{text:?} is none of store, category/NAME, stream/ID, projection/NAME and \
+                 module/NAME"
             ))),
         }
     }
+}
+
+/// The name of a module, if its manifest can have it.
+fn module_name(name: &str) -> Result<String, Invalid> {
+    let is_taken =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte);
+    let is_name = (1..=64).contains(&name.len())
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(is_taken);
+    is_name.then(|| name.to_owned()).ok_or_else(|| {
+        Invalid(format!(
+            "{name:?} is no name of a module: 1 to 64 of a-z, 0-9, _, - and ., beginning with a \
+             letter"
+        ))
+    })
 }
 
 impl fmt::Display for Target {
@@ -62,6 +82,7 @@ impl fmt::Display for Target {
             Self::Category(name) => write!(f, "category/{name}"),
             Self::Stream(stream) => write!(f, "stream/{}", stream.as_str()),
             Self::Projection(name) => write!(f, "projection/{name}"),
+            Self::Module(name) => write!(f, "module/{name}"),
         }
     }
 }
@@ -135,6 +156,7 @@ impl Pair {
             Object::Store => return Ok(store),
             Object::Category(name) => named("Category", name, store)?,
             Object::Projection(name) => named("Projection", name, store)?,
+            Object::Module(name) => named("Module", name, store)?,
             Object::Stream(stream) => {
                 let (of, category) = named("Category", stream.category(), store)?;
                 all.push(category);
@@ -169,10 +191,26 @@ mod tests {
 
     #[test]
     fn targets_are_read_back() {
-        for text in ["store", "category/loan", "stream/loan-1", "projection/sums"] {
+        for text in [
+            "store",
+            "category/loan",
+            "stream/loan-1",
+            "projection/sums",
+            "module/loan",
+            "module/loan-views.v2",
+        ] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
-        for text in ["", "loan", "stream/", "category/a b", "module/x", "store/x"] {
+        for text in [
+            "",
+            "loan",
+            "stream/",
+            "category/a b",
+            "module/",
+            "module/Loan",
+            "module/a/b",
+            "store/x",
+        ] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }
     }

@@ -12,7 +12,7 @@ use quipu::access::{Action, Caller, Denied as DeniedByGrant, Object, Role};
 
 use super::entities::{self, Pair, SCHEMA, Target};
 use super::mistake::Mistake;
-use super::parts::Parts;
+use super::parts::{self, Parts};
 
 /// Longest text of a policy, in bytes.
 pub const POLICY_BYTES_MAX: usize = 1 << 20;
@@ -31,6 +31,8 @@ pub struct Policy {
     asks_for_streams: bool,
     /// How parts of something wider are decided; none when nothing is forbidden.
     parts: Option<Parts>,
+    /// How a module is decided whose name is not known yet.
+    any_module: PolicySet,
     remembered: RwLock<Remembered>,
 }
 
@@ -46,6 +48,7 @@ enum Kind {
     Category,
     Stream,
     Projection,
+    Module,
 }
 
 /// What a policy says of a request, and which rules say so.
@@ -75,6 +78,9 @@ pub enum Denied {
         "the policy forbids a part of what this reads ({0}); name a category, a stream or a projection that it does not forbid"
     )]
     Part(String),
+    /// A policy forbids some modules.
+    #[error("the policy forbids it for some modules ({0}); name one that it does not forbid")]
+    Modules(String),
     /// Nothing permits it.
     #[error("neither the role {0} nor the policy allows {1} on it")]
     NotPermitted(Role, Action),
@@ -123,9 +129,11 @@ impl Policy {
             names.insert(id.clone(), id.to_string());
         }
         let parts = Parts::of(text, &set, named);
+        let any_module = parts::of_any_module(&set);
         let policy = Self {
             text: text.to_owned(),
             parts: parts.map_err(|why| vec![plain(why)])?,
+            any_module: any_module.map_err(|why| vec![plain(why)])?,
             set,
             authorizer: Authorizer::new(),
             names,
@@ -136,7 +144,7 @@ impl Policy {
     }
 
     /// Returns why a caller may not do something; `Ok` if it may. Decisions are remembered where they
-    /// depend on nothing but the caller, the action and the category or the projection.
+    /// depend on nothing but the caller, the action and the category, the projection or the module.
     ///
     /// # Errors
     /// When it may not.
@@ -152,39 +160,52 @@ impl Policy {
             return Ok(());
         }
         let decision = self.decide(caller, action, object);
-        if decision.is_allowed {
-            self.check_parts(caller, action, object)?;
-            if is_same_for_all {
-                self.remember(key, name);
-            }
-            return Ok(());
+        decision.into_result(grant.role, action)?;
+        self.check_parts(caller, action, object)?;
+        if kind == Kind::Module {
+            self.check_any_module(caller, action)?;
         }
-        Err(
-            match (decision.failed.is_empty(), decision.rules.is_empty()) {
-                (false, _) => Denied::Failed(decision.failed.join("; ")),
-                (true, false) => Denied::Forbidden(decision.rules.join(", ")),
-                (true, true) => Denied::NotPermitted(grant.role, action),
-            },
-        )
+        if is_same_for_all {
+            self.remember(key, name);
+        }
+        Ok(())
     }
 
-    /// What reads a whole category or store reads all of its streams. It is denied if one of them is
-    /// forbidden.
+    /// Returns why a caller may do something with no module; `Ok` if it may with one, perhaps. Rules
+    /// whose conditions are about the module permit it here, because its name is not known yet.
+    ///
+    /// # Errors
+    /// When it may with none.
+    pub fn check_any_module(&self, caller: &Caller, action: Action) -> Result<(), Denied> {
+        let Some(grant) = caller.grant() else {
+            return Ok(());
+        };
+        grant.reaches(Object::Store)?;
+        // The rules ask for no name here.
+        let any = (caller, action, Object::Module(""));
+        let decision = self.decide_by(&self.any_module, any);
+        decision.into_result(grant.role, action)
+    }
+
+    /// What reads a whole category or store reads all of its streams, and what deploys to the store
+    /// deploys all modules. It is denied if one of them is forbidden.
     fn check_parts(
         &self,
         caller: &Caller,
         action: Action,
         object: Object<'_>,
     ) -> Result<(), Denied> {
-        use Action::{Operate, Read, ReadPayload, Subscribe, View};
-        let reads = matches!(action, Operate | Read | ReadPayload | Subscribe | View);
-        let Some(parts) = self.parts.as_ref().filter(|_| reads) else {
+        let Some(parts) = &self.parts else {
             return Ok(());
         };
-        for part in parts.of_whole(object) {
+        for part in parts.of_whole(object, action) {
             let decision = self.decide_by(&parts.set, (caller, action, part.object()));
             if !decision.is_allowed && !decision.rules.is_empty() {
-                return Err(Denied::Part(decision.rules.join(", ")));
+                let rules = decision.rules.join(", ");
+                return Err(match part {
+                    Target::Module(_) => Denied::Modules(rules),
+                    _ => Denied::Part(rules),
+                });
             }
         }
         Ok(())
@@ -268,6 +289,19 @@ impl Policy {
     }
 }
 
+impl Decision {
+    fn into_result(self, role: Role, action: Action) -> Result<(), Denied> {
+        if self.is_allowed {
+            return Ok(());
+        }
+        Err(match (self.failed.is_empty(), self.rules.is_empty()) {
+            (false, _) => Denied::Failed(self.failed.join("; ")),
+            (true, false) => Denied::Forbidden(self.rules.join(", ")),
+            (true, true) => Denied::NotPermitted(role, action),
+        })
+    }
+}
+
 /// What the policies name, if it can exist.
 fn named(set: &PolicySet) -> Result<Vec<Target>, Vec<Mistake>> {
     let (mut targets, mut mistakes) = (Vec::new(), Vec::new());
@@ -280,6 +314,7 @@ fn named(set: &PolicySet) -> Result<Vec<Target>, Vec<Mistake>> {
                 "Category" => format!("category/{id}").parse().map(Some),
                 "Stream" => format!("stream/{id}").parse().map(Some),
                 "Projection" => format!("projection/{id}").parse().map(Some),
+                "Module" => format!("module/{id}").parse().map(Some),
                 _ => Ok(None),
             };
             match target {
@@ -316,6 +351,7 @@ fn kind(object: Object<'_>) -> (Kind, &str) {
         Object::Category(name) => (Kind::Category, name),
         Object::Stream(stream) => (Kind::Stream, stream.category()),
         Object::Projection(name) => (Kind::Projection, name),
+        Object::Module(name) => (Kind::Module, name),
     }
 }
 

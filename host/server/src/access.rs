@@ -2,7 +2,10 @@
 //!
 //! The description of a path declares what the path needs: `security(())` nothing,
 //! `security(("token" = []))` a caller who is known, and `security(("token" = ["read"]))` a caller who
-//! may do that. A store that never had a token is open to everybody who reaches it.
+//! may do that. A store that never had a token is open to everybody who reaches it. A path that
+//! declares nothing is refused, unless it is one of the few that are open on purpose.
+
+mod scope;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -46,9 +49,17 @@ const CHECKED_BY_HANDLER: &[&str] = &[
     "deny_proposal",
     "preview_proposal",
 ];
+/// Operations that name modules in the body, or find them: the handler checks each of them.
+const ABOUT_MODULES: &[&str] = &["upload", "preflight", "shadow", "activate", "roll_back"];
 /// Operations that the audit records although they need the action `command`: they change
 /// proposals, which are not in the log.
 const RECORDED: &[&str] = &["approve_proposal", "deny_proposal"];
+/// Paths without a description that are open to everybody: the description itself, and the way to the
+/// console.
+const OPEN: &[&str] = &["/openapi.json", "/", "/console"];
+/// The pages of the console. Each finds out itself who reads it, and asks the operations in the name
+/// of its reader.
+const OPEN_PAGES: &str = "/console/";
 /// The name of the security scheme in the description.
 pub(super) const SCHEME: &str = "token";
 
@@ -117,17 +128,49 @@ impl Access {
     /// Whether the audit records what a request does.
     pub fn records(&self, request: &Request) -> bool {
         let path = request.extensions().get::<MatchedPath>();
-        let declared = path.and_then(|path| self.declared(request.method(), path));
+        let declared = path.and_then(|path| self.declared(request.method(), path.as_str()));
         declared.is_some_and(|declared| declared.is_change(request.method()))
     }
 
-    /// What the operation of a request needs; none for a path or a method that does not exist.
-    fn declared(&self, method: &Method, path: &MatchedPath) -> Option<&Declared> {
+    /// The methods that a path declares, if it declares some and not that of the request. No handler
+    /// may answer it.
+    pub fn other_methods(&self, request: &Request) -> Option<String> {
+        let path = request.extensions().get::<MatchedPath>()?.as_str();
+        if self.declared(request.method(), path).is_some() {
+            return None;
+        }
+        let operations = self.operations.iter();
+        let declared = operations.filter(|(_, paths)| paths.contains_key(path));
+        let mut methods: Vec<&str> = declared.map(|(method, _)| method.as_str()).collect();
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
+        }
+        methods.sort_unstable();
+        (!methods.is_empty()).then(|| methods.join(","))
+    }
+
+    /// What a request to a path of the router needs; none if the path is open to everybody.
+    ///
+    /// # Errors
+    /// `forbidden` when the path does not declare it.
+    fn needed(&self, method: &Method, path: &str) -> Result<Option<&Declared>> {
+        match self.declared(method, path) {
+            Some(declared) => Ok(Some(declared).filter(|it| it.need != Need::Nothing)),
+            None if OPEN.contains(&path) || path.starts_with(OPEN_PAGES) => Ok(None),
+            None => {
+                let detail = format!("{method} {path} does not declare who may use it");
+                Err(Failure::new(Code::Forbidden, detail))
+            }
+        }
+    }
+
+    /// What an operation needs; none for a path or a method without a description.
+    fn declared(&self, method: &Method, path: &str) -> Option<&Declared> {
         let method = match method {
             &Method::HEAD => &Method::GET,
             method => method,
         };
-        self.operations.get(method)?.get(path.as_str())
+        self.operations.get(method)?.get(path)
     }
 }
 
@@ -167,12 +210,15 @@ fn declared(operation: &Operation) -> std::result::Result<Declared, String> {
 /// when it has reached a limit; that of the store when it can't take what the audit needs.
 pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
     let path = request.extensions().get::<MatchedPath>().cloned();
-    let operation = path.and_then(|path| {
-        let declared = app.access.declared(request.method(), &path)?;
-        Some((declared, path)).filter(|(declared, _)| declared.need != Need::Nothing)
-    });
+    let operation = match path {
+        Some(path) => {
+            let declared = app.access.needed(request.method(), path.as_str())?;
+            declared.map(|declared| (declared, path))
+        }
+        None => None,
+    };
     let Some((declared, path)) = operation else {
-        // It is open to everybody; or there is no such path or method, as the answer says.
+        // It is open to everybody; or there is no such path, as the answer says.
         request.extensions_mut().insert(Caller::default());
         return Ok(Deed::unrecorded());
     };
@@ -258,6 +304,9 @@ async fn permit(
     };
     let named = Named::of(declared, path, request).await?;
     if named.is_empty() {
+        if ABOUT_MODULES.contains(&&*declared.id) {
+            return check_any_module(app, caller, action);
+        }
         // Whether the role allows the action can be said before the body is read.
         let object = match CHECKED_BY_HANDLER.contains(&&*declared.id) {
             true => return check_role(app, caller, action),
@@ -280,10 +329,21 @@ async fn permit(
 /// Checks whether a caller may do something.
 pub(super) fn check(app: &App, caller: &Caller, action: Action, object: Object<'_>) -> Result<()> {
     let checked = app.options.rules.current().check(caller, action, object);
+    refused(app, action, checked)
+}
+
+fn refused(app: &App, action: Action, checked: std::result::Result<(), String>) -> Result<()> {
     checked.map_err(|why| {
         app.meters.denied(action);
         Failure::new(Code::Forbidden, why)
     })
+}
+
+/// Checks whether a caller may do something with any module, so that nobody else sends components to
+/// compile.
+fn check_any_module(app: &App, caller: &Caller, action: Action) -> Result<()> {
+    let rules = app.options.rules.current();
+    refused(app, action, rules.check_any_module(caller, action))
 }
 
 /// Whether the role allows something; a policy decides only when it is known about which stream.
@@ -529,3 +589,6 @@ impl HttpBody for GuardedBody {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

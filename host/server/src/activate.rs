@@ -19,7 +19,7 @@ use super::params::{DeploymentPath, Params, Segments, digest};
 use super::preflights::TIME_MS;
 use super::request::{JsonBytes, OptionalJson, named_objects};
 use super::runs::{self, Reporter, Run};
-use super::{App, answer, headers};
+use super::{App, answer, deploying, headers};
 use quipu::access::Caller;
 use quipu::deploy::{ProjectionChanges, Release};
 use quipu::model::{Invalid, SettingsChange};
@@ -136,6 +136,8 @@ pub async fn activate(
         changes.insert(name.clone(), change);
     }
     let release = release(&app, given.digest.as_deref(), given.digests.as_deref()).await?;
+    deploying::check_release(&app, &caller, &release).await?;
+    deploying::check_owners(&app, &caller, &given.take_over)?;
     let deploy = Deploy::new(release)
         .preflight(demand(given.preflight.as_deref())?)
         .allowing(Policy::allowing(&given.allow)?)
@@ -230,6 +232,7 @@ pub async fn roll_back(
         let detail = format!("under the name {name:?} no other module was active before");
         return Err(Failure::new(Code::ModuleNotFound, detail));
     };
+    deploying::check_release(&app, &caller, &release).await?;
     let deploy = Deploy::new(release)
         .preflight(demand)
         .allowing(policy)

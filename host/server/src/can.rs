@@ -32,7 +32,7 @@ pub struct CanQuery {
     /// The action, as `command`
     #[param(required = true)]
     action: Option<String>,
-    /// `store`, `category/NAME`, `stream/ID` or `projection/NAME`
+    /// `store`, `category/NAME`, `stream/ID`, `projection/NAME` or `module/NAME`
     #[serde(default = "store")]
     #[param(required = false)]
     on: String,
@@ -68,6 +68,8 @@ pub async fn can(
     let action = action.ok_or_else(|| Failure::bad_request("query: action is missing"))?;
     let action: Action = action.parse().map_err(|error| wrong("action", error))?;
     let on: Target = query.on.parse().map_err(|error| wrong("on", error))?;
+    // The answer is that of a request, which may not be able to name it.
+    let on = app.access.asked_for(action, on);
     let who = match &*query.who {
         ME => caller,
         who => {

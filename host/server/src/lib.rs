@@ -25,6 +25,7 @@ mod connection;
 mod connections;
 mod console;
 mod deed;
+mod deploying;
 mod deployments;
 pub mod deprecation;
 mod documents;

@@ -9,12 +9,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::access::By;
 use super::answering::Visit;
 use super::deed::Deed;
 use super::failure::Result;
 use super::params::{DigestPath, Params};
 use super::request::{OptionalJson, WasmBytes};
-use super::{App, answer, headers, limits};
+use super::{App, answer, deploying, headers, limits};
 use quipu::Upload;
 use quipu::runtime::Module;
 use quipu_api::{ModuleEntry, ModuleList, ModuleView, Problem, PrunedModule, PrunedView, choices};
@@ -42,13 +43,16 @@ pub const PATH: &str = "/v1/modules";
 )]
 pub async fn upload(
     State(app): State<App>,
+    By(caller): By,
     _: Params<()>,
     headers: HeaderMap,
     body: WasmBytes,
 ) -> Result<Response> {
     limits::check_modules(&app, &body.bytes()).await?;
     let upload = Upload::new(body.bytes().into()).signed(headers::signature(&headers)?);
-    let uploaded = app.host.upload(upload).await?;
+    let examined = app.host.examine(upload).await?;
+    deploying::check(&app, &caller, &examined.module.manifest().name)?;
+    let uploaded = app.host.store_module(examined).await?;
     let status = match uploaded.is_new {
         true => StatusCode::CREATED,
         false => StatusCode::OK,

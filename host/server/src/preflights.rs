@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::App;
+use super::access::By;
 use super::activate::release;
 use super::deed::Deed;
 use super::failure::{Failure, Result};
@@ -17,6 +17,7 @@ use super::params::Params;
 use super::request::JsonBytes;
 use super::runs::{self, Reporter, Run};
 use super::verify::{scope, time};
+use super::{App, deploying};
 use quipu::Host;
 use quipu::deploy::Release;
 use quipu::proof::{Policy, Scope};
@@ -107,10 +108,12 @@ impl Run for PreflightRequest {
 )]
 pub async fn preflight(
     State(app): State<App>,
+    By(caller): By,
     deed: Deed,
     _: Params<()>,
     body: JsonBytes,
 ) -> Result<Response> {
     let request = body.parse::<PreflightBody<'_>>()?.request(&app).await?;
+    deploying::check_release(&app, &caller, &request.release).await?;
     runs::answer(app, request, deed).await
 }

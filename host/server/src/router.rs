@@ -208,6 +208,20 @@ async fn no_such_method(method: Method, uri: Uri) -> Failure {
     Failure::new(Code::MethodNotAllowed, detail)
 }
 
+/// The same for a path that declares these methods.
+fn no_such_method_of(request: &Request, methods: &str) -> Response {
+    let detail = format!(
+        "{} does not take {}",
+        request.uri().path(),
+        request.method()
+    );
+    let mut response = Failure::new(Code::MethodNotAllowed, detail).into_response();
+    if let Ok(methods) = HeaderValue::from_str(methods) {
+        response.headers_mut().insert(header::ALLOW, methods);
+    }
+    response
+}
+
 /// Wraps every handler: refuses web pages that may not ask and callers who may not, records what
 /// changes the store, and protects every answer.
 async fn guard(State(app): State<App>, visit: Visit, request: Request, next: Next) -> Response {
@@ -268,6 +282,9 @@ async fn admitted(
     app.tenancy.check(request.headers())?;
     if let Some(allowed) = pages::preflight(&request, page) {
         return Ok(allowed);
+    }
+    if let Some(methods) = app.access.other_methods(&request) {
+        return Ok(no_such_method_of(&request, &methods));
     }
     let deed = match access::admit(app, &mut request).await {
         Ok(deed) => deed,

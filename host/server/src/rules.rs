@@ -81,6 +81,20 @@ impl InForce {
             }
         }
     }
+
+    /// Returns why a caller may do something with no module; `Ok` if it may with one, perhaps.
+    ///
+    /// # Errors
+    /// When it may with none; the text says why.
+    pub fn check_any_module(&self, caller: &Caller, action: Action) -> Result<(), String> {
+        match &self.policy {
+            Some(policy) => {
+                let checked = policy.check_any_module(caller, action);
+                checked.map_err(|denied| denied.to_string())
+            }
+            None => self.check(caller, action, Object::Store),
+        }
+    }
 }
 
 impl Default for Rules {

@@ -10,13 +10,14 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::App;
+use super::access::By;
 use super::deed::Deed;
 use super::failure::{Failure, Result};
 use super::newest::Kind;
 use super::params::{Params, digest};
 use super::request::JsonBytes;
 use super::runs::{self, Reporter, Run};
+use super::{App, deploying};
 use quipu::Host;
 use quipu::model::Digest;
 use quipu::proof::{Policy, Shadowing};
@@ -115,10 +116,12 @@ impl Run for ShadowRequest {
 )]
 pub async fn shadow(
     State(app): State<App>,
+    By(caller): By,
     deed: Deed,
     _: Params<()>,
     body: JsonBytes,
 ) -> Result<Response> {
     let request = body.parse::<ShadowBody<'_>>()?.request(&app).await?;
+    deploying::check_stored(&app, &caller, request.digest).await?;
     runs::answer(app, request, deed).await
 }

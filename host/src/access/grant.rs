@@ -160,6 +160,8 @@ pub enum Object<'a> {
     Stream(&'a StreamId),
     /// A projection and its documents.
     Projection(&'a str),
+    /// A component that is uploaded or activated, by the name in its manifest.
+    Module(&'a str),
 }
 
 /// What a caller may do: the actions of a role, on everything or on what is listed.
@@ -190,7 +192,7 @@ pub enum Denied {
     /// The grant is limited to other things.
     #[error("the token does not reach {what} {name:?}")]
     Other {
-        /// `the category` or `the projection`.
+        /// `the category`, `the projection` or `the module`.
         what: &'static str,
         /// Its name.
         name: String,
@@ -233,11 +235,14 @@ impl Grant {
         if self.categories.is_empty() && self.projections.is_empty() {
             return Ok(());
         }
+        let (categories, projections) = (self.categories.as_slice(), self.projections.as_slice());
         let (what, name, listed) = match object {
             Object::Store => return Err(Denied::Whole),
-            Object::Category(name) => ("the category", name, &self.categories),
-            Object::Stream(stream) => ("the category", stream.category(), &self.categories),
-            Object::Projection(name) => ("the projection", name, &self.projections),
+            Object::Category(name) => ("the category", name, categories),
+            Object::Stream(stream) => ("the category", stream.category(), categories),
+            Object::Projection(name) => ("the projection", name, projections),
+            // A grant lists no modules.
+            Object::Module(name) => ("the module", name, <&[String]>::default()),
         };
         match listed.iter().any(|one| one == name) {
             true => Ok(()),
@@ -333,6 +338,15 @@ mod tests {
         assert!(!may(Action::Command, Object::Category("balances")));
         assert!(may(Action::View, Object::Projection("balances")));
         assert!(!may(Action::View, Object::Projection("loan")));
+        let author = Grant {
+            role: Role::Author,
+            ..grant.clone()
+        };
+        let denied = author.check(Action::Deploy, Object::Module("loan"));
+        let why = denied.unwrap_err().to_string();
+        assert_eq!(why, "the token does not reach the module \"loan\"");
+        let whole = Grant::of(Role::Author);
+        whole.check(Action::Deploy, Object::Module("loan")).unwrap();
         assert!(!may(Action::ReadPayload, Object::Store));
         assert!(!may(Action::Archive, Object::Category("loan")));
         assert!(

@@ -41,7 +41,7 @@ pub use types::{EventType, Lifting, ReadAs, StoredForm};
 
 use crate::access::{Audit, Tenants, Tokens};
 use crate::commit;
-use crate::deploy::{Plan, Registry, Release, Uploaded};
+use crate::deploy::{Examined, Plan, Registry, Release, Uploaded};
 use crate::engine::{Append, AppendAll, Engine, Executed};
 use crate::meters::Meters;
 use crate::model::{Command, Context, Digest, Position, Signature, StreamId, Version};
@@ -270,11 +270,33 @@ impl Host {
         &self,
         upload: impl Into<Upload>,
     ) -> Result<Uploaded, crate::deploy::Error> {
+        let examined = self.examine(upload).await?;
+        self.store_module(examined).await
+    }
+
+    /// Checks a component as [`upload`](Self::upload) does, and stores nothing. For callers that
+    /// decide on the module whether it is stored.
+    ///
+    /// # Errors
+    /// When the component is refused, with the reason, the signature does not fit, or the store
+    /// does not answer.
+    pub async fn examine(
+        &self,
+        upload: impl Into<Upload>,
+    ) -> Result<Examined, crate::deploy::Error> {
         let Upload {
             component,
             signature,
         } = upload.into();
-        self.tenant.registry.upload(component, signature).await
+        self.tenant.registry.examine(component, signature).await
+    }
+
+    /// Stores a component that was examined.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn store_module(&self, examined: Examined) -> Result<Uploaded, crate::deploy::Error> {
+        self.tenant.registry.store(examined).await
     }
 
     /// Returns the signatures of a module, in the order of their keys.

@@ -40,7 +40,7 @@ pub use ways::{ChangedForm, moved};
 use self::plan::Since;
 use crate::commit;
 use crate::fold::{Folder, Rules};
-use crate::model::{Clock, Digest, Signature, Timestamp};
+use crate::model::{Clock, Digest, PublicKey, Signature, Timestamp};
 use crate::runtime::{Limits, Module, Runtime};
 use crate::store::{
     self, Deployment, ModuleStore, ProjectionPlan, SIGNATURES_MAX, StoredModule, TypeStore,
@@ -91,6 +91,17 @@ pub struct Uploaded {
     pub module: Arc<Module>,
     /// False if the module was already in the store.
     pub is_new: bool,
+}
+
+/// A component that was checked and is not stored yet.
+#[derive(Debug)]
+pub struct Examined {
+    /// The module that it would be.
+    pub module: Arc<Module>,
+    bytes: Vec<u8>,
+    signature: Option<Signature>,
+    /// The key whose signature the new one replaces.
+    in_place_of: Option<PublicKey>,
 }
 
 impl Registry {
@@ -181,16 +192,15 @@ impl Registry {
         self.plan.get()
     }
 
-    /// Checks a component and stores it, with its signature if there is one. The same bytes are the
-    /// same module.
+    /// Checks a component and its signature if there is one. Stores nothing.
     ///
     /// # Errors
-    /// When the component is rejected, or the store fails.
-    pub async fn upload(
+    /// When the component is rejected, or the store does not answer.
+    pub async fn examine(
         &self,
         bytes: Vec<u8>,
         signature: Option<Signature>,
-    ) -> Result<Uploaded, Error> {
+    ) -> Result<Examined, Error> {
         let digest = Digest::of(&bytes);
         let mut signatures = self.modules.signatures(digest).await?;
         let is_known = |new: &Signature| signatures.iter().any(|known| known.key == new.key);
@@ -208,6 +218,27 @@ impl Registry {
         // Before any of it is compiled.
         self.signing.check(digest, &bytes, &signatures)?;
         let (module, bytes) = self.compile(bytes).await?;
+        Ok(Examined {
+            module,
+            bytes,
+            signature,
+            in_place_of,
+        })
+    }
+
+    /// Stores a component that was checked, with its signature if there is one. The same bytes are
+    /// the same module.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn store(&self, examined: Examined) -> Result<Uploaded, Error> {
+        let Examined {
+            module,
+            bytes,
+            signature,
+            in_place_of,
+        } = examined;
+        let digest = module.digest();
         let is_new = self.modules.put(digest, &bytes, self.clock.now()).await?;
         if let Some(other) = in_place_of {
             self.modules.unsign(digest, other).await?;

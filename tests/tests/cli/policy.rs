@@ -13,6 +13,8 @@ permit (principal, action == Action::"command", resource is Stream in Category::
 when { principal.hasTag("customer") && resource.key == principal.getTag("customer") };
 @id("no appends")
 forbid (principal, action == Action::"append", resource);
+@id("account of ann")
+permit (principal == Caller::"corp:ann", action == Action::"deploy", resource == Module::"account");
 "#;
 
 const CASES: &str = r#"
@@ -28,6 +30,12 @@ role = "admin"
 action = "append"
 on = "category/loan"
 expect = "deny"
+
+[[case]]
+caller = "corp:ann"
+action = "deploy"
+on = "module/account"
+expect = "allow"
 "#;
 
 #[test]
@@ -40,7 +48,7 @@ fn a_policy_is_checked_and_tested() {
     };
     let (policy, cases) = (write("policy.cedar", POLICY), write("cases.toml", CASES));
     let checked = run(&["policy", "check", &policy]).ok();
-    assert_eq!(checked, "the policy is valid: 2 rules\n");
+    assert_eq!(checked, "the policy is valid: 3 rules\n");
     let broken = write("broken.cedar", "permit (principal");
     run(&["policy", "check", &broken]).fails_with_output(1, "the policy has 1 mistake\n");
     let tested = run(&["policy", "test", &policy, &cases]).ok();
@@ -59,7 +67,7 @@ fn a_policy_is_checked_and_tested() {
     let failed = run(&["policy", "test", &policy, &wrong]);
     assert!(failed.out.contains("FAILED"), "{}", failed.out);
     assert_eq!(failed.code, 1, "{}", failed.err);
-    assert!(failed.err.contains("1 of 2 tests failed"), "{}", failed.err);
+    assert!(failed.err.contains("1 of 3 tests failed"), "{}", failed.err);
     let broken = write(
         "broken.cedar",
         "\npermit (principal, action == Action::\"reed\", resource);",

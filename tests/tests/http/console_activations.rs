@@ -1,7 +1,10 @@
 //! Activations and rollbacks from the console: the effect first, then the act.
 
+use std::sync::Arc;
+
 use quipu::access::{Grant, Role};
-use quipu_server::{Console, ConsoleMode, Options};
+use quipu_policy::Policy;
+use quipu_server::{Console, ConsoleMode, InForce, Options, Rules};
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, build, examples, on_every_store};
 use serde_json::json;
@@ -15,6 +18,7 @@ on_every_store!(
     an_activation_without_a_preflight_needs_a_reason,
     a_rollback_shows_what_becomes_active_and_needs_a_reason,
     a_console_that_only_reads_offers_no_activation,
+    a_reader_deploys_only_what_the_policy_permits,
 );
 
 fn decider() -> Probe {
@@ -215,4 +219,39 @@ async fn a_console_that_only_reads_offers_no_activation(place: Place) {
         assert_eq!(answer.status, 200, "{}", answer.text);
         assert!(!answer.text.contains("/console/act"), "{}", answer.text);
     }
+}
+
+async fn a_reader_deploys_only_what_the_policy_permits(place: Place) {
+    let policy = "permit (principal, action == Action::\"deploy\", resource == Module::\"note\");";
+    let (policy, _) = Policy::parse(policy)
+        .map_err(|it| format!("{it:?}"))
+        .unwrap();
+    let rules = InForce {
+        policy: Some(policy),
+        ..InForce::default()
+    };
+    let options = Options {
+        rules: Arc::new(Rules::new(rules)),
+        ..options(ConsoleMode::Full)
+    };
+    let server = Server::start(place.host().await, options).await;
+    let note = uploaded(&server, &decider()).await;
+    let other = uploaded(&server, &probe("other").event("noted", 1)).await;
+    let reader = token(&server, "reader", Grant::of(Role::Viewer)).await;
+    let cookie = session(&server, &reader).await;
+    for (what, action) in [("module", "activate-unchecked"), ("shadow", "start")] {
+        let path = |name: &str| format!("/console/act?what={what}&name={name}&action={action}");
+        has(&page(&server, &path(&note), &cookie).await, &[OFFER]);
+        let refused = page(&server, &path(&other), &cookie).await;
+        assert!(refused.text.contains("module other: "), "{}", refused.text);
+        assert!(!refused.text.contains(OFFER), "{}", refused.text);
+    }
+    let form = format!("what=module&name={other}&action=activate-unchecked&reason=why");
+    let refused = act(&server, &cookie, &form).await;
+    assert!(refused.text.contains("module other: "), "{}", refused.text);
+    assert_eq!(server.host.plan().number, 0);
+    let form = format!("what=module&name={note}&action=activate-unchecked&reason=why");
+    let done = act(&server, &cookie, &form).await;
+    assert_eq!(done.status, 303, "{}", done.text);
+    assert_eq!(server.host.plan().number, 1);
 }

@@ -21,6 +21,8 @@ mod console_previews;
 mod console_proposals;
 mod console_shadows;
 mod dashboards;
+mod declared;
+mod deploying;
 mod deprecated;
 mod domain;
 mod draining;

@@ -18,7 +18,7 @@ pub struct Can {
     /// The action: read, read-payload, command, propose, append, subscribe, view, deploy, project,
     /// archive, operate, observe or admin
     action: String,
-    /// store, category/NAME, stream/ID or projection/NAME
+    /// store, category/NAME, stream/ID, projection/NAME or module/NAME
     #[arg(default_value = "store")]
     what: String,
     /// Print JSON

@@ -106,6 +106,39 @@ fn what_is_forbidden_stays_so() {
 }
 
 #[test]
+fn what_was_allowed_is_not_evaluated_twice() {
+    let (ann, bob) = (caller(Role::Client, &[]), caller(Role::Client, &[]));
+    let [first, second] = ["loan-1", "loan-2"].map(|id| StreamId::new(id).unwrap());
+    let by_category = policy("permit (principal, action, resource in Category::\"loan\");");
+    let by_key =
+        policy("forbid (principal, action, resource is Stream) when { resource.key == \"9\" };");
+    for (mut policy, is_same_for_all) in [(by_category, true), (by_key, false)] {
+        let may = |policy: &Policy, caller: &Caller, action, object| {
+            policy.check(caller, action, object).is_ok()
+        };
+        assert!(may(&policy, &ann, Action::Command, Object::Stream(&first)));
+        assert!(may(&policy, &ann, Action::View, Object::Projection("sums")));
+        // From here on, whatever is evaluated is denied.
+        policy.set = PolicySet::new();
+        for stream in [&first, &second] {
+            let allowed = may(&policy, &ann, Action::Command, Object::Stream(stream));
+            assert_eq!(allowed, is_same_for_all, "{stream:?}");
+        }
+        assert!(may(&policy, &ann, Action::View, Object::Projection("sums")));
+        // A decision is about one caller, one action and one name.
+        for (who, action, object) in [
+            (&bob, Action::View, Object::Projection("sums")),
+            (&ann, Action::Read, Object::Projection("sums")),
+            (&ann, Action::View, Object::Projection("rates")),
+            (&ann, Action::View, Object::Category("sums")),
+            (&ann, Action::Command, Object::Store),
+        ] {
+            assert!(!may(&policy, who, action, object), "{action} {object:?}");
+        }
+    }
+}
+
+#[test]
 fn the_lists_of_a_grant_limit_every_policy() {
     let policy = policy("permit (principal, action, resource);");
     let limited = Caller::identified(Identified {
@@ -219,6 +252,153 @@ fn what_is_forbidden_in_a_part_denies_the_whole() {
 }
 
 #[test]
+fn a_policy_is_about_single_modules() {
+    let may = |policy: &Policy, who: &Caller, on: &str| {
+        let on: Target = on.parse().unwrap();
+        policy.check(who, Action::Deploy, on.object())
+    };
+    let (client, author) = (caller(Role::Client, &[]), caller(Role::Author, &[]));
+    let of_ann = policy(
+        "permit (principal, action == Action::\"deploy\", resource == Module::\"account\") when { principal.name == \"ann\" };",
+    );
+    for _ in 0..2 {
+        may(&of_ann, &client, "module/account").unwrap();
+        for on in [
+            "module/loan",
+            "module/account-views",
+            "category/account",
+            "store",
+        ] {
+            let denied = Err(Denied::NotPermitted(Role::Client, Action::Deploy));
+            assert_eq!(may(&of_ann, &client, on), denied, "{on}");
+        }
+        // A role covers all modules.
+        for on in ["module/account", "module/loan", "store"] {
+            may(&of_ann, &author, on).unwrap();
+        }
+    }
+    let in_store = policy("permit (principal, action, resource in Store::\"store\");");
+    may(&in_store, &client, "module/loan").unwrap();
+
+    let only = policy(
+        "@id(\"only\") forbid (principal, action == Action::\"deploy\", resource) unless { resource == Module::\"account\" };",
+    );
+    may(&only, &author, "module/account").unwrap();
+    let denied = Err(Denied::Forbidden("only".to_owned()));
+    assert_eq!(may(&only, &author, "module/loan"), denied);
+    assert_eq!(may(&only, &author, "store"), denied);
+    assert!(may(&only, &client, "module/account").is_err());
+
+    // All modules are no longer allowed if one of them is forbidden.
+    let but = policy("@id(\"but\") forbid (principal, action, resource == Module::\"ledger\");");
+    may(&but, &author, "module/account").unwrap();
+    let denied = may(&but, &author, "module/ledger");
+    assert_eq!(denied, Err(Denied::Forbidden("but".to_owned())));
+    let denied = may(&but, &author, "store");
+    assert_eq!(denied, Err(Denied::Modules("but".to_owned())));
+    but.check(&author, Action::Read, Object::Store).unwrap();
+
+    // What is forbidden for the store is so for its modules.
+    for head in [
+        "resource == Store::\"store\"",
+        "resource is Store",
+        "resource is Module",
+    ] {
+        let none = policy(&format!(
+            "@id(\"none\") forbid (principal, action, {head});"
+        ));
+        let denied = may(&none, &author, "module/account");
+        assert_eq!(denied, Err(Denied::Forbidden("none".to_owned())), "{head}");
+    }
+}
+
+#[test]
+fn a_caller_is_refused_before_the_module_is_known() {
+    let (client, author) = (caller(Role::Client, &[]), caller(Role::Author, &[]));
+    for (text, may_client, may_author) in [
+        ("", false, true),
+        (
+            "permit (principal, action, resource == Module::\"a\");",
+            true,
+            true,
+        ),
+        (
+            "permit (principal, action, resource is Module) when { resource.name like \"a*\" };",
+            true,
+            true,
+        ),
+        (
+            "permit (principal, action, resource in Store::\"store\");",
+            true,
+            true,
+        ),
+        (
+            "permit (principal, action, resource in Category::\"a\");",
+            false,
+            true,
+        ),
+        (
+            "permit (principal, action, resource is Stream);",
+            false,
+            true,
+        ),
+        (
+            "permit (principal, action, resource == Module::\"a\") when { principal.name == \"bob\" };",
+            false,
+            true,
+        ),
+        (
+            "permit (principal, action == Action::\"read\", resource);",
+            false,
+            true,
+        ),
+        (
+            "forbid (principal, action, resource == Module::\"a\");",
+            false,
+            true,
+        ),
+        (
+            "forbid (principal, action, resource) unless { resource == Module::\"a\" };",
+            false,
+            true,
+        ),
+        (
+            "forbid (principal, action == Action::\"deploy\", resource);",
+            false,
+            false,
+        ),
+        (
+            "forbid (principal, action, resource in Store::\"store\");",
+            false,
+            false,
+        ),
+        (
+            "forbid (principal, action, resource in Category::\"a\");",
+            false,
+            true,
+        ),
+    ] {
+        let policy = policy(text);
+        for (who, expected) in [(&client, may_client), (&author, may_author)] {
+            let checked = policy.check_any_module(who, Action::Deploy);
+            assert_eq!(checked.is_ok(), expected, "{text} {checked:?}");
+        }
+    }
+    // The lists of a grant have no modules.
+    let limited = Caller::identified(Identified {
+        name: "ann".to_owned(),
+        grant: Grant {
+            categories: vec!["a".to_owned()],
+            ..Grant::of(Role::Admin)
+        },
+        attributes: BTreeMap::new(),
+        expires_at: None,
+    });
+    let checked = policy("").check_any_module(&limited.unwrap(), Action::Deploy);
+    assert!(matches!(checked, Err(Denied::Grant(_))), "{checked:?}");
+}
+
+#[test]
 fn what_can_not_exist_is_a_mistake() {
     for (text, expected) in [
         (
@@ -232,6 +412,10 @@ fn what_can_not_exist_is_a_mistake() {
         (
             "permit (principal, action, resource in Category::\"a b\");",
             "a b",
+        ),
+        (
+            "permit (principal, action, resource == Module::\"Account\");",
+            "Account",
         ),
         (
             "@id(\"a\") permit (principal, action, resource); @id(\"a\") forbid (principal, action, resource);",
@@ -251,4 +435,12 @@ fn the_shipped_roles_are_policies() {
         .unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(policy.len(), 7);
+}
+
+#[test]
+fn only_deploying_is_about_modules() {
+    let text = "permit (principal, action == Action::\"read\", resource == Module::\"account\");";
+    let (_, warnings) = Policy::parse(text).map_err(|it| format!("{it:?}")).unwrap();
+    let is_named = |it: &Mistake| it.to_string().contains("an applicable action");
+    assert!(warnings.iter().any(is_named), "{warnings:?}");
 }

@@ -25,9 +25,29 @@ pub fn roll_back_link(name: &str) -> Markup {
     html! { p { a.action href=(act::path("deployment", name, "rollback")) { "Roll back\u{2026}" } } }
 }
 
-/// Whether a reader may activate modules, without a denial in the audit.
+/// Whether a reader may activate modules, or some of them, without a denial in the audit.
 pub fn may(visitor: &Visitor) -> bool {
-    visitor.acts() && visitor.may(Action::Deploy).is_ok()
+    visitor.acts() && visitor.may_deploy_any().is_ok()
+}
+
+/// Whether a reader may deploy a module, without a denial in the audit.
+///
+/// # Errors
+/// Why it may not.
+pub fn check_module(visitor: &Visitor, name: &str) -> Result<()> {
+    act::check(visitor, Action::Deploy, Object::Module(name)).map_err(|mut failure| {
+        failure.0.detail = format!("module {name}: {}", failure.0.detail);
+        failure
+    })
+}
+
+/// Whether a reader may deploy any module, without a denial in the audit.
+///
+/// # Errors
+/// Why it may not.
+pub fn check_any(visitor: &Visitor) -> Result<()> {
+    let checked = visitor.may_deploy_any();
+    checked.map_err(|why| Failure::new(Code::Forbidden, why))
 }
 
 /// Whether a preflight comes first, and what it lets pass.
@@ -81,11 +101,12 @@ struct Change {
 /// # Errors
 /// When the reader may not do it, or there is no such module.
 pub async fn activate(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequest> {
-    act::check(visitor, Action::Deploy, Object::Store)?;
+    check_any(visitor)?;
     let check = Check::of(asked, "activate", "activate-unchecked")?;
     let plan = visitor.app.host.plan().number;
     let of_module = format!("/v1/modules/{}", encoded(asked.name));
     let module = visitor.get::<ModuleView>(&of_module).await?;
+    check_module(visitor, &module.name)?;
     let digest = module.digest.clone();
     let effect = match asked.is_shown {
         false => None,
@@ -131,10 +152,10 @@ pub async fn activate(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequ
 /// # Errors
 /// When the reader may not do it, or there is no previous module.
 pub async fn roll_back(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequest> {
-    act::check(visitor, Action::Deploy, Object::Store)?;
+    let name = asked.name;
+    check_module(visitor, name)?;
     let check = Check::of(asked, "rollback", "rollback-unchecked")?;
     let plan = visitor.app.host.plan().number;
-    let name = asked.name;
     let effect = match asked.is_shown {
         false => None,
         true => {

@@ -20,7 +20,6 @@ use crate::deed::{DONE, Deed};
 use crate::failure::{Failure, Result};
 use crate::headers;
 use crate::newest::{Kind, NewestRun};
-use quipu::access::{Action, Object};
 use quipu_api::{ModuleList, ModuleView, RunLine, ShadowView};
 
 /// The page.
@@ -64,7 +63,7 @@ pub fn start_link(digest: &str) -> Markup {
 }
 
 pub async fn show(visitor: Visitor) -> Response {
-    let body = match visitor.may(Action::Deploy) {
+    let body = match visitor.may_deploy_any() {
         Ok(()) => content(&visitor).await,
         Err(why) => layout::hidden("Shadows are", &why),
     };
@@ -191,10 +190,10 @@ pub fn seconds<'a>(asked: &Asked<'a>) -> &'a str {
 /// # Errors
 /// When the reader may not do it, or there is no such module.
 pub async fn asked(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequest> {
-    act::check(visitor, Action::Deploy, Object::Store)?;
+    activations::check_any(visitor)?;
     match asked.action {
         "start" => starting(visitor, asked).await,
-        "stop" => Ok(stopping(visitor)),
+        "stop" => stopping(visitor),
         _ => Err(Failure::bad_request("there is no such action")),
     }
 }
@@ -202,6 +201,7 @@ pub async fn asked(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequest
 async fn starting(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequest> {
     let of_module = format!("/v1/modules/{}", encoded(asked.name));
     let module = visitor.get::<ModuleView>(&of_module).await?;
+    activations::check_module(visitor, &module.name)?;
     let seconds: u64 = seconds(asked)
         .parse()
         .map_err(|_| Failure::bad_request("seconds: expected a whole number"))?;
@@ -231,9 +231,13 @@ async fn starting(visitor: &Visitor, asked: &Asked<'_>) -> Result<ActionRequest>
     })
 }
 
-fn stopping(visitor: &Visitor) -> ActionRequest {
+fn stopping(visitor: &Visitor) -> Result<ActionRequest> {
+    let newest = visitor.app.newest.of(Kind::Shadow);
+    if let Some(RunLine::Shadow(shadow)) = newest.map(|run| run.line) {
+        activations::check_module(visitor, &shadow.found.name)?;
+    }
     let is_running = visitor.shared.shadow.is_running();
-    ActionRequest {
+    Ok(ActionRequest {
         title: "Stop the shadow".to_owned(),
         effect: html! {
             @if is_running { p { "The shadow ends now. What it has counted stays on its page until another one begins or this host ends." } }
@@ -248,7 +252,7 @@ fn stopping(visitor: &Visitor) -> ActionRequest {
         plan: None,
         needs_reason: false,
         is_offered: is_running,
-    }
+    })
 }
 
 /// Begins a shadow, which goes on without the page.

@@ -195,6 +195,12 @@ impl Visitor {
         rules.check(&self.caller, action, Object::Store)
     }
 
+    /// Why the reader may deploy no module; `Ok` if it may deploy one, perhaps.
+    pub fn may_deploy_any(&self) -> std::result::Result<(), String> {
+        let rules = self.app.options.rules.current();
+        rules.check_any_module(&self.caller, Action::Deploy)
+    }
+
     /// Whether actions are offered.
     pub fn acts(&self) -> bool {
         self.app.options.console.mode == ConsoleMode::Full
