@@ -1,8 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use super::{Expected, Message, Scenario, Scenarios};
+use super::{Expected, Json, Message, Scenario, Scenarios};
 
 /// Largest scenario file in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -189,7 +187,7 @@ fn checked_expected(expected: &Expected, has_command: bool) -> Result<(), String
     Ok(())
 }
 
-fn one_body(data: Option<&Value>, json: Option<&str>) -> Result<(), String> {
+fn one_body(data: Option<&Json>, json: Option<&str>) -> Result<(), String> {
     match (data, json) {
         (Some(_), Some(_)) => Err("give the body as `data` or as `json`, not both".to_owned()),
         _ => Ok(()),
