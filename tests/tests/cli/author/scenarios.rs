@@ -171,6 +171,41 @@ fn events_that_a_projection_does_not_receive_are_named() {
 }
 
 #[test]
+fn a_guest_whose_answers_depend_on_how_it_is_called_fails() {
+    const NOTES: &str = r#"
+scenarios:
+  - name: notes
+    given:
+      - {command: note, json: '[["noted", {"n": 1}]]'}
+      - {event: noted, data: {n: 2}}
+    when: {command: note, json: '[["noted", {"n": 3}]]'}
+    then: {state: $any}
+"#;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("rules.yaml"), NOTES).unwrap();
+    let play = |probe: Probe| {
+        std::fs::write(dir.path().join("note.wasm"), probe.component()).unwrap();
+        run_in(dir.path(), &["test", "note.wasm", "rules.yaml"])
+    };
+    let note = || probe("note").event("noted", 1);
+    play(note().breaks("none")).ok();
+    let differ = "the answers differ when each event comes in a call of its own and the state goes \
+                  through a snapshot; `quipu conform` names the rule";
+    let fails = "with each event in a call of its own and the state through a snapshot: ";
+    for (probe, text) in [
+        (note().breaks("pure"), differ),
+        (note().breaks("batching"), differ),
+        (note().breaks("snapshot"), differ),
+        (note().breaks("none").snapshots("refuse"), fails),
+    ] {
+        let said = play(probe);
+        assert_eq!(said.code, 1, "{}", said.out);
+        assert!(said.out.contains("FAIL notes"), "{}", said.out);
+        assert!(said.out.contains(text), "{text}\n{}", said.out);
+    }
+}
+
+#[test]
 fn programs_read_the_results_as_json() {
     let dir = with_scenarios(RULES);
     let said = run_in(
