@@ -41,8 +41,8 @@ fn scenarios_that_hold_pass_and_what_was_never_seen_is_named() {
          3 scenarios, 0 failed\n\
          commands: 3 of 4 seen; never: account close\n\
          events: 2 of 4 seen; never: account closed, account withdrawn\n\
-         rejections: 1 of 6 seen; never: account already-open, account balance-limit, account \
-         closed, account invalid-amount, account not-open\n"
+         rejections: 1 of 6 seen; never: account already-open, account balance-limit,\n\
+         \x20 account closed, account invalid-amount, account not-open\n"
     );
     let said = run_in(
         dir.path(),
