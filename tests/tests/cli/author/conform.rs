@@ -175,7 +175,7 @@ fn a_file_that_no_host_would_accept_is_named() {
     assert_eq!(said.code, 1);
     assert!(said.out.starts_with("BROKEN     loads:\n"), "{}", said.out);
     assert!(said.out.contains("a core module"), "{}", said.out);
-    let section = "           see docs/src/guests/conform.md#loads";
+    let section = "           run `quipu explain loads`";
     assert!(said.out.lines().any(|line| line == section), "{}", said.out);
 }
 
