@@ -232,7 +232,7 @@ fn a_file_that_is_no_scenario_file_is_refused_with_its_line() {
         ("scenarios:\n  - name: [one\n", "rules.yaml:"),
         (
             "scenarios:\n  - {name: one, given: [{event: a, command: b}], then: {state: {}}}\n",
-            "rules.yaml: scenario \"one\": given 1: name an `event` or a `command`, not both",
+            "rules.yaml:2: scenario \"one\": given 1: name an `event` or a `command`, not both",
         ),
         (
             "scenarios:\n  - {name: one, when: {command: a}, then: {rejected: [a]}}\n",
@@ -240,19 +240,28 @@ fn a_file_that_is_no_scenario_file_is_refused_with_its_line() {
         ),
         (
             "scenarios:\n  - {name: one, when: {event: a}, then: {events: []}}\n",
-            "rules.yaml: scenario \"one\": when: name a `command`; events are given",
+            "rules.yaml:2: scenario \"one\": when: name a `command`; events are given",
         ),
         (
             "scenarios:\n  - {name: one, given: [{event: a, seed: [1, 2, 3, 4]}], then: {state: {}}}\n",
             "given 1: `seed` is for commands, not for events",
         ),
         (
+            "scenarios:\n  - name: one\n    given:\n      - event: a\n      - event: a\n        \
+             command: b\n    then: {state: {}}\n",
+            "rules.yaml:5: scenario \"one\": given 2: name an `event` or a `command`, not both",
+        ),
+        (
+            "scenarios:\n  - name: one\n    when:\n      event: a\n    then: {events: []}\n",
+            "rules.yaml:4: scenario \"one\": when: name a `command`; events are given",
+        ),
+        (
             "scenarios:\n  - {name: one, then: {}}\n",
-            "rules.yaml: scenario \"one\": then: it expects nothing",
+            "rules.yaml:2: scenario \"one\": then: it expects nothing",
         ),
         (
             "scenarios:\n  - {name: one, then: {rejected: not-open}}\n",
-            "rules.yaml: scenario \"one\": then: `rejected` is the answer to a command",
+            "rules.yaml:2: scenario \"one\": then: `rejected` is the answer to a command",
         ),
         (
             "scenarios:\n  - {name: one, when: {command: open, at: now}, then: {events: []}}\n",
