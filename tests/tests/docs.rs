@@ -291,6 +291,38 @@ fn every_rule_of_the_contract_has_the_section_that_its_findings_name() {
     }
 }
 
+/// Whether a line of Rust calculates with amounts so that a stored event could make it overflow.
+fn may_overflow(line: &str) -> bool {
+    let is_amount = ["amount", "balance", "total", "cents"];
+    let is_amount = is_amount.iter().any(|name| line.contains(name));
+    let is_sum = [" += ", " -= ", " * 100"]
+        .iter()
+        .any(|sum| line.contains(sum));
+    is_amount && is_sum
+}
+
+#[test]
+fn no_guest_that_is_shown_in_rust_calculates_unchecked() {
+    let mut shown = Vec::new();
+    find(&root().join("host/author/templates"), &["rs"], &mut shown);
+    assert!(shown.len() >= 6, "templates");
+    let mut texts: Vec<String> = shown
+        .iter()
+        .map(|it| fs::read_to_string(it).unwrap())
+        .collect();
+    for page in pages()
+        .iter()
+        .filter(|page| !page.ends_with("coming-from.md"))
+    {
+        let text = fs::read_to_string(page).unwrap();
+        let blocks = text.split("\n```rust").skip(1);
+        texts.extend(blocks.map(|rest| rest.split("\n```").next().unwrap().to_owned()));
+    }
+    for line in texts.iter().flat_map(|text| text.lines()) {
+        assert!(!may_overflow(line), "{line}");
+    }
+}
+
 #[test]
 fn every_operation_is_on_the_page_about_http() {
     let page = read("docs/src/reference/http.md");

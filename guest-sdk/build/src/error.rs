@@ -7,12 +7,14 @@ use crate::{TARGET, toolchain::Missing};
 #[non_exhaustive]
 pub enum Error {
     /// No Rust at all.
-    #[error("no Rust compiler: `{program}` {detail}; install Rust with rustup")]
+    #[error("no Rust compiler: `{program}` {detail}; {advice}")]
     NoRust {
         /// The program that was run.
         program: String,
         /// How it failed.
         detail: String,
+        /// The command that installs Rust.
+        advice: String,
     },
 
     /// Rust is there, but no compiler for the target. [`crate::ensure()`] installs one.

@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-use crate::{Error, Machine, ensure};
+use crate::{Error, Machine, Tool, ensure};
 
 /// The target that guests are compiled for. It has no system, so the contract's imports are the
 /// only ones.
@@ -223,6 +223,7 @@ impl Compiler {
         let mut found = Self::ask(rustc).map_err(|detail| Error::NoRust {
             program: "rustc".to_owned(),
             detail,
+            advice: Tool::Rust.advice(machine),
         })?;
         // rustup's proxies are not used from here on, because they choose by environment.
         found.path = found.program("rustc");

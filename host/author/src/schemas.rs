@@ -46,12 +46,13 @@ impl Schemas {
     }
 
     /// Names each schema that can't be checked, with the reason. `kind` is `command` or `event`.
+    /// The category of a decider is the name of its component.
     pub(crate) fn unsupported(&self, component: &str, kind: &str) -> Vec<String> {
         let all = self.unsupported.iter();
         let named = all.map(|(name, error)| {
             format!(
-                "component {component}: the schema of {kind} {name} can't be checked: {error}; \
-                 see {PAGE}"
+                "component {component}: the schema of {kind} {name} of category {component} can't \
+                 be checked: {error}; see {PAGE}"
             )
         });
         named.collect()

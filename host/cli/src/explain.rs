@@ -7,16 +7,19 @@ use console::Term;
 use super::exit::WrongUse;
 use super::table;
 use quipu_api::Code;
+use quipu_author::conform::RULES;
 
 /// Explain an error code: what it means, and what to do
 ///
-/// Without a code, lists all of them.
+/// Without a code, lists all of them. Also explains the rules of `quipu conform`.
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// The code, as not-fresh
+    /// The code, as not-fresh, or the rule of `quipu conform`, as batching
     code: Option<String>,
 }
 
+/// The page with a section for each rule of `quipu conform`.
+const CONTRACT: &str = include_str!("../../../docs/src/guests/conform.md");
 /// The longest line of a page outside of its code blocks.
 const COLUMNS_MAX: usize = 80;
 
@@ -101,10 +104,23 @@ impl Explain {
             return Ok(());
         };
         let page = PAGES.iter().find(|(name, _)| *name == code);
-        let (_, page) = page.ok_or_else(|| WrongUse(unknown(&code)))?;
-        write!(out, "{}", wrapped(&plain(page), columns))?;
+        let page = page.map(|(_, page)| (*page).to_owned());
+        let page = page.or_else(|| rule(&code));
+        let page = page.ok_or_else(|| WrongUse(unknown(&code)))?;
+        write!(out, "{}", wrapped(&plain(&page), columns))?;
         Ok(())
     }
+}
+
+/// The section of a rule of `quipu conform`, as a page.
+fn rule(name: &str) -> Option<String> {
+    let rule = RULES.iter().find(|rule| rule.name == name)?;
+    let (_, section) = CONTRACT.split_once(&format!("\n### {name}\n"))?;
+    let section = section.split("\n### ").next()?.replace("**", "");
+    let (text, section) = (rule.text, section.trim());
+    Some(format!(
+        "# {name}\n\nA rule of `quipu conform`: {text}.\n\n{section}\n"
+    ))
 }
 
 /// Every code with its status and its title. A title that is too long continues on
@@ -122,6 +138,7 @@ fn list(columns: usize) -> String {
 
 fn unknown(code: &str) -> String {
     let known = Code::ALL.iter().map(|code| code.as_str());
+    let known = known.chain(RULES.iter().map(|rule| rule.name));
     let nearest =
         known.max_by(|one, other| strsim::jaro(one, code).total_cmp(&strsim::jaro(other, code)));
     match nearest {
@@ -173,7 +190,7 @@ fn wrapped(page: &str, columns: usize) -> String {
             push_table(&mut out, &rows, columns);
         } else if is_text(line) {
             let mut text = line.to_owned();
-            while let Some(more) = lines.next_if(|next| is_text(next)) {
+            while let Some(more) = lines.next_if(|next| is_text(next) && !next.starts_with("- ")) {
                 text.push(' ');
                 text.push_str(more);
             }
@@ -253,6 +270,22 @@ mod tests {
         codes.sort_unstable();
         let pages: Vec<_> = PAGES.iter().map(|(code, _)| *code).collect();
         assert_eq!(pages, codes);
+    }
+
+    #[test]
+    fn every_rule_of_conform_has_a_page() {
+        for known in RULES {
+            let page = wrapped(&plain(&rule(known.name).unwrap()), COLUMNS_MAX);
+            assert!(page.starts_with(&format!("# {}\n\nA rule of", known.name)));
+            for part in ["\n- Typical cause: ", "\n- Remedy: ", "\n- Example: "] {
+                assert!(page.contains(part), "{page}");
+            }
+            assert!(!page.contains("###") && !page.contains("]("), "{page}");
+            for line in page.lines() {
+                assert!(line.chars().count() <= COLUMNS_MAX, "{line}");
+            }
+        }
+        assert!(unknown("batchin").contains("did you mean batching?"));
     }
 
     #[test]

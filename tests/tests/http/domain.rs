@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use quipu::engine::{self, Validation};
 use quipu_server::Options;
 use quipu_tests::coin::coin;
 use quipu_tests::probe::probe;
@@ -157,4 +158,31 @@ async fn a_command_without_a_schema_takes_any_json() {
         assert!(path["post"]["responses"].get("422").is_none());
     }
     assert_eq!(document["x-quipu-notes"], json!([]));
+}
+
+#[tokio::test]
+async fn a_command_that_does_not_match_its_schema_is_counted() {
+    const SERIES: &str =
+        "quipu_command_schema_mismatches_total{category=\"note\",command=\"note\"} ";
+    let options = engine::Options {
+        validate: [("note".to_owned(), Validation::Report)].into(),
+        ..engine::Options::default()
+    };
+    let builder = Place::memory().builder().engine(options);
+    let host = builder.build().await.unwrap();
+    let schema = json!({"type": "array", "maxItems": 1}).to_string();
+    let note = probe("note").event("noted", 1).schema(&schema);
+    examples::deploy(&host, note.component()).await;
+    let server = Server::start(host, Options::default()).await;
+    let counted = async || {
+        let page = crate::metrics::page(&server).await;
+        let mut lines = page.lines();
+        lines.find_map(|line| line.strip_prefix(SERIES)?.parse::<f64>().ok())
+    };
+    let one = server.command("note-1", "note", r#"[["noted",{}]]"#);
+    send(one).await.ok();
+    assert_eq!(counted().await, None);
+    let two = server.command("note-1", "note", r#"[["noted",{}],["noted",{}]]"#);
+    send(two).await.ok();
+    assert_eq!(counted().await, Some(1.0));
 }

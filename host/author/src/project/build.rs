@@ -1,6 +1,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use quipu_guest_build::{Machine, Tool};
+
 use super::{Error, Language, Project};
 
 /// A component that was built.
@@ -100,23 +102,23 @@ fn run(project: &Project, tool: &mut Command, is_verbose: bool) -> Result<(), Er
 }
 
 /// The build tool of the npm package, as the project has it installed.
-fn node_tool(dir: &Path) -> Result<PathBuf, Error> {
-    program(
-        "node",
-        "https://nodejs.org, or your system's package `nodejs`",
-    )?;
+pub(super) fn node_tool(dir: &Path) -> Result<PathBuf, Error> {
+    program("node", Tool::Node)?;
     let tool = Path::new("node_modules/.bin/quipu-guest");
     match dir.join(tool).exists() {
         true => Ok(tool.to_owned()),
-        false => Err(Error::Missing {
-            what: format!("the package @quipu/guest in {}", dir.display()),
-            install: format!("cd {} && npm install", dir.display()),
-        }),
+        false => {
+            program("npm", Tool::Node)?;
+            Err(Error::Missing {
+                what: format!("the package @quipu/guest in {}", dir.display()),
+                install: format!("run `cd {} && npm install`", dir.display()),
+            })
+        }
     }
 }
 
 /// The Python of the project's virtual environment, else the one on the path.
-fn python(dir: &Path) -> Result<PathBuf, Error> {
+pub(super) fn python(dir: &Path) -> Result<PathBuf, Error> {
     let of_project = match cfg!(windows) {
         true => ".venv/Scripts/python.exe",
         false => ".venv/bin/python",
@@ -124,10 +126,7 @@ fn python(dir: &Path) -> Result<PathBuf, Error> {
     let environment = absolute(&dir.join(of_project))?;
     let python = match environment.exists() {
         true => environment,
-        false => program(
-            "python3",
-            "https://python.org, or your system's package `python3-venv`",
-        )?,
+        false => program("python3", Tool::Python)?,
     };
     let output = Command::new(&python)
         .args(["-c", "import quipu_guest"])
@@ -136,24 +135,36 @@ fn python(dir: &Path) -> Result<PathBuf, Error> {
         .map_err(Error::io(&python))?;
     match output.status.success() {
         true => Ok(python),
+        false if !has_venv(&python) => Err(Error::Missing {
+            what: "Python's module venv".to_owned(),
+            install: Tool::Python.advice(&Machine::current()),
+        }),
         false => Err(Error::Missing {
             what: format!("the package quipu-guest for {}", python.display()),
             install: format!(
-                "cd {} && python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
+                "run `cd {} && python3 -m venv .venv && .venv/bin/pip install -r requirements.txt`",
                 dir.display()
             ),
         }),
     }
 }
 
+/// Whether a Python makes virtual environments. Debian has that in a package of its own.
+pub(super) fn has_venv(python: &Path) -> bool {
+    let asked = Command::new(python)
+        .args(["-c", "import venv, ensurepip"])
+        .output();
+    asked.is_ok_and(|output| output.status.success())
+}
+
 /// Finds a program on the path.
-pub(super) fn program(name: &str, install: &str) -> Result<PathBuf, Error> {
+pub(super) fn program(name: &str, tool: Tool) -> Result<PathBuf, Error> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let mut found = std::env::split_paths(&paths).map(|folder| folder.join(name));
     let found = found.find(|file| file.is_file());
     found.ok_or_else(|| Error::Missing {
         what: format!("the program {name}"),
-        install: install.to_owned(),
+        install: tool.advice(&Machine::current()),
     })
 }
 

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
 
 use super::Error;
 use super::name::check_project;
@@ -71,13 +72,13 @@ pub enum Language {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Manifest {
-    name: String,
+    name: Spanned<String>,
     language: Language,
-    entry: Option<PathBuf>,
+    entry: Option<Spanned<PathBuf>>,
     build: Option<String>,
-    component: Option<PathBuf>,
-    watch: Option<Vec<String>>,
-    scenarios: Option<Vec<String>>,
+    component: Option<Spanned<PathBuf>>,
+    watch: Option<Spanned<Vec<String>>>,
+    scenarios: Option<Spanned<Vec<String>>>,
     store: Option<String>,
 }
 
@@ -145,7 +146,8 @@ impl Project {
             let line = error.span().map(|span| line_of(&text, span.start));
             refused(line, error.message().trim().to_owned())
         })?;
-        Self::of(dir, manifest).map_err(|text| refused(None, text))
+        let read = Self::of(dir, manifest);
+        read.map_err(|wrong| refused(Some(line_of(&text, wrong.byte)), wrong.text))
     }
 
     /// The scenario files, sorted by name.
@@ -201,54 +203,84 @@ impl Project {
         }
     }
 
-    fn of(dir: &Path, manifest: Manifest) -> Result<Self, String> {
-        check_project(&manifest.name)?;
+    fn of(dir: &Path, manifest: Manifest) -> Result<Self, Wrong> {
+        check_project(manifest.name.get_ref()).map_err(Wrong::at(&manifest.name))?;
+        for (key, path) in [
+            ("entry", &manifest.entry),
+            ("component", &manifest.component),
+        ] {
+            if let Some(path) = path {
+                check_inside(key, path.get_ref()).map_err(Wrong::at(path))?;
+            }
+        }
+        for (key, patterns) in [
+            ("watch", &manifest.watch),
+            ("scenarios", &manifest.scenarios),
+        ] {
+            if let Some(patterns) = patterns {
+                check_patterns(key, patterns.get_ref()).map_err(Wrong::at(patterns))?;
+            }
+        }
+        let name = manifest.name.into_inner();
         let language = manifest.language;
         let owned = |patterns: &[&str]| patterns.iter().map(|&it| it.to_owned()).collect();
-        let entry = manifest.entry.unwrap_or_else(|| language.entry().into());
-        let component = manifest.component;
-        let component = component.unwrap_or_else(|| format!("build/{}.wasm", manifest.name).into());
-        for (key, path) in [("entry", &entry), ("component", &component)] {
-            let is_inside = path.is_relative()
-                && !path
-                    .components()
-                    .any(|it| it == std::path::Component::ParentDir);
-            if !is_inside {
-                return Err(format!(
-                    "{key}: {} is outside of the project",
-                    path.display()
-                ));
-            }
-        }
-        let watch = manifest.watch.unwrap_or_else(|| owned(language.watch()));
-        let scenarios = manifest.scenarios;
-        let scenarios = scenarios.unwrap_or_else(|| owned(&["scenarios/*.yaml"]));
-        for (key, patterns) in [("watch", &watch), ("scenarios", &scenarios)] {
-            if patterns.len() > PATTERNS_MAX {
-                let found = patterns.len();
-                return Err(format!(
-                    "{key}: {found} patterns, at most {PATTERNS_MAX} are accepted"
-                ));
-            }
-            for pattern in patterns {
-                Pattern::new(pattern)
-                    .map_err(|error| format!("{key}: pattern {pattern:?}: {}", error.msg))?;
-            }
-        }
+        let entry = manifest.entry.map(Spanned::into_inner);
+        let component = manifest.component.map(Spanned::into_inner);
+        let component = component.unwrap_or_else(|| format!("build/{name}.wasm").into());
+        let watch = manifest.watch.map(Spanned::into_inner);
+        let scenarios = manifest.scenarios.map(Spanned::into_inner);
         Ok(Self {
-            entry,
+            entry: entry.unwrap_or_else(|| language.entry().into()),
             build: manifest.build,
             component: dir.join(component),
-            watch,
-            scenarios,
+            watch: watch.unwrap_or_else(|| owned(language.watch())),
+            scenarios: scenarios.unwrap_or_else(|| owned(&["scenarios/*.yaml"])),
             store: manifest
                 .store
                 .unwrap_or_else(|| "sqlite:.quipu/dev.db".to_owned()),
-            name: manifest.name,
+            name,
             language,
             dir: dir.to_owned(),
         })
     }
+}
+
+/// A value that does not fit, at a byte of the project file.
+struct Wrong {
+    byte: usize,
+    text: String,
+}
+
+impl Wrong {
+    fn at<T>(value: &Spanned<T>) -> impl FnOnce(String) -> Self {
+        let byte = value.span().start;
+        move |text| Self { byte, text }
+    }
+}
+
+fn check_inside(key: &str, path: &Path) -> Result<(), String> {
+    let mut parts = path.components();
+    match path.is_relative() && !parts.any(|it| it == std::path::Component::ParentDir) {
+        true => Ok(()),
+        false => Err(format!(
+            "{key}: {} is outside of the project",
+            path.display()
+        )),
+    }
+}
+
+fn check_patterns(key: &str, patterns: &[String]) -> Result<(), String> {
+    if patterns.len() > PATTERNS_MAX {
+        let found = patterns.len();
+        return Err(format!(
+            "{key}: {found} patterns, at most {PATTERNS_MAX} are accepted"
+        ));
+    }
+    for pattern in patterns {
+        Pattern::new(pattern)
+            .map_err(|error| format!("{key}: pattern {pattern:?}: {}", error.msg))?;
+    }
+    Ok(())
 }
 
 /// Says why a folder without a project file can't be built: the project is in a folder above, or
@@ -336,12 +368,17 @@ mod tests {
             ),
             (
                 "name = \"Bank 1\"\nlanguage = \"rust\"\n",
-                "./quipu.toml: \"Bank 1\" is not a name of a project: use 1 to 48 of a-z, 0-9 and \
+                "./quipu.toml:1: \"Bank 1\" is not a name of a project: use 1 to 48 of a-z, 0-9 and \
                  _, beginning with a letter, for example bank_1",
             ),
             (
                 "name = \"b\"\nlanguage = \"rust\"\ncomponent = \"../b.wasm\"\n",
-                "./quipu.toml: component: ../b.wasm is outside of the project",
+                "./quipu.toml:3: component: ../b.wasm is outside of the project",
+            ),
+            (
+                "name = \"b\"\nlanguage = \"rust\"\n\nwatch = [\n  \"src/*.rs\",\n  \"src/***\",\n]\n",
+                "./quipu.toml:4: watch: pattern \"src/***\": wildcards are either regular `*` or \
+                 recursive `**`",
             ),
         ] {
             assert_eq!(read(text).unwrap_err(), message);

@@ -65,11 +65,11 @@ pub enum Error {
     #[error("{0}")]
     New(String),
     /// A tool is missing.
-    #[error("{what} is missing; install it with: {install}")]
+    #[error("{what} is missing; {install}")]
     Missing {
         /// The tool.
         what: String,
-        /// The command that installs it.
+        /// The command that installs it, or where it is.
         install: String,
     },
     /// A tool failed. Its own output came before.

@@ -1,8 +1,10 @@
+use std::collections::BTreeMap;
+
 use quipu::model::{Body, NewEvent, RecordedEvent, is_same_json};
 use quipu::runtime::Outcome;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::difference::{Difference, compare};
+use super::difference::{Difference, NULL, compare};
 use super::play::Played;
 use super::{Event, Expected, Rejected};
 
@@ -14,10 +16,10 @@ pub(super) fn check(expected: &Expected, played: &Played) -> Vec<Difference> {
     }
     if let Some(state) = &expected.state {
         match &played.state {
-            Some(found) => differences.extend(compare("state", state, &parsed(found))),
+            Some(found) => differences.extend(compare("state", state.as_str(), found)),
             None => differences.push(Difference::new(
                 "state",
-                &state.to_string(),
+                state.as_str(),
                 "nothing: there is no decider, or it does not show its state",
             )),
         }
@@ -37,8 +39,8 @@ pub(super) fn check(expected: &Expected, played: &Played) -> Vec<Difference> {
         };
         for (key, wanted) in wanted {
             let place = format!("document {projection} {key}");
-            let found = found.get(key).map_or(Value::Null, |text| parsed(text));
-            differences.extend(compare(&place, wanted, &found));
+            let found = found.get(key).map_or(NULL, String::as_str);
+            differences.extend(compare(&place, wanted.as_str(), found));
         }
     }
     differences
@@ -90,8 +92,8 @@ fn answer(expected: &Expected, outcome: &Outcome) -> Vec<Difference> {
             }
             if let Some(details) = details {
                 let found = rejection.details.as_ref().and_then(Body::as_json);
-                let found = found.map_or(Value::Null, parsed);
-                differences.extend(compare("details", details, &found));
+                let found = found.unwrap_or(NULL);
+                differences.extend(compare("details", details.as_str(), found));
             }
             differences
         }
@@ -226,8 +228,8 @@ fn event(place: &str, wanted: &Event, found: &EventParts<'_>) -> Vec<Difference>
     }
     if let Some(data) = &wanted.data {
         match text {
-            Some(text) => differences.extend(compare(place, data, &parsed(text))),
-            None => differences.push(Difference::new(place, &data.to_string(), "a binary body")),
+            Some(text) => differences.extend(compare(place, data.as_str(), text)),
+            None => differences.push(Difference::new(place, data.as_str(), "a binary body")),
         }
     }
     if let Some(tags) = wanted.tags.as_ref().filter(|tags| **tags != found.tags) {
@@ -241,18 +243,14 @@ fn event(place: &str, wanted: &Event, found: &EventParts<'_>) -> Vec<Difference>
     }
     let metadata = found
         .metadata
-        .and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
+        .and_then(|bytes| serde_json::from_slice::<BTreeMap<String, &RawValue>>(bytes).ok());
     for (name, wanted) in &wanted.metadata {
         let found = metadata.as_ref().and_then(|metadata| metadata.get(name));
+        let found = found.map_or(NULL, |value| value.get());
         let place = format!("{place} metadata {name}");
-        differences.extend(compare(&place, wanted, found.unwrap_or(&Value::Null)));
+        differences.extend(compare(&place, wanted.as_str(), found));
     }
     differences
-}
-
-/// Text of a guest that the runtime has checked to be JSON.
-fn parsed(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
 }
 
 /// Names in a sentence.

@@ -1,8 +1,10 @@
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_saphyr::Spanned;
 
-use super::{Expected, Message, Scenario, Scenarios};
+use super::{Expected, Json, Message, Scenario, Scenarios};
 
 /// Largest scenario file in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -40,10 +42,12 @@ pub enum Error {
         text: String,
     },
     /// A scenario contradicts itself.
-    #[error("{path}: scenario {name:?}: {text}")]
+    #[error("{path}:{line}: scenario {name:?}: {text}")]
     Scenario {
         /// The file.
         path: PathBuf,
+        /// The line, from 1, of the part of the scenario.
+        line: u64,
         /// The scenario.
         name: String,
         /// What does not fit.
@@ -85,18 +89,19 @@ impl Scenarios {
             }
         })?;
         path.clone_into(&mut scenarios.path);
-        let refused = |name: &str, text: String| Error::Scenario {
+        let refused = |number: usize, part: Part, error: String| Error::Scenario {
             path: path.to_owned(),
-            name: name.to_owned(),
-            text,
+            line: line(text, number, part),
+            name: scenarios.scenarios[number].name.clone(),
+            text: error,
         };
         if scenarios.scenarios.len() > SCENARIOS_MAX {
             let text =
                 format!("it is beyond the {SCENARIOS_MAX}th of the file; begin another file");
-            return Err(refused(&scenarios.scenarios[SCENARIOS_MAX].name, text));
+            return Err(refused(SCENARIOS_MAX, Part::Whole, text));
         }
-        for scenario in &scenarios.scenarios {
-            checked(scenario).map_err(|text| refused(&scenario.name, text))?;
+        for (number, scenario) in scenarios.scenarios.iter().enumerate() {
+            checked(scenario).map_err(|(part, text)| refused(number, part, text))?;
         }
         Ok(scenarios)
     }
@@ -126,18 +131,62 @@ fn first_line(text: &str) -> String {
     }
 }
 
-fn checked(scenario: &Scenario) -> Result<(), String> {
-    for (number, given) in (1..).zip(&scenario.given) {
-        checked_message(given).map_err(|text| format!("given {number}: {text}"))?;
+/// A part of a scenario.
+#[derive(Clone, Copy)]
+enum Part {
+    Whole,
+    /// An element of `given`, counted from 0.
+    Given(usize),
+    When,
+    Then,
+}
+
+/// Where the parts of the scenarios of a file are.
+#[derive(Deserialize)]
+struct Places {
+    scenarios: Vec<Spanned<Place>>,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    #[serde(default)]
+    given: Vec<Spanned<IgnoredAny>>,
+    when: Option<Spanned<IgnoredAny>>,
+    then: Option<Spanned<IgnoredAny>>,
+}
+
+/// The line of a part of a scenario. Only a file with an error is read a second time.
+fn line(text: &str, number: usize, part: Part) -> u64 {
+    let places: Option<Places> = serde_saphyr::from_str(text).ok();
+    let scenario = places.as_ref().and_then(|it| it.scenarios.get(number));
+    let within = scenario.and_then(|scenario| {
+        let place = &scenario.value;
+        let part = match part {
+            Part::Whole => None,
+            Part::Given(number) => place.given.get(number),
+            Part::When => place.when.as_ref(),
+            Part::Then => place.then.as_ref(),
+        };
+        part.map(|part| part.referenced.line())
+    });
+    let whole = || scenario.map(|scenario| scenario.referenced.line());
+    within.or_else(whole).unwrap_or(1)
+}
+
+fn checked(scenario: &Scenario) -> Result<(), (Part, String)> {
+    for (number, given) in scenario.given.iter().enumerate() {
+        checked_message(given)
+            .map_err(|text| (Part::Given(number), format!("given {}: {text}", number + 1)))?;
     }
     if let Some(when) = &scenario.when {
-        checked_message(when).map_err(|text| format!("when: {text}"))?;
+        let wrong = |text: String| (Part::When, format!("when: {text}"));
+        checked_message(when).map_err(wrong)?;
         if when.event.is_some() {
-            return Err("when: name a `command`; events are given".to_owned());
+            return Err(wrong("name a `command`; events are given".to_owned()));
         }
     }
     checked_expected(&scenario.then, scenario.when.is_some())
-        .map_err(|text| format!("then: {text}"))
+        .map_err(|text| (Part::Then, format!("then: {text}")))
 }
 
 fn checked_message(message: &Message) -> Result<(), String> {
@@ -189,7 +238,7 @@ fn checked_expected(expected: &Expected, has_command: bool) -> Result<(), String
     Ok(())
 }
 
-fn one_body(data: Option<&Value>, json: Option<&str>) -> Result<(), String> {
+fn one_body(data: Option<&Json>, json: Option<&str>) -> Result<(), String> {
     match (data, json) {
         (Some(_), Some(_)) => Err("give the body as `data` or as `json`, not both".to_owned()),
         _ => Ok(()),

@@ -1,13 +1,15 @@
 use std::fmt;
 
-use serde_json::Value;
+use super::json::{elements, members};
 
 /// Most differences that are listed of one value.
 const LISTED_MAX: usize = 20;
 /// Longest text of a value in a difference.
 const VALUE_CHARS_MAX: usize = 200;
 /// Matches any value, where a scenario expects it.
-pub(super) const ANY: &str = "$any";
+const ANY: &str = "\"$any\"";
+/// What is there if nothing is found.
+pub(super) const NULL: &str = "null";
 
 /// Something that is not as a scenario expects it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -53,9 +55,9 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Compares JSON with what is expected, where `"$any"` fits every value. The order of an object's
-/// members makes no difference.
-pub(super) fn compare(place: &str, expected: &Value, found: &Value) -> Vec<Difference> {
+/// Compares a JSON text with what is expected, where `"$any"` fits every value. Every digit of a
+/// number counts, the order of an object's members makes no difference.
+pub(super) fn compare(place: &str, expected: &str, found: &str) -> Vec<Difference> {
     let mut differences = Vec::new();
     collect(place, expected, found, &mut differences);
     if differences.len() > LISTED_MAX {
@@ -68,44 +70,38 @@ pub(super) fn compare(place: &str, expected: &Value, found: &Value) -> Vec<Diffe
     differences
 }
 
-fn collect(place: &str, expected: &Value, found: &Value, differences: &mut Vec<Difference>) {
-    match (expected, found) {
-        (Value::String(any), _) if any == ANY => {}
-        (Value::Object(wanted), Value::Object(got)) => {
-            for (name, wanted) in wanted {
-                let place = member(place, name);
-                match got.get(name) {
-                    Some(got) => collect(&place, wanted, got, differences),
-                    None => differences.push(Difference::new(&place, &text(wanted), "nothing")),
-                }
-            }
-            for (name, got) in got.iter().filter(|(name, _)| !wanted.contains_key(*name)) {
-                let place = member(place, name);
-                differences.push(Difference::new(&place, "nothing", &text(got)));
+fn collect(place: &str, expected: &str, found: &str, differences: &mut Vec<Difference>) {
+    if expected == ANY {
+        return;
+    }
+    if let (Some(wanted), Some(got)) = (members(expected), members(found)) {
+        for (name, wanted) in &wanted {
+            let place = member(place, name);
+            match got.get(name) {
+                Some(got) => collect(&place, wanted, got, differences),
+                None => differences.push(Difference::new(&place, wanted, "nothing")),
             }
         }
-        (Value::Array(wanted), Value::Array(got)) => {
-            if wanted.len() != got.len() {
-                let (wanted, got) = (wanted.len(), got.len());
-                let wanted = format!("{wanted} elements");
-                differences.push(Difference::new(place, &wanted, &got.to_string()));
-                return;
-            }
-            for (number, (wanted, got)) in wanted.iter().zip(got).enumerate() {
-                collect(
-                    &member(place, &number.to_string()),
-                    wanted,
-                    got,
-                    differences,
-                );
-            }
+        for (name, got) in got.iter().filter(|(name, _)| !wanted.contains_key(*name)) {
+            let place = member(place, name);
+            differences.push(Difference::new(&place, "nothing", got));
         }
-        (wanted, got) => {
-            let (wanted, got) = (text(wanted), text(got));
-            if !quipu::model::is_same_json(wanted.as_bytes(), got.as_bytes()) {
-                differences.push(Difference::new(place, &wanted, &got));
-            }
+        return;
+    }
+    if let (Some(wanted), Some(got)) = (elements(expected), elements(found)) {
+        if wanted.len() != got.len() {
+            let wanted = format!("{} elements", wanted.len());
+            differences.push(Difference::new(place, &wanted, found));
+            return;
         }
+        for (number, (wanted, got)) in wanted.iter().zip(got).enumerate() {
+            let place = member(place, &number.to_string());
+            collect(&place, wanted, got, differences);
+        }
+        return;
+    }
+    if !quipu::model::is_same_json(expected.as_bytes(), found.as_bytes()) {
+        differences.push(Difference::new(place, expected, found));
     }
 }
 
@@ -118,10 +114,6 @@ fn member(place: &str, name: &str) -> String {
     }
 }
 
-fn text(value: &Value) -> String {
-    value.to_string()
-}
-
 fn shortened(text: &str) -> String {
     if text.chars().count() <= VALUE_CHARS_MAX {
         return text.to_owned();
@@ -132,12 +124,12 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn check(expected: &Value, found: &Value, lines: &[&str]) {
-        let differences = compare("state", expected, found);
+        let differences = compare("state", &expected.to_string(), &found.to_string());
         let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
         assert_eq!(texts, lines);
     }
@@ -171,6 +163,20 @@ mod tests {
             &json!({}),
             &json!({"x/y": "more"}),
             &["state /x~1y: expected nothing, found \"more\""],
+        );
+    }
+
+    #[test]
+    fn a_difference_in_the_last_of_many_digits_counts() {
+        let differences = compare(
+            "state",
+            r#"{"wei":12345678901234567890123}"#,
+            r#"{"wei":12345678901234567890124}"#,
+        );
+        let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            ["state /wei: expected 12345678901234567890123, found 12345678901234567890124"]
         );
     }
 }

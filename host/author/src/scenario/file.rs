@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+
+use super::Json;
 
 /// A scenario file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -53,7 +54,7 @@ pub struct Message {
     pub schema_version: Option<u32>,
     /// The body. Without it: an empty object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<Value>,
+    pub data: Option<Json>,
     /// The body as JSON text, for numbers with more digits than YAML keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<String>,
@@ -74,7 +75,7 @@ pub struct Message {
     pub seed: Option<[u64; 4]>,
     /// Metadata.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub metadata: BTreeMap<String, Value>,
+    pub metadata: BTreeMap<String, Json>,
     /// Tags of the event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
@@ -95,13 +96,13 @@ pub struct Expected {
     pub invalid_command: Option<String>,
     /// The state as the decider shows it, after the events of the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<Value>,
+    pub state: Option<Json>,
     /// The given events as their decider, or without one any reader, receives them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifted: Option<Vec<Event>>,
     /// Documents by projection and key; null: there is no such document.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub documents: BTreeMap<String, BTreeMap<String, Value>>,
+    pub documents: BTreeMap<String, BTreeMap<String, Json>>,
 }
 
 /// An expected event.
@@ -115,7 +116,7 @@ pub struct Event {
     pub schema_version: Option<u32>,
     /// The body; without it and `json`, any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<Value>,
+    pub data: Option<Json>,
     /// The body as JSON text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<String>,
@@ -124,7 +125,7 @@ pub struct Event {
     pub tags: Option<Vec<String>>,
     /// Metadata that the event has; other members may be there, too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub metadata: BTreeMap<String, Value>,
+    pub metadata: BTreeMap<String, Json>,
 }
 
 /// An expected rejection.
@@ -172,7 +173,7 @@ pub struct FullRejection {
     pub message: Option<String>,
     /// Its details; without it, any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub details: Option<Value>,
+    pub details: Option<Json>,
 }
 
 impl Expected {

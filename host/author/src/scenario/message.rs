@@ -8,26 +8,25 @@ use quipu::model::{
     check_metadata,
 };
 use quipu::runtime::{Manifest, Outcome};
-use serde_json::Value;
 
-use super::Message;
+use super::{Json, Message};
 
 /// The body of a message: an empty object if there is none.
 pub(super) fn body(message: &Message) -> Result<Body, String> {
     let text = match (&message.data, &message.json) {
-        (Some(data), _) => data.to_string(),
+        (Some(data), _) => data.as_str().to_owned(),
         (None, Some(json)) => json.clone(),
         (None, None) => "{}".to_owned(),
     };
     Body::json(text).map_err(|error| error.to_string())
 }
 
-pub(super) fn metadata(members: &BTreeMap<String, Value>) -> Result<Option<Bytes>, String> {
+pub(super) fn metadata(members: &BTreeMap<String, Json>) -> Result<Option<Bytes>, String> {
     if members.is_empty() {
         return Ok(None);
     }
-    let text = serde_json::to_vec(members).map_err(|error| error.to_string())?;
-    check_metadata(&text).map_err(|error| error.to_string())?;
+    let text = Json::object(members).as_str().to_owned();
+    check_metadata(text.as_bytes()).map_err(|error| error.to_string())?;
     Ok(Some(text.into()))
 }
 

@@ -27,6 +27,7 @@ mod declared;
 mod decode;
 mod difference;
 mod file;
+mod json;
 mod message;
 pub(crate) mod play;
 mod problem;
@@ -38,6 +39,7 @@ pub use coverage::Coverage;
 pub use decode::Error;
 pub use difference::Difference;
 pub use file::{Event, Expected, FullRejection, Message, Rejected, Scenario, Scenarios};
+pub use json::Json;
 pub use report::{Report, Verdict};
 
 use crate::Components;

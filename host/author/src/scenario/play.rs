@@ -85,7 +85,7 @@ pub(crate) enum Calls {
     Many,
 }
 
-/// Plays a scenario in new instances with few calls, and again with many.
+/// Plays a scenario in new instances with few calls, and a second time with many.
 ///
 /// # Errors
 /// When a guest faults or can't read something, the scenario does not fit the components, or the
@@ -97,21 +97,26 @@ pub(crate) fn twice(components: &Components, scenario: &Scenario) -> Result<Play
         return Ok(few);
     }
     let repeat = Play::new(components, Calls::Few).play(scenario);
-    let text = match (repeat.as_ref() == Ok(&few), many) {
+    Err(unequal(repeat.as_ref() == Ok(&few), many))
+}
+
+/// Says that a guest answers differently when it is called differently.
+fn unequal(is_repeatable: bool, many: Result<Played, String>) -> String {
+    let text = match (is_repeatable, many) {
         (false, _) => {
             "two new instances give different answers to the same calls: the guest is not pure"
         }
         (true, Ok(_)) => {
             "the answers differ when each event comes in a call of its own and the state goes \
-             through a snapshot"
+             through a snapshot; `quipu conform` names the rule that the guest breaks"
         }
         (true, Err(error)) => {
-            return Err(format!(
+            return format!(
                 "with each event in a call of its own and the state through a snapshot: {error}"
-            ));
+            );
         }
     };
-    Err(text.to_owned())
+    text.to_owned()
 }
 
 /// Plays a scenario once, in new instances.
@@ -536,4 +541,17 @@ fn chosen(named: Option<&str>, usual: Option<&StreamId>) -> Result<StreamId, Str
 
 fn stream_id(text: &str) -> Result<StreamId, String> {
     StreamId::new(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_that_differ_between_equal_instances_are_the_first_that_is_named() {
+        for many in [Ok(Played::default()), Err("trap".to_owned())] {
+            assert!(unequal(false, many).ends_with("the guest is not pure"));
+        }
+        assert!(unequal(true, Err("trap".to_owned())).ends_with("a snapshot: trap"));
+    }
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -6,6 +7,9 @@ use serde::Serialize;
 
 use super::problem::Shown;
 use super::{Coverage, Difference};
+
+/// Longest line of the coverage. A name that is longer has a line of its own.
+const COLUMNS_MAX: usize = 80;
 
 /// The result of one scenario.
 #[derive(Debug, Clone, Serialize)]
@@ -99,12 +103,8 @@ impl Report {
                 continue;
             }
             let seen = declared.declared - declared.never.len();
-            write!(out, "{what}: {seen} of {} seen", declared.declared)?;
-            if !declared.never.is_empty() {
-                let never: Vec<&str> = declared.never.iter().map(String::as_str).collect();
-                write!(out, "; never: {}", never.join(", "))?;
-            }
-            writeln!(out)?;
+            let begin = format!("{what}: {seen} of {} seen", declared.declared);
+            writeln!(out, "{}", with_names(begin, &declared.never))?;
         }
         Ok(())
     }
@@ -137,5 +137,54 @@ impl Report {
         }
         let text = report.to_string().map_err(io::Error::other)?;
         out.write_all(text.as_bytes())
+    }
+}
+
+/// Adds the names that were never seen, on as many lines as they need.
+fn with_names(mut text: String, never: &BTreeSet<String>) -> String {
+    let mut width = text.chars().count();
+    for (number, name) in never.iter().enumerate() {
+        let end = if number + 1 < never.len() { "," } else { "" };
+        let part = match number {
+            0 => format!("; never: {name}{end}"),
+            _ => format!(" {name}{end}"),
+        };
+        let length = part.chars().count();
+        if number > 0 && width + length > COLUMNS_MAX {
+            text.push_str("\n ");
+            width = 1;
+        }
+        text.push_str(&part);
+        width += length;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_of_the_coverage_is_longer_than_80_columns() {
+        let never: BTreeSet<String> = (10..79).map(|it| format!("bank command-{it}")).collect();
+        let text = with_names("commands: 0 of 69 seen".to_owned(), &never);
+        for line in text.lines() {
+            assert!(line.len() <= COLUMNS_MAX, "{line}");
+        }
+        let (begin, names) = text.split_once("; never: ").unwrap();
+        assert_eq!(begin, "commands: 0 of 69 seen");
+        let names: BTreeSet<String> = names.split(',').map(|it| it.trim().to_owned()).collect();
+        assert_eq!(names, never);
+        assert!(text.lines().skip(1).all(|line| line.starts_with("  bank ")));
+    }
+
+    #[test]
+    fn few_names_are_on_the_line() {
+        let check = |never: &[&str], text: &str| {
+            let never = never.iter().map(|&name| name.to_owned()).collect();
+            assert_eq!(with_names("events: 1 of 3 seen".to_owned(), &never), text);
+        };
+        check(&[], "events: 1 of 3 seen");
+        check(&["a b", "c"], "events: 1 of 3 seen; never: a b, c");
     }
 }

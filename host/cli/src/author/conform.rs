@@ -102,7 +102,7 @@ fn print(findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{}", marked(mark, rule.name, rule.text))?;
         if let Some(broken) = &finding.broken {
             writeln!(out, "           {}", printable(broken))?;
-            writeln!(out, "           see {}", finding.rule.page)?;
+            writeln!(out, "           run `quipu explain {}`", rule.name)?;
         }
         for why in finding.not_tried.iter().flat_map(|it| it.lines()) {
             writeln!(out, "           {}", printable(why))?;

@@ -11,8 +11,9 @@ use crate::table::marked;
 
 /// Check the tools that build guests on this machine
 ///
-/// In a project, or with --lang, only the tools of its language. Prints for each tool what was
-/// found, or the command that installs it. Ends with exit code 1 when something is missing.
+/// In a project, or with --lang, only the tools of its language; in a project also whether its
+/// packages are installed. Prints for each tool what was found, or the command that installs it.
+/// Ends with exit code 1 when something is missing or too old.
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// The project's folder
@@ -35,11 +36,12 @@ impl Doctor {
         } else {
             for finding in &findings {
                 let (mark, text) = match (&finding.found, &finding.advice) {
-                    (_, Some(advice)) => ("missing", advice),
-                    (Some(found), None) => ("ok     ", found),
+                    (Some(found), Some(advice)) => ("too old", format!("{found}; {advice}")),
+                    (None, Some(advice)) => ("missing", advice.clone()),
+                    (Some(found), None) => ("ok     ", found.clone()),
                     (None, None) => continue,
                 };
-                writeln!(out, "{}", marked(mark, &finding.tool, text))?;
+                writeln!(out, "{}", marked(mark, &finding.tool, &text))?;
                 if !finding.is_well() {
                     writeln!(out, "         needed for {}", finding.needed_by.join(", "))?;
                 }
@@ -48,7 +50,9 @@ impl Doctor {
         let missing = findings.iter().filter(|it| !it.is_well()).count();
         if missing > 0 {
             let all = findings.len();
-            return Err(reported(format!("{missing} of {all} tools are missing")));
+            return Err(reported(format!(
+                "{missing} of {all} tools are missing or too old"
+            )));
         }
         Ok(())
     }

@@ -3,10 +3,10 @@ use std::io::{self, Write};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use quipu_author::scenario::{Event, Expected, Message, Scenario, Scenarios};
+use quipu_author::scenario::{Event, Expected, Json, Message, Scenario, Scenarios};
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::{Client, Connection};
 
@@ -14,6 +14,9 @@ use crate::{Client, Connection};
 const PAGE: &str = "1000";
 /// Most events of a scenario.
 const EVENTS_MAX: usize = 10_000;
+
+/// Members of metadata as a host sent them, with every digit.
+type Metadata = BTreeMap<String, Box<RawValue>>;
 
 /// Writes a scenario from the history of a stream.
 #[derive(Debug, Args)]
@@ -41,9 +44,9 @@ struct Stored {
     version: u64,
     r#type: String,
     schema_version: u32,
-    data: Option<Value>,
+    data: Option<Box<RawValue>>,
     #[serde(default)]
-    metadata: BTreeMap<String, Value>,
+    metadata: Metadata,
     #[serde(default)]
     tags: Vec<String>,
     recorded_at: String,
@@ -66,9 +69,9 @@ struct Command {
     id: String,
     r#type: String,
     schema_version: u32,
-    data: Option<Value>,
+    data: Option<Box<RawValue>>,
     #[serde(default)]
-    metadata: Option<BTreeMap<String, Value>>,
+    metadata: Option<Metadata>,
     accepted_at: String,
     seed: String,
     principal: Option<String>,
@@ -138,38 +141,61 @@ async fn read(client: &Client, stream: &str, until: Option<u64>) -> Result<Vec<S
 }
 
 fn given(event: Stored) -> Message {
+    let (data, json) = body(event.data);
     Message {
         event: Some(event.r#type),
         schema_version: Some(event.schema_version),
-        data: event.data,
+        data,
+        json,
         at: Some(event.recorded_at),
-        metadata: event.metadata,
+        metadata: metadata(&event.metadata),
         tags: event.tags,
         ..Message::default()
     }
 }
 
 fn when(command: Command) -> Message {
+    let (data, json) = body(command.data);
     Message {
         command: Some(command.r#type),
         schema_version: Some(command.schema_version),
-        data: command.data,
+        data,
+        json,
         at: Some(command.accepted_at),
         id: Some(command.id),
         seed: seed(&command.seed),
         principal: command.principal,
-        metadata: command.metadata.unwrap_or_default(),
+        metadata: metadata(&command.metadata.unwrap_or_default()),
         ..Message::default()
     }
 }
 
 fn expected(event: Stored) -> Event {
+    let (data, json) = body(event.data);
     Event {
         event: event.r#type,
         schema_version: Some(event.schema_version),
-        data: event.data,
+        data,
+        json,
         ..Event::default()
     }
+}
+
+/// A body in YAML, or as JSON text if YAML would change it.
+fn body(body: Option<Box<RawValue>>) -> (Option<Json>, Option<String>) {
+    let Some(body) = body else {
+        return (None, None);
+    };
+    match Json::for_yaml(body.get()) {
+        Some(data) => (Some(data), None),
+        None => (None, Some(body.get().to_owned())),
+    }
+}
+
+fn metadata(members: &Metadata) -> BTreeMap<String, Json> {
+    let members = members.iter();
+    let members = members.map(|(name, value)| (name.clone(), Json::from(&**value)));
+    members.collect()
 }
 
 /// A seed of 64 hexadecimal digits.

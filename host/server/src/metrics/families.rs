@@ -22,6 +22,7 @@ pub fn text(app: &App, sample: &Sample) -> String {
     let mut page = Page::default();
     build(&mut page);
     commands(&mut page, app);
+    mismatches(&mut page, app);
     commits(&mut page, app);
     guests(&mut page, app);
     streams(&mut page, app);
@@ -202,6 +203,22 @@ fn streams(page: &mut Page, app: &App) {
     );
     for (reason, count) in snapshots.ignored {
         family.series(&[("reason", reason)], count as f64);
+    }
+}
+
+/// Only types that active deciders declare have a schema, so the number of series is bounded.
+fn mismatches(page: &mut Page, app: &App) {
+    let mut family = page.family(
+        Counter,
+        "quipu_command_schema_mismatches_total",
+        "Commands whose data do not match the JSON Schema of their type, where that is checked.",
+    );
+    for mismatches in app.host.schema_mismatches() {
+        let labels = [
+            ("category", mismatches.category.as_str()),
+            ("command", mismatches.command.as_str()),
+        ];
+        family.series(&labels, mismatches.count as f64);
     }
 }
 

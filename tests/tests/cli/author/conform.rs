@@ -98,12 +98,34 @@ fn data_that_does_not_match_its_schema_is_named_after_every_change() {
 
 #[test]
 fn a_schema_that_can_not_be_checked_is_named_when_it_is_built_and_when_it_is_tried() {
+    let command = r#"{"type": "array", "contains": {}}"#;
+    let event = r##"{"$ref": "#/$defs/noted"}"##;
+    let reasons = [
+        "the keyword contains is not supported",
+        "$ref #/$defs/noted leads nowhere",
+    ];
+    schemas_that_can_not_be_checked(command, event, reasons);
+}
+
+#[test]
+fn a_schema_with_a_cycle_or_a_remote_reference_is_named_with_its_category_and_type() {
+    let cycle = r##"{"$ref": "#"}"##;
+    let remote = r#"{"$ref": "https://example.com/schema.json"}"#;
+    let reasons = [
+        "it refers to itself without an end",
+        "$ref https://example.com/schema.json leads out of the schema; copy the definition into $defs",
+    ];
+    schemas_that_can_not_be_checked(cycle, remote, reasons);
+}
+
+/// Builds and checks a guest with a schema of its command and one of its event.
+fn schemas_that_can_not_be_checked(command: &str, event: &str, reasons: [&str; 2]) {
     let dir = tempfile::tempdir().unwrap();
     let write = |file: &str, text: &str| std::fs::write(dir.path().join(file), text).unwrap();
     let probe = probe("note")
         .event("noted", 1)
-        .schema(r#"{"type": "array", "contains": {}}"#)
-        .event_schema(r##"{"$ref": "#/$defs/noted"}"##)
+        .schema(command)
+        .event_schema(event)
         .breaks("none");
     std::fs::write(dir.path().join("made.wasm"), probe.component()).unwrap();
     write(
@@ -116,14 +138,16 @@ fn a_schema_that_can_not_be_checked_is_named_when_it_is_built_and_when_it_is_tri
         "scenarios:\n  - name: one\n    when: {command: note, json: '[[\"noted\", {\"n\": 1}]]'}\n    \
          then: {events: [{event: noted}]}\n",
     );
-    let texts = [
-        "component note: the schema of command note can't be checked: the keyword contains is not \
-         supported; see docs/src/guests/schemas.md#validation",
-        "component note: the schema of event noted can't be checked: $ref #/$defs/noted leads \
-         nowhere; see docs/src/guests/schemas.md#validation",
-    ];
+    let texts = ["command note", "event noted"].into_iter().zip(reasons);
+    let texts = texts.map(|(name, reason)| {
+        format!(
+            "component note: the schema of {name} of category note can't be checked: {reason}; \
+             see docs/src/guests/schemas.md#validation"
+        )
+    });
+    let texts: Vec<String> = texts.collect();
     let built = run_in(dir.path(), &["build"]);
-    for text in texts {
+    for text in &texts {
         let warning = format!("warning: {text}");
         assert!(
             built.err.lines().any(|line| line == warning),
@@ -134,10 +158,10 @@ fn a_schema_that_can_not_be_checked_is_named_when_it_is_built_and_when_it_is_tri
     built.ok();
     // No host refuses the component, so no rule is broken.
     let out = run_in(dir.path(), &["conform"]).ok();
-    for (rule, text) in ["command-schemas", "event-schemas"].into_iter().zip(texts) {
+    for (rule, text) in ["command-schemas", "event-schemas"].into_iter().zip(&texts) {
         let head = format!("not tried  {rule}:");
         let after = out.lines().skip_while(|line| !line.starts_with(&head));
-        assert!(after.take(3).any(|line| line.trim() == text), "{out}");
+        assert!(after.take(3).any(|line| line.trim() == *text), "{out}");
     }
 }
 
@@ -175,7 +199,7 @@ fn a_file_that_no_host_would_accept_is_named() {
     assert_eq!(said.code, 1);
     assert!(said.out.starts_with("BROKEN     loads:\n"), "{}", said.out);
     assert!(said.out.contains("a core module"), "{}", said.out);
-    let section = "           see docs/src/guests/conform.md#loads";
+    let section = "           run `quipu explain loads`";
     assert!(said.out.lines().any(|line| line == section), "{}", said.out);
 }
 

@@ -3,8 +3,8 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use quipu_tests::PATIENCE;
 use quipu_tests::probe::{Probe, probe};
+use quipu_tests::{PATIENCE, examples};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -278,4 +278,22 @@ fn a_projection_of_the_same_version_is_named_because_its_documents_stay() {
         "{line}"
     );
     dev.until("note 3.0.0 serves with plan 3");
+}
+
+#[test]
+fn a_projection_is_developed_next_to_a_decider_that_is_deployed_to_its_host() {
+    let dev = Dev::start();
+    dev.until("serves with plan 1");
+    let account = dev.dir.path().join("account.wasm");
+    std::fs::write(&account, examples::account()).unwrap();
+    dev.run(&["deploy", &account.display().to_string()]).ok();
+    let of_accounts = json!({"sources": [{"category": "account"}]});
+    dev.write(&note().version("2.0.0").projection("opened", 1, of_accounts));
+    dev.until("note 2.0.0 serves with plan 3");
+    let open = ["execute", "account-1", "open", r#"{"owner":"ann"}"#];
+    dev.run(&open).ok();
+    let document = dev
+        .run(&["view", "opened", "account-1", "--after", "1"])
+        .ok();
+    assert!(document.contains("\"count\":1"), "{document}");
 }

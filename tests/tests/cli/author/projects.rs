@@ -2,6 +2,8 @@ use std::path::Path;
 use std::process::Command;
 
 use super::run_in;
+#[cfg(unix)]
+use crate::program::Said;
 
 /// Every file of a folder, by its path.
 fn files(dir: &Path) -> Vec<String> {
@@ -251,10 +253,89 @@ fn doctor_names_what_is_missing_and_how_to_install_it() {
     let said = crate::program::said(&said);
     assert_eq!(said.code, 1);
     assert!(
-        said.out.contains("install Node.js 20 or newer"),
+        said.out
+            .contains("Node.js 20 or newer is needed: install it from https://nodejs.org"),
         "{}",
         said.out
     );
     assert!(said.out.contains("\"tool\":\"npm\""), "{}", said.out);
     assert!(!said.out.contains("Python"), "{}", said.out);
+}
+
+/// Runs `quipu doctor` in a folder, on a machine with only these scripts as programs.
+#[cfg(unix)]
+fn doctor_with(dir: &Path, args: &[&str], programs: &[(&str, &str)]) -> Said {
+    use std::os::unix::fs::PermissionsExt;
+    let path = tempfile::tempdir().unwrap();
+    for (name, script) in programs {
+        let file = path.path().join(name);
+        std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let mut doctor = crate::program::quipu(&[&["doctor"], args].concat());
+    let output = doctor.current_dir(dir).env("PATH", path.path()).output();
+    crate::program::said(&output.unwrap())
+}
+
+#[cfg(unix)]
+#[test]
+fn doctor_shows_a_version_that_is_too_old_and_one_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let programs = [
+        ("node", "echo v18.19.0"),
+        ("npm", "echo 9.2.0"),
+        ("brew", ""),
+    ];
+    let said = doctor_with(dir.path(), &["--lang", "js"], &programs);
+    assert_eq!(said.code, 1);
+    for text in [
+        "too old  Node.js:",
+        "v18.19.0; Node.js 20 or newer is needed: run `brew install node`",
+        "ok       npm: 9.2.0",
+    ] {
+        assert!(said.out.contains(text), "{text}\n{}", said.out);
+    }
+    let said = doctor_with(dir.path(), &["--lang", "js"], &[("brew", "")]);
+    let line = "missing  npm: run `brew install node`";
+    assert!(said.out.contains(line), "{}", said.out);
+    let rust = doctor_with(dir.path(), &["--lang", "rust"], &[("curl", ""), ("cc", "")]);
+    let command = "sh -s -- -y --target wasm32-unknown-unknown`";
+    assert!(rust.out.contains(command), "{}", rust.out);
+    let python = [
+        ("python3", "[ $1 = --version ] && echo Python 3.11.7"),
+        ("brew", ""),
+    ];
+    let said = doctor_with(dir.path(), &["--lang", "python"], &python);
+    let line = "missing  Python's module venv: run `brew install python`";
+    assert!(said.out.contains(line), "{}", said.out);
+}
+
+#[cfg(unix)]
+#[test]
+fn doctor_says_when_the_packages_of_a_project_are_missing() {
+    const PYTHON: &str =
+        "case \"$*\" in --version) echo Python 3.11.7;; *ensurepip*) ;; *) exit 1;; esac";
+    let dir = tempfile::tempdir().unwrap();
+    for (language, tool, command) in [
+        ("js", "missing  node_modules:", "&& npm install`"),
+        (
+            "python",
+            "missing  .venv:",
+            "&& python3 -m venv .venv && .venv/bin/pip install -r requirements.txt`",
+        ),
+    ] {
+        let name = format!("bank_{language}");
+        run_in(dir.path(), &["new", &name, "--lang", language]).ok();
+        let project = dir.path().join(name);
+        let programs = [
+            ("node", "echo v20.20.2"),
+            ("npm", "echo 11.19.1"),
+            ("python3", PYTHON),
+        ];
+        let said = doctor_with(&project, &[], &programs);
+        assert_eq!(said.code, 1, "{}", said.out);
+        for text in [tool, command] {
+            assert!(said.out.contains(text), "{text}\n{}", said.out);
+        }
+    }
 }

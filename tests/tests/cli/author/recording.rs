@@ -1,3 +1,5 @@
+use quipu_tests::coin::coin;
+
 use super::run_in;
 use crate::program::Served;
 
@@ -36,4 +38,38 @@ fn a_recorded_decision_becomes_a_scenario_that_passes() {
     assert!(said.err.contains("was appended directly"), "{}", said.err);
     let said = host.run(&["test", "--from", "account-9"]);
     assert!(said.err.contains("stream-not-found"), "{}", said.err);
+}
+
+#[test]
+fn a_recorded_scenario_keeps_every_digit_and_the_order_of_members() {
+    const WEI: &str = "34028236692093846346337460743176821145";
+    let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
+    let component = host.path("coin.wasm").display().to_string();
+    std::fs::write(&component, coin()).unwrap();
+    host.run(&["deploy", &component]).ok();
+    let deposit = format!("{{\"wei\":{WEI}}}");
+    for data in [r#"{"wei":7}"#, deposit.as_str()] {
+        host.run(&["execute", "coin-1", "deposit", data]).ok();
+    }
+    let recorded = host.run(&["test", "--from", "coin-1"]).ok();
+    assert!(recorded.contains("wei: 7"), "{recorded}");
+    assert_eq!(recorded.matches(WEI).count(), 2, "{recorded}");
+    std::fs::write(host.path("recorded.yaml"), &recorded).unwrap();
+    let said = run_in(host.dir.path(), &["test", &component, "recorded.yaml"]);
+    assert!(said.ok().contains("1 scenario, 0 failed"));
+
+    let state = |wei: &str| {
+        let text = format!(
+            "scenarios:\n  - name: a state\n    given: [{{command: deposit, json: '{deposit}'}}]\n    \
+             then: {{state: {{wei: {{$json: '{wei}'}}}}}}\n"
+        );
+        std::fs::write(host.path("state.yaml"), text).unwrap();
+        run_in(host.dir.path(), &["test", &component, "state.yaml"])
+    };
+    assert!(state(WEI).ok().contains("1 scenario, 0 failed"));
+    let other = WEI.replace("1145", "1146");
+    let said = state(&other);
+    assert_eq!(said.code, 1);
+    let line = format!("state /wei: expected {other}, found {WEI}");
+    assert!(said.out.contains(&line), "{}", said.out);
 }

@@ -41,8 +41,8 @@ fn scenarios_that_hold_pass_and_what_was_never_seen_is_named() {
          3 scenarios, 0 failed\n\
          commands: 3 of 4 seen; never: account close\n\
          events: 2 of 4 seen; never: account closed, account withdrawn\n\
-         rejections: 1 of 6 seen; never: account already-open, account balance-limit, account \
-         closed, account invalid-amount, account not-open\n"
+         rejections: 1 of 6 seen; never: account already-open, account balance-limit,\n\
+         \x20 account closed, account invalid-amount, account not-open\n"
     );
     let said = run_in(
         dir.path(),
@@ -171,6 +171,41 @@ fn events_that_a_projection_does_not_receive_are_named() {
 }
 
 #[test]
+fn a_guest_whose_answers_depend_on_how_it_is_called_fails() {
+    const NOTES: &str = r#"
+scenarios:
+  - name: notes
+    given:
+      - {command: note, json: '[["noted", {"n": 1}]]'}
+      - {event: noted, data: {n: 2}}
+    when: {command: note, json: '[["noted", {"n": 3}]]'}
+    then: {state: $any}
+"#;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("rules.yaml"), NOTES).unwrap();
+    let play = |probe: Probe| {
+        std::fs::write(dir.path().join("note.wasm"), probe.component()).unwrap();
+        run_in(dir.path(), &["test", "note.wasm", "rules.yaml"])
+    };
+    let note = || probe("note").event("noted", 1);
+    play(note().breaks("none")).ok();
+    let differ = "the answers differ when each event comes in a call of its own and the state goes \
+                  through a snapshot; `quipu conform` names the rule";
+    let fails = "with each event in a call of its own and the state through a snapshot: ";
+    for (probe, text) in [
+        (note().breaks("pure"), differ),
+        (note().breaks("batching"), differ),
+        (note().breaks("snapshot"), differ),
+        (note().breaks("none").snapshots("refuse"), fails),
+    ] {
+        let said = play(probe);
+        assert_eq!(said.code, 1, "{}", said.out);
+        assert!(said.out.contains("FAIL notes"), "{}", said.out);
+        assert!(said.out.contains(text), "{text}\n{}", said.out);
+    }
+}
+
+#[test]
 fn programs_read_the_results_as_json() {
     let dir = with_scenarios(RULES);
     let said = run_in(
@@ -197,7 +232,7 @@ fn a_file_that_is_no_scenario_file_is_refused_with_its_line() {
         ("scenarios:\n  - name: [one\n", "rules.yaml:"),
         (
             "scenarios:\n  - {name: one, given: [{event: a, command: b}], then: {state: {}}}\n",
-            "rules.yaml: scenario \"one\": given 1: name an `event` or a `command`, not both",
+            "rules.yaml:2: scenario \"one\": given 1: name an `event` or a `command`, not both",
         ),
         (
             "scenarios:\n  - {name: one, when: {command: a}, then: {rejected: [a]}}\n",
@@ -205,19 +240,28 @@ fn a_file_that_is_no_scenario_file_is_refused_with_its_line() {
         ),
         (
             "scenarios:\n  - {name: one, when: {event: a}, then: {events: []}}\n",
-            "rules.yaml: scenario \"one\": when: name a `command`; events are given",
+            "rules.yaml:2: scenario \"one\": when: name a `command`; events are given",
         ),
         (
             "scenarios:\n  - {name: one, given: [{event: a, seed: [1, 2, 3, 4]}], then: {state: {}}}\n",
             "given 1: `seed` is for commands, not for events",
         ),
         (
+            "scenarios:\n  - name: one\n    given:\n      - event: a\n      - event: a\n        \
+             command: b\n    then: {state: {}}\n",
+            "rules.yaml:5: scenario \"one\": given 2: name an `event` or a `command`, not both",
+        ),
+        (
+            "scenarios:\n  - name: one\n    when:\n      event: a\n    then: {events: []}\n",
+            "rules.yaml:4: scenario \"one\": when: name a `command`; events are given",
+        ),
+        (
             "scenarios:\n  - {name: one, then: {}}\n",
-            "rules.yaml: scenario \"one\": then: it expects nothing",
+            "rules.yaml:2: scenario \"one\": then: it expects nothing",
         ),
         (
             "scenarios:\n  - {name: one, then: {rejected: not-open}}\n",
-            "rules.yaml: scenario \"one\": then: `rejected` is the answer to a command",
+            "rules.yaml:2: scenario \"one\": then: `rejected` is the answer to a command",
         ),
         (
             "scenarios:\n  - {name: one, when: {command: open, at: now}, then: {events: []}}\n",

@@ -1,6 +1,6 @@
 //! Decides the commands of category `{{category}}`.
 
-use quipu_guest::{Context, Decider, Message, Rejection, decider};
+use quipu_guest::{Context, Decider, Message, Rejection, Time, decider};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub enum Command {
 pub enum Event {
     Opened { title: String },
     Added { amount: u64 },
-    Closed { at: String },
+    Closed { at: Time },
 }
 
 /// The state: only what the rules need.
@@ -50,7 +50,7 @@ impl Decider for State {
             }
             Command::Add { amount } => Ok(vec![Event::Added { amount }]),
             Command::Close => Ok(vec![Event::Closed {
-                at: context.accepted_at().to_string(),
+                at: context.accepted_at(),
             }]),
         }
     }

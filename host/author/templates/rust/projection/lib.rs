@@ -42,7 +42,7 @@ impl Projection for Totals {
         let mut document = document.unwrap_or_default();
         match &event.event {
             Event::Opened { title } => document.title = title.clone(),
-            Event::Added { amount } => document.total += amount,
+            Event::Added { amount } => document.total = document.total.saturating_add(*amount),
         }
         Some(document)
     }

@@ -24,3 +24,12 @@ fn a_document_has_the_total() {
     };
     assert_eq!(documents.document("1"), Some(expected));
 }
+
+#[test]
+fn a_total_that_is_too_large_is_no_fault() {
+    let documents = projected::<Totals>()
+        .event("{{category}}-1", Event::Added { amount: u64::MAX })
+        .event("{{category}}-1", Event::Added { amount: 1 });
+    let total = documents.document("1").map(|document| document.total);
+    assert_eq!(total, Some(u64::MAX));
+}

@@ -24,7 +24,7 @@ impl Upcaster for Upcasts {
         Steps::new()
             .lift("added", 1)
             .map(|old: Added1| Added2 {
-                cents: old.amount * 100,
+                cents: old.amount.saturating_mul(100),
             })
             .to(2)
     }
