@@ -67,6 +67,7 @@ pub async fn filled(place: &Place, options: Options) -> Server {
         .await
         .ok();
     let refused = server.command("account-1", "withdraw", "{\"amount\":7}");
+    let refused = refused.header("Idempotency-Key", "w1");
     send(refused).await.problem(422, "rejected");
     deploy(&server, &notes(1, json!({})), json!({})).await.ok();
     note(&server, "note-1", &json!({"n": 1})).await;
@@ -245,8 +246,11 @@ async fn a_search_leads_to_what_it_names(place: Place) {
     }
     for (query, expected) in [
         (event["id"].as_str().unwrap(), "deposited"),
-        ("d1%20", "Nothing."),
+        ("d1", "deposited"),
+        ("d1%20", "deposited"),
+        ("w1", "insufficient-funds"),
         ("visit-7", "deposited"),
+        ("zz", "Nothing."),
         ("zzzz", "Nothing."),
     ] {
         let answer = server.get(&format!("/console/search?q={query}")).await;
