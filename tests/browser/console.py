@@ -218,6 +218,7 @@ def pages(host: Host) -> dict[str, str]:
         "projection": f"/console/projections/{projection}",
         "documents": f"/console/projections/{projection}/documents",
         "document": f"/console/projections/{projection}/documents?key={document}",
+        "subscriptions": "/console/subscriptions",
         "preview": f"/console/preview?stream={stream}&type=submit",
         "proposals": "/console/proposals",
         "proposal": f"/console/proposals/{proposal}",

@@ -27,7 +27,7 @@ pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Every page of a store as [`filled`] makes it.
-const PAGES: [&str; 25] = [
+const PAGES: [&str; 26] = [
     "/console",
     "/console/streams",
     "/console/streams?category=account",
@@ -46,6 +46,7 @@ const PAGES: [&str; 25] = [
     "/console/projections",
     "/console/projections/notes",
     "/console/projections/notes/documents",
+    "/console/subscriptions",
     "/console/preview",
     "/console/preview?stream=account-1&type=deposit",
     "/console/proposals",

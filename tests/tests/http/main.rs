@@ -17,6 +17,7 @@ mod console_files;
 mod console_history;
 mod console_live;
 mod console_operations;
+mod console_overview;
 mod console_previews;
 mod console_proposals;
 mod console_shadows;

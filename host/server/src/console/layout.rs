@@ -21,11 +21,12 @@ pub enum Tab {
     Proposals,
     Modules,
     Projections,
+    Subscriptions,
     Domain,
     Operations,
 }
 
-const TABS: [(Tab, &str, &str); 9] = [
+const TABS: [(Tab, &str, &str); 10] = [
     (Tab::Overview, "/console", "Overview"),
     (Tab::Streams, "/console/streams", "Streams"),
     (Tab::Log, "/console/log", "Log"),
@@ -33,6 +34,11 @@ const TABS: [(Tab, &str, &str); 9] = [
     (Tab::Proposals, "/console/proposals", "Proposals"),
     (Tab::Modules, "/console/modules", "Modules"),
     (Tab::Projections, "/console/projections", "Projections"),
+    (
+        Tab::Subscriptions,
+        "/console/subscriptions",
+        "Subscriptions",
+    ),
     (Tab::Domain, "/console/domain", "Domain"),
     (Tab::Operations, "/console/operations", "Operations"),
 ];
