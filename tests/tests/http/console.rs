@@ -179,7 +179,15 @@ async fn every_page_answers_and_protects_itself(place: Place) {
     }
     says(
         "/console/streams/account-1/diff?one=1&other=2",
-        &["balance", "<del>", "<ins>"],
+        &[
+            "balance",
+            "<del>",
+            "<ins>",
+            "As rendered by module",
+            "quipu stream account-1 --state --at-version 1",
+            "curl",
+            "/v1/streams/account-1/state?at_version=2",
+        ],
     )
     .await;
     says(
@@ -200,7 +208,15 @@ async fn every_page_answers_and_protects_itself(place: Place) {
     .await;
     says(
         "/console/operations",
-        &["quipu.toml:3", "There are no tokens"],
+        &[
+            "quipu.toml:3",
+            "There are no tokens",
+            "quipu config --sources",
+            "quipu token list --url",
+            "/v1/tokens",
+            "quipu tenant list --url",
+            "/v1/tenants",
+        ],
     )
     .await;
     for (path, status) in [

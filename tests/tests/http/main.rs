@@ -21,6 +21,7 @@ mod console_overview;
 mod console_previews;
 mod console_proposals;
 mod console_shadows;
+mod console_swap;
 mod dashboards;
 mod deprecated;
 mod domain;
