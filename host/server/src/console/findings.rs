@@ -404,7 +404,7 @@ mod tests {
         figures.projections = vec![lag(Some(31))];
         figures.subscriptions = vec![
             subscription("late", 10_001, 10, true),
-            subscription("alone", 2, 301, false),
+            subscription("idle", 2, 301, false),
         ];
         let view = |name: &str, fault: Option<&str>| -> CheckView {
             let view = json!({"name": name, "is_ready": fault.is_none(), "fault": fault});
@@ -446,7 +446,7 @@ mod tests {
         figures.projections = vec![lag(Some(30))];
         figures.subscriptions = vec![
             subscription("late", 10_000, 10_000, true),
-            subscription("alone", 2, 300, false),
+            subscription("idle", 2, 300, false),
         ];
         let now: Timestamp = NOW.parse().unwrap();
         let micros = |ago_s: i64| {
