@@ -27,6 +27,8 @@ from pathlib import Path
 
 WIDTHS = {"wide": 1280, "narrow": 320}
 PATIENCE_S = 120
+# Most presses of Tab that lead to something on a page.
+TABS_MAX = 200
 ALL_S = 1_200
 # Pages that are also walked at 400 % zoom: a form, tables, and the most links of a header.
 WALKED_NARROW = ["overview", "modules", "activate"]
@@ -132,6 +134,20 @@ class Browser:
         self.call("Input.dispatchKeyEvent", type="keyDown", text="\r", **enter)
         self.call("Input.dispatchKeyEvent", type="keyUp", **enter)
 
+    def tab_to(self, selector: str) -> None:
+        """Presses Tab until the first element of a selector has the focus."""
+        for _ in range(TABS_MAX):
+            self.press("Tab", 9)
+            if self.run(f"return document.activeElement === document.querySelector({json.dumps(selector)})"):
+                return
+        raise AssertionError(f"Tab does not lead to {selector}")
+
+    def type(self, text: str) -> None:
+        """Presses the key of each character."""
+        for character in text:
+            self.call("Input.dispatchKeyEvent", type="keyDown", key=character, text=character)
+            self.call("Input.dispatchKeyEvent", type="keyUp", key=character)
+
     def run(self, body: str) -> object:
         """The result of the body of a function."""
         return self.evaluate("(() => {" + body + "})()")
@@ -218,6 +234,7 @@ def pages(host: Host) -> dict[str, str]:
         "projection": f"/console/projections/{projection}",
         "documents": f"/console/projections/{projection}/documents",
         "document": f"/console/projections/{projection}/documents?key={document}",
+        "subscriptions": "/console/subscriptions",
         "preview": f"/console/preview?stream={stream}&type=submit",
         "proposals": "/console/proposals",
         "proposal": f"/console/proposals/{proposal}",
@@ -325,26 +342,36 @@ def previews(browser: Browser, host: Host, shots: Path | None, axe: str) -> None
 
 
 def decides(browser: Browser, host: Host, proposal: str) -> None:
-    """Approves a proposal by the keyboard's way: link, form, button."""
+    """Approves a proposal by nothing but keys: link, form, button."""
     browser.open(host.url + proposal)
-    browser.evaluate("document.querySelector('a.action').click()")
+    browser.tab_to("a.action")
+    browser.follow()
     browser.until("location.pathname === '/console/act' && document.readyState === 'complete'")
-    browser.evaluate("document.getElementById('reason').value = 'checked'; document.querySelector('form.confirm button').click()")
+    browser.tab_to("#reason")
+    browser.type("checked")
+    assert browser.run("return document.getElementById('reason').value") == "checked"
+    browser.tab_to("form.confirm button")
+    browser.follow()
     browser.until(f"location.pathname === {json.dumps(proposal)} && document.body.textContent.includes('It was executed')")
     assert not browser.complaints(200), browser.complaints(200)
 
 
 def signs_in(browser: Browser, host: Host, shots: Path | None, axe: str) -> None:
+    """Signs in and out by nothing but keys."""
     token = host.ask("/v1/tokens", {"name": "root", "role": "admin"})["token"]
     for scheme in ["light", "dark"]:
         browser.set_view(WIDTHS["wide"], scheme)
         browser.open(host.url + "/console/log")
         check(browser, "sign-in", axe, 401)
         browser.picture(shots, f"sign-in-{scheme}-wide")
-    browser.evaluate(f"document.getElementById('token').value = {json.dumps(token)}; document.querySelector('form').submit()")
+    browser.tab_to("#token")
+    browser.type(token)
+    browser.follow()
     browser.until("document.querySelector('h1') && document.querySelector('h1').textContent === 'Log' && location.pathname === '/console/log'")
     assert browser.evaluate("document.cookie") == "", "a script can read the session"
-    browser.evaluate("document.querySelector('.reader form').submit()")
+    browser.until("document.readyState === 'complete'")
+    browser.tab_to(".reader form button")
+    browser.follow()
     browser.until("document.querySelector('h1') && document.querySelector('h1').textContent === 'Sign in'")
 
 

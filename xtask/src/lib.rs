@@ -1,5 +1,6 @@
 //! Code that chores share with the tests: it finds PostgreSQL's server and other programs.
 
+pub mod axe;
 pub mod chromium;
 pub mod interpreters;
 mod packages;

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use quipu_guest_build::{Ensured, Options, build, ensure};
 use xtask::{
-    chromium,
+    axe, chromium,
     interpreters::{NODE, PYTHON},
     postgres, strace,
 };
@@ -26,8 +26,8 @@ Chores of this repository.
 
 Usage: cargo xtask <WORD> [ARGS]…
 
-  setup          brings what is missing: what compiles guests, PostgreSQL, Node.js, Python and
-                 Chromium for the tests
+  setup          brings what is missing: what compiles guests, PostgreSQL, Node.js, Python,
+                 Chromium and axe-core for the tests
   demo [ARGS]…   the main job on a temporary store: `quipu demo ARGS`
   test [ARGS]…   every test: `cargo test --workspace --locked ARGS`
   bench [ARGS]…  load and latency: `quipu-bench ARGS`
@@ -92,6 +92,7 @@ fn setup() -> Result<()> {
         (NODE.name, NODE.ensure()),
         (PYTHON.name, PYTHON.ensure()),
         ("Chromium", chromium::ensure()),
+        ("axe-core", axe::ensure(&target()?)),
     ] {
         match ensured {
             Ok(version) => eprintln!("{name}: {version}"),
@@ -99,6 +100,14 @@ fn setup() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The own program is in the folder `debug` of the target folder.
+fn target() -> Result<PathBuf> {
+    let own = env::current_exe()?;
+    let target = own.ancestors().nth(2);
+    let target = target.context("this program is not in a target folder")?;
+    Ok(target.to_owned())
 }
 
 fn setup_guests() -> Result<()> {
@@ -126,11 +135,7 @@ fn bench(args: &[&str]) -> Result<()> {
     cargo.args(["--release", "--locked"]);
     cargo.args(["--package", "quipu-bench", "--package", "quipu-cli"]);
     run(cargo.args(["--bin", "quipu-bench", "--bin", "quipu"]))?;
-    // The own program is in the folder `debug` of the target folder.
-    let own = env::current_exe()?;
-    let target = own.ancestors().nth(2);
-    let target = target.context("this program is not in a target folder")?;
-    run(Command::new(target.join("release/quipu-bench")).args(args))
+    run(Command::new(target()?.join("release/quipu-bench")).args(args))
 }
 
 fn test(args: &[&str]) -> Result<()> {

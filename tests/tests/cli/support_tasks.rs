@@ -4,11 +4,17 @@
 use std::cell::Cell;
 use std::time::Instant;
 
-use quipu_tests::PATIENCE;
 use quipu_tests::probe::{Probe, probe};
+use quipu_tests::{PATIENCE, Place, on_every_store};
 use serde_json::{Value, json};
 
 use crate::program::{Said, Served, text};
+
+on_every_store!(
+    why_was_my_command_rejected_and_what_was_the_state,
+    what_happened_to_this_stream,
+    does_the_host_show_what_was_written,
+);
 
 /// Most steps of a task.
 const STEPS_MAX: usize = 4;
@@ -49,7 +55,10 @@ fn member(value: &Value, pointer: &str) -> String {
 
 /// An account that was opened, and a withdrawal from it that was rejected.
 fn bank() -> Served {
-    let host = Served::start();
+    filled(Served::start())
+}
+
+fn filled(host: Served) -> Served {
     let open = [
         "execute",
         "account-1",
@@ -86,12 +95,16 @@ fn bank() -> Served {
         "d-2",
     ];
     host.run(&deposit).ok();
+    // A rejection is stored a little later than it is answered.
+    let begun = Instant::now();
+    while host.run(&["rejections", "--json"]).ok().is_empty() {
+        assert!(begun.elapsed() < PATIENCE, "the rejection was never stored");
+    }
     host
 }
 
-#[test]
-fn why_was_my_command_rejected_and_what_was_the_state() {
-    let host = bank();
+async fn why_was_my_command_rejected_and_what_was_the_state(place: Place) {
+    let host = filled(Served::start_on(&place, ""));
     let task = Task::at(&host);
     let traced = &task.ask(&["trace", "w-1"])[0];
     let (stream, version) = (
@@ -111,9 +124,8 @@ fn why_was_my_command_rejected_and_what_was_the_state() {
     assert_eq!(member(rule.unwrap(), "/name"), "account");
 }
 
-#[test]
-fn what_happened_to_this_stream() {
-    let host = bank();
+async fn what_happened_to_this_stream(place: Place) {
+    let host = filled(Served::start_on(&place, ""));
     // What was rejected on another stream of the category is not part of the answer.
     let other = ["execute", "account-2", "withdraw", r#"{"amount":1}"#];
     assert_eq!(host.run(&other).code, 3);
@@ -263,9 +275,8 @@ fn who_archived_this_stream_and_why_can_it_not_be_changed() {
     assert!(archiving.is_some(), "{records:?}");
 }
 
-#[test]
-fn does_the_host_show_what_was_written() {
-    let host = bank();
+async fn does_the_host_show_what_was_written(place: Place) {
+    let host = filled(Served::start_on(&place, ""));
     let task = Task::at(&host);
     let stored = &task.ask(&["verify", "--digests"])[0];
     let decided = &task.ask(&["verify"])[0];

@@ -27,7 +27,7 @@ pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Every page of a store as [`filled`] makes it.
-const PAGES: [&str; 25] = [
+const PAGES: [&str; 26] = [
     "/console",
     "/console/streams",
     "/console/streams?category=account",
@@ -46,6 +46,7 @@ const PAGES: [&str; 25] = [
     "/console/projections",
     "/console/projections/notes",
     "/console/projections/notes/documents",
+    "/console/subscriptions",
     "/console/preview",
     "/console/preview?stream=account-1&type=deposit",
     "/console/proposals",
@@ -67,6 +68,7 @@ pub async fn filled(place: &Place, options: Options) -> Server {
         .await
         .ok();
     let refused = server.command("account-1", "withdraw", "{\"amount\":7}");
+    let refused = refused.header("Idempotency-Key", "w1");
     send(refused).await.problem(422, "rejected");
     deploy(&server, &notes(1, json!({})), json!({})).await.ok();
     note(&server, "note-1", &json!({"n": 1})).await;
@@ -177,7 +179,15 @@ async fn every_page_answers_and_protects_itself(place: Place) {
     }
     says(
         "/console/streams/account-1/diff?one=1&other=2",
-        &["balance", "<del>", "<ins>"],
+        &[
+            "balance",
+            "<del>",
+            "<ins>",
+            "As rendered by module",
+            "quipu stream account-1 --state --at-version 1",
+            "curl",
+            "/v1/streams/account-1/state?at_version=2",
+        ],
     )
     .await;
     says(
@@ -198,7 +208,15 @@ async fn every_page_answers_and_protects_itself(place: Place) {
     .await;
     says(
         "/console/operations",
-        &["quipu.toml:3", "There are no tokens"],
+        &[
+            "quipu.toml:3",
+            "There are no tokens",
+            "quipu config --sources",
+            "quipu token list --url",
+            "/v1/tokens",
+            "quipu tenant list --url",
+            "/v1/tenants",
+        ],
     )
     .await;
     for (path, status) in [
@@ -245,8 +263,11 @@ async fn a_search_leads_to_what_it_names(place: Place) {
     }
     for (query, expected) in [
         (event["id"].as_str().unwrap(), "deposited"),
-        ("d1%20", "Nothing."),
+        ("d1", "deposited"),
+        ("d1%20", "deposited"),
+        ("w1", "insufficient-funds"),
         ("visit-7", "deposited"),
+        ("zz", "Nothing."),
         ("zzzz", "Nothing."),
     ] {
         let answer = server.get(&format!("/console/search?q={query}")).await;

@@ -34,7 +34,7 @@ async fn rows(server: &Server, path: &str) -> Vec<String> {
     let (_, body) = table.split_once("<tbody>").unwrap();
     let (body, _) = body.split_once("</tbody>").unwrap();
     let row = |text: &str| {
-        let after = |start: &str| text.split_once(start)?.1.split('"').next();
+        let after = |start: &str| text.split_once(start)?.1.split(['"', '&']).next();
         let id = after("/console/trace?id=");
         id.or_else(|| after("?at=")).unwrap().to_owned()
     };

@@ -3,18 +3,28 @@
 use quipu::access::{Grant, Role};
 use quipu_mcp::Mode;
 use quipu_server::Options;
-use quipu_tests::Place;
+use quipu_tests::{PATIENCE, Place, on_every_store};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::access::{get, token};
 use crate::server::{Answered, Server, send};
 
+on_every_store!(
+    the_rights_of_tools_are_those_of_http,
+    an_event_and_a_rejection_are_explained,
+);
+
 async fn bank(mode: Mode) -> Server {
+    bank_at(&Place::memory(), mode).await
+}
+
+async fn bank_at(place: &Place, mode: Mode) -> Server {
     let options = Options {
         mcp: Some(mode),
         ..Options::default()
     };
-    let server = Server::start(Place::memory().bank().await, options).await;
+    let server = Server::start(place.bank().await, options).await;
     server.opened().await
 }
 
@@ -174,9 +184,8 @@ const SAME: &[(&str, &str, &str)] = &[
     ("trace", "{\"id\":\"1\"}", "/v1/trace/1"),
 ];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_rights_of_tools_are_those_of_http() {
-    let server = bank(Mode::Read).await;
+async fn the_rights_of_tools_are_those_of_http(place: Place) {
+    let server = bank_at(&place, Mode::Read).await;
     let mut callers = Vec::new();
     for role in Role::ALL {
         callers.push(token(&server, role.as_str(), Grant::of(*role)).await);
@@ -280,15 +289,21 @@ async fn planted(mode: Mode) {
     assert_eq!(server.get("/v1/events").await.text, events);
 }
 
-#[tokio::test]
-async fn an_event_and_a_rejection_are_explained() {
-    let server = bank(Mode::Read).await;
+async fn an_event_and_a_rejection_are_explained(place: Place) {
+    let server = bank_at(&place, Mode::Read).await;
     let deposit = server.command("account-1", "deposit", "{\"amount\":5}");
     let deposited = send(deposit.header("Idempotency-Key", "d-1")).await.ok();
     let id = deposited["events"][0]["id"].as_str().unwrap();
     let withdraw = server.command("account-1", "withdraw", "{\"amount\":1000000}");
     let withdraw = withdraw.header("Idempotency-Key", "w-1");
     send(withdraw).await.problem(422, "rejected");
+    // It is stored a little later than it is answered.
+    let stored = async {
+        while server.get("/v1/rejections").await.ok()["rejections"] == json!([]) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, stored).await.unwrap();
 
     for wanted in [id, "2"] {
         let result = called(&server, None, "explain_event", json!({"id": wanted})).await;

@@ -26,7 +26,7 @@ async fn body(visitor: &Visitor, position: &str) -> Result<Markup> {
     let siblings = siblings(visitor, &event).await;
     let first = siblings.first().map_or(event.version, |it| it.0);
     let command = format!("quipu event {} --json", event.position);
-    let stream = layout::stream_path(&event.stream);
+    let state = |version| layout::state_path(&event.stream, version, commit.module.as_deref());
     let some = |text: &Option<String>| text.as_ref().map(|it| html! { (Untrusted(it)) });
     let facts = [
         (
@@ -36,7 +36,7 @@ async fn body(visitor: &Visitor, position: &str) -> Result<Markup> {
         ("Stream", Some(layout::stream(&event.stream))),
         (
             "Version",
-            Some(html! { a href={ (stream) "?at=" (event.version) } { (event.version) } }),
+            Some(html! { a href=(state(event.version)) { (event.version) } }),
         ),
         ("Id", Some(html! { code { (Untrusted(&event.id)) } })),
         ("Recorded at", Some(layout::time(&event.recorded_at))),
@@ -68,8 +68,8 @@ async fn body(visitor: &Visitor, position: &str) -> Result<Markup> {
     Ok(html! {
         (layout::facts(&facts))
         p {
-            a href={ (stream) "?at=" (event.version) } { "State after it" } " \u{b7} "
-            a href={ (stream) "?at=" (first.saturating_sub(1)) } { "State that its command met" } " \u{b7} "
+            a href=(state(event.version)) { "State after it" } " \u{b7} "
+            a href=(state(first.saturating_sub(1))) { "State that its command met" } " \u{b7} "
             a href={ "/console/trace?id=" (encoded(&event.id)) } { "Tree of causes" }
         }
         @if siblings.len() > 1 {

@@ -85,7 +85,7 @@ fn rejected_row(it: &Rejection) -> Markup {
             td { span.none { "rejected" } }
             td { (layout::time(&it.accepted_at)) }
             td.number {
-                a href={ (layout::stream_path(&it.stream)) "?at=" (it.version) } { (it.version) }
+                a href=(layout::state_path(&it.stream, it.version, Some(&it.module))) { (it.version) }
             }
             td.text {
                 (Untrusted(&it.command)) ": " code { (Untrusted(&it.code)) } br;

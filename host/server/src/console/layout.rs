@@ -21,11 +21,12 @@ pub enum Tab {
     Proposals,
     Modules,
     Projections,
+    Subscriptions,
     Domain,
     Operations,
 }
 
-const TABS: [(Tab, &str, &str); 9] = [
+const TABS: [(Tab, &str, &str); 10] = [
     (Tab::Overview, "/console", "Overview"),
     (Tab::Streams, "/console/streams", "Streams"),
     (Tab::Log, "/console/log", "Log"),
@@ -33,6 +34,11 @@ const TABS: [(Tab, &str, &str); 9] = [
     (Tab::Proposals, "/console/proposals", "Proposals"),
     (Tab::Modules, "/console/modules", "Modules"),
     (Tab::Projections, "/console/projections", "Projections"),
+    (
+        Tab::Subscriptions,
+        "/console/subscriptions",
+        "Subscriptions",
+    ),
     (Tab::Domain, "/console/domain", "Domain"),
     (Tab::Operations, "/console/operations", "Operations"),
 ];
@@ -176,6 +182,11 @@ pub fn same_as_post(visitor: &Visitor, command: &str, path: &str, body: &str) ->
     commands("command", &format!("{command}\n{curl}"))
 }
 
+/// The same as lines of a shell.
+pub fn same_as_lines(lines: &[String]) -> Markup {
+    commands("command", &lines.join("\n"))
+}
+
 fn same(visitor: &Visitor, what: &str, command: &str, path: &str) -> Markup {
     commands(what, &format!("{command}{}", curl(visitor, "", path)))
 }
@@ -207,6 +218,13 @@ pub fn link(path: &str, text: &str) -> Markup {
 
 pub fn stream_path(stream: &str) -> String {
     format!("/console/streams/{}", encoded(stream))
+}
+
+/// The address of the state of a stream at a version. The module that decided there renders it as
+/// it met it; without a module, the active one.
+pub fn state_path(stream: &str, version: u64, module: Option<&str>) -> String {
+    let module = module.map_or_else(String::new, |it| format!("&module={}", encoded(it)));
+    format!("{}?at={version}{module}", stream_path(stream))
 }
 
 pub fn stream(stream: &str) -> Markup {

@@ -14,6 +14,7 @@ mod documents;
 mod domain;
 mod event;
 mod example;
+mod findings;
 mod history;
 mod judged;
 mod layout;
@@ -28,6 +29,7 @@ mod previews;
 mod projections;
 mod proposals;
 mod rates;
+mod recent;
 mod rejections;
 mod search;
 mod session;
@@ -36,6 +38,7 @@ mod sign_in;
 mod steps;
 mod stream;
 mod streams;
+mod subscriptions;
 mod text;
 mod trace;
 mod views;
@@ -72,6 +75,7 @@ pub fn routes(app: &App, api: impl FnOnce() -> Router) -> Option<Router<App>> {
         api: api(),
         sessions: session::Sessions::default(),
         rates: rates::Rates::default(),
+        recent: recent::Recent::begin(app.host.clone(), app.ending.clone()),
         history: charts::History::default(),
         live: live::Places::default(),
         shadow: shadows::Begun::default(),
@@ -105,6 +109,7 @@ pub fn routes(app: &App, api: impl FnOnce() -> Router) -> Option<Router<App>> {
         )
         .route("/console/proposals", get(proposals::list))
         .route("/console/proposals/{number}", get(proposals::show))
+        .route(subscriptions::PATH, get(subscriptions::list))
         .route("/console/domain", get(domain::show))
         .route("/console/operations", get(operations::show))
         .route("/console/audit", get(operations::audit))

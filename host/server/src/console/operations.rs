@@ -46,8 +46,9 @@ fn configuration(visitor: &Visitor) -> Markup {
     html! {
         @if settings.is_empty() { p.note { "The program that contains this host does not say." } }
         @else {
-            p.note { "As the host was started with it. Secrets are not shown. " code { "quipu config --sources" } " prints the same of a file." }
+            p.note { "As the host was started with it. Secrets are not shown. The command prints the same of the file and the environment at the host; there is no request for it." }
             (layout::table("Configuration", &["Key", "Value", "Source"], &rows))
+            (layout::same_as_lines(&["quipu config --sources".to_owned()]))
         }
     }
 }
@@ -74,6 +75,7 @@ async fn tokens(visitor: &Visitor) -> Result<Markup> {
     Ok(html! {
         @if list.tokens.is_empty() { p { "There are no tokens, so everybody who reaches the host may do everything. The first one closes it: " code { "quipu token create NAME --role admin" } } }
         @else { (layout::table("Tokens", &["Name", "Role", "Only", "Made at", "Last used at", "State"], &rows)) }
+        (layout::same_as(visitor, "token list", "/v1/tokens"))
     })
 }
 
@@ -92,6 +94,7 @@ async fn tenants(visitor: &Visitor) -> Result<Markup> {
     Ok(html! {
         @if list.tenants.is_empty() { p.note { "There are no tenants." } }
         @else { (layout::table("Tenants", &["Tenant", "Created at", "State", "Store"], &rows)) }
+        (layout::same_as(visitor, "tenant list", "/v1/tenants"))
     })
 }
 

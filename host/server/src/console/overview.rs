@@ -1,31 +1,33 @@
 //! Whether all is well, and what is wrong first.
 
+use std::sync::Arc;
+
 use axum::response::Response;
+use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::charts;
+use super::findings::{Finding, Known};
 use super::layout::{self, Tab};
-use super::rates::{self, Counts, Series};
+use super::rates::{self, Series};
+use super::recent::Counts;
 use super::text::Untrusted;
 use super::views::{self, Log};
 use super::visitor::{Answer, Visitor};
 use crate::failure::{Failure, Result};
+use crate::newest::Kind;
 use quipu::access::Action;
-use quipu_api::{BuildView, CheckView, DeploymentList, ProjectionList, ProjectionView};
+use quipu::app::Figures;
+use quipu_api::{
+    BuildView, CheckView, DeploymentList, ProjectionList, ProjectionView, RunLine, VerifiedView,
+};
 
 /// Events that are shown.
 const EVENTS: usize = 8;
-/// A projection with more seconds of lag needs attention.
-const LAG_SECONDS_MAX: f64 = 30.0;
-/// A certificate that expires earlier needs attention.
-const CERTIFICATE_SECONDS_MIN: f64 = 14.0 * 24.0 * 3_600.0;
-
-/// Something that needs attention. The most urgent ones are those of the lowest rank.
-struct Finding {
-    rank: u8,
-    text: Markup,
-}
+const CERTIFICATE: &str = "quipu_certificate_expiry_timestamp_seconds";
+/// The most findings that are shown.
+const FINDINGS_MAX: usize = 50;
 
 /// What was read for the page. A part that the reader may not read is an error.
 struct Parts {
@@ -34,6 +36,11 @@ struct Parts {
     projections: Result<Vec<ProjectionView>>,
     deployments: Result<DeploymentList>,
     metrics: std::result::Result<String, Failure>,
+    figures: Option<Arc<Figures>>,
+    /// What happened in the last minutes.
+    recent: Counts,
+    /// The newest verification of this host that has a result.
+    verified: Option<Box<VerifiedView>>,
 }
 
 pub async fn show(visitor: Visitor) -> Response {
@@ -99,9 +106,20 @@ impl Parts {
             ),
             Err(why) => (Err(denied(why.clone())), Err(denied(why))),
         };
-        let metrics = match visitor.may(Action::Observe) {
-            Ok(()) => visitor.get_text("/metrics").await,
-            Err(why) => Err(denied(why)),
+        let mut recent = visitor.shared.recent.rise();
+        let (metrics, figures) = match visitor.may(Action::Observe) {
+            Ok(()) => (
+                visitor.get_text("/metrics").await,
+                visitor.app.sampler.sample(&visitor.app.host).await.figures,
+            ),
+            Err(why) => {
+                // Whether the host is ready, everybody may know.
+                recent = Counts {
+                    restarts: recent.restarts,
+                    ..Counts::default()
+                };
+                (Err(denied(why)), None)
+            }
         };
         Self {
             checks,
@@ -109,6 +127,9 @@ impl Parts {
             projections,
             deployments,
             metrics,
+            figures,
+            recent,
+            verified: verified(visitor),
         }
     }
 
@@ -122,93 +143,19 @@ impl Parts {
     }
 
     fn findings(&self, metrics: &[Series<'_>]) -> Vec<Finding> {
-        let mut found = Vec::new();
-        for check in &self.checks {
-            if let Some(fault) = &check.fault {
-                let text = html! { strong { (Untrusted(&check.name)) } " does not work: " (Untrusted(fault)) };
-                found.push(Finding { rank: 0, text });
-            } else if check.restarts > 0 {
-                let text = html! {
-                    strong { (Untrusted(&check.name)) } " was restarted "
-                    (layout::count(check.restarts, "time", "times"))
-                    @if let Some(cause) = &check.cause { ": " (Untrusted(cause)) }
-                };
-                found.push(Finding { rank: 3, text });
-            }
-        }
-        for projection in self.projections.as_deref().unwrap_or_default() {
-            self.findings_of(projection, metrics, &mut found);
-        }
-        let faults = rates::sum(metrics, "quipu_guest_faults_total", None);
-        if faults > 0.0 {
-            let text = html! { "Guests had " (layout::count(whole(faults), "fault", "faults")) " since the host was started; its log names them" };
-            found.push(Finding { rank: 2, text });
-        }
-        let failures = rates::sum(metrics, "quipu_commit_failures_total", None);
-        if failures > 0.0 {
-            let text = html! { (layout::count(whole(failures), "commit", "commits")) " failed since the host was started" };
-            found.push(Finding { rank: 1, text });
-        }
-        let expiry = rates::one(metrics, "quipu_certificate_expiry_timestamp_seconds", None);
-        let now = jiff::Timestamp::now().as_second();
-        if let Some(expiry) = expiry
-            && expiry - (now as f64) < CERTIFICATE_SECONDS_MIN
-        {
-            let days = whole((expiry - now as f64).max(0.0) / 86_400.0);
-            let text = html! { "The certificate expires in " (layout::count(days, "day", "days")) };
-            found.push(Finding { rank: 2, text });
-        }
-        found.sort_by_key(|it| it.rank);
-        found
-    }
-
-    fn findings_of(&self, it: &ProjectionView, metrics: &[Series<'_>], found: &mut Vec<Finding>) {
-        let path = layout::projection_path(&it.name);
-        let name = html! { "Projection " (layout::link(&path, &it.name)) };
-        let mut add = |rank, text| found.push(Finding { rank, text });
-        for build in it.builds.iter().filter(|build| build.role != "previous") {
-            let which = if build.role == "next" {
-                " (rebuild)"
-            } else {
-                ""
-            };
-            if let Some(trouble) = &build.trouble {
-                let rank = if trouble.stopped { 1 } else { 2 };
-                add(
-                    rank,
-                    html! { (name) (which) " is " (Untrusted(&build.state)) ": " (Untrusted(&trouble.error)) },
-                );
-            } else if build.state == "failing" {
-                add(
-                    1,
-                    html! { (name) (which) " is failing: appends with events for it are rejected" },
-                );
-            }
-            if build.parked > 0 {
-                add(
-                    2,
-                    html! { (name) (which) " has " (layout::count(build.parked, "parked event", "parked events")) },
-                );
-            }
-            if let Some(waits) = &build.waits {
-                add(3, html! { (name) (which) " waits: " (Untrusted(waits)) });
-            }
-            if !build.owned && build.lag > 0 && !it.paused && build.state != "orphaned" {
-                add(
-                    1,
-                    html! { (name) (which) " is folded by no host, and lags by " (layout::count(build.lag, "event", "events")) },
-                );
-            }
-        }
-        if it.paused {
-            add(3, html! { (name) " is paused" });
-        }
-        if let Some(lag) = lag_seconds(metrics, &it.name)
-            && lag > LAG_SECONDS_MAX
-            && !it.paused
-        {
-            add(1, html! { (name) " lags by " (seconds(lag)) });
-        }
+        let first = self.deployments.as_ref().ok();
+        let first = first.and_then(|list| list.deployments.first());
+        let known = Known {
+            now: Timestamp::now(),
+            checks: &self.checks,
+            recent: &self.recent,
+            figures: self.figures.as_deref(),
+            projections: self.projections.as_deref().unwrap_or_default(),
+            certificate_expires_s: rates::one(metrics, CERTIFICATE, None),
+            verified: self.verified.as_deref(),
+            used_since: first.and_then(|it| it.activated_at.parse().ok()),
+        };
+        known.findings()
     }
 
     fn projections_table(&self, metrics: &[Series<'_>]) -> Result<Markup> {
@@ -265,6 +212,15 @@ pub fn seconds(seconds: f64) -> String {
     }
 }
 
+/// The newest verification of this host, if the reader may see what it found.
+fn verified(visitor: &Visitor) -> Option<Box<VerifiedView>> {
+    visitor.may(Action::Operate).ok()?;
+    match visitor.app.newest.of(Kind::Verification)?.line {
+        RunLine::Verified(verified) => Some(verified),
+        _ => None,
+    }
+}
+
 fn denied(why: String) -> Failure {
     Failure::new(quipu_api::Code::Forbidden, why)
 }
@@ -280,7 +236,10 @@ fn sentence(findings: &[Finding]) -> Markup {
             p.verdict.good { "All is well." }
         } @else {
             p.verdict.bad { (layout::count(findings.len() as u64, "thing needs", "things need")) " attention." }
-            ol.findings { @for finding in findings { li { (finding.text) } } }
+            ol.findings {
+                @for finding in findings.iter().take(FINDINGS_MAX) { li { (finding.text) } }
+                @if findings.len() > FINDINGS_MAX { li { "and " (findings.len() - FINDINGS_MAX) " more" } }
+            }
         }
     }
 }
@@ -303,7 +262,7 @@ fn figures(visitor: &Visitor, parts: &Parts, metrics: &[Series<'_>]) -> Markup {
     let events = rates::sum(metrics, "quipu_events_appended_total", None);
     let rate = match metrics.is_empty() {
         true => None,
-        false => visitor.shared.rates.add(Counts { commands, events }),
+        false => visitor.shared.rates.add(rates::Counts { commands, events }),
     };
     let last = parts
         .deployments

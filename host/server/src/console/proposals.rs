@@ -300,7 +300,7 @@ impl Proposal {
             p.note {
                 "Decided by module " (layout::module(module)) " in plan " (plan) " on "
                 @if *version == 0 { "the empty stream" }
-                @else { a href={ (layout::stream_path(&self.stream)) "?at=" (version) } { "version " (version) " of the stream" } }
+                @else { a href=(layout::state_path(&self.stream, *version, Some(module))) { "version " (version) " of the stream" } }
                 ". An execution decides on the state that the stream has then, so it may lead to other events, or to a rejection."
             }
             (list_events(events, rest_from))

@@ -18,8 +18,6 @@ use quipu_api::{ModuleList, ProjectionList, TypeList};
 const STREAMS: usize = 20;
 /// Fewest digits of a digest that are searched for.
 const DIGITS_MIN: usize = 4;
-/// Length of the shortest text that is searched for as an id.
-const ID_BYTES_MIN: usize = 4;
 
 /// Names that match, with their addresses.
 #[derive(Default)]
@@ -77,14 +75,15 @@ async fn is_stream(visitor: &Visitor, name: &str) -> bool {
 }
 
 async fn body(visitor: &Visitor, query: &str, matches: &Matches) -> Result<Markup> {
-    let found = match query.len() >= ID_BYTES_MIN && visitor.may(Action::Read).is_ok() {
-        true => Some(Lookup::of(visitor, query, None).await?),
-        false => None,
+    // An id has no shortest length: callers choose those of commands and conversations.
+    let found = match visitor.may(Action::Read) {
+        Ok(()) => Some(Lookup::of(visitor, query, None).await?),
+        Err(_) => None,
     };
     let nothing = matches.is_empty() && found.as_ref().is_none_or(Lookup::is_empty);
     Ok(html! {
         p { "Found for " code { (Untrusted(query)) } ":" }
-        @if nothing { p { strong { "Nothing." } " A stream is found by its id or the beginning of it, an event by its position or id, a command by its id, a module by the first digits of its digest." } }
+        @if nothing { p { strong { "Nothing." } " A stream is found by its id or the beginning of it, an event by its position or id, a command or a conversation by its id, a module by the first digits of its digest." } }
         (matches.shown())
         @if let Some(found) = &found { h2 { "Events by id" } (found.shown(query)) }
     })

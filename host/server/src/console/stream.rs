@@ -38,10 +38,14 @@ async fn body(visitor: &Visitor, stream: &str) -> Result<Markup> {
         .map_or(0, |before| before.saturating_sub(1));
     let history = history(visitor, stream, &page, from).await;
     let here = layout::stream_path(stream);
+    let as_module = as_module(chosen.module);
     let newer = from.map(|_| (here.clone(), "Newest events"));
-    let older = page
-        .next
-        .map(|next| (format!("{here}?from={next}&at={at}"), "Older events"));
+    let older = page.next.map(|next| {
+        (
+            format!("{here}?from={next}&at={at}{as_module}"),
+            "Older events",
+        )
+    });
     let facts = [
         ("Version", Some(html! { (page.version) })),
         (
@@ -59,7 +63,7 @@ async fn body(visitor: &Visitor, stream: &str) -> Result<Markup> {
         (layout::facts(&facts))
         section aria-labelledby="state" {
             h2 #state { "State" }
-            (slider(stream, at, first, page.version))
+            (slider(stream, at, (first, page.version), chosen.module))
             (chosen.form(stream))
             div #refreshed { (state(visitor, stream, at, chosen.module).await) }
             p { a href=(previews::path(stream, "")) { "Preview a command" } ": what it would lead to now" }
@@ -118,13 +122,21 @@ pub fn category(stream: &str) -> Option<&str> {
     stream.split_once('-').map(|(category, _)| category)
 }
 
-fn slider(stream: &str, at: u64, first: u64, last: u64) -> Markup {
+/// The part of an address that names a module.
+fn as_module(module: Option<&str>) -> String {
+    module.map_or_else(String::new, |it| format!("&module={}", encoded(it)))
+}
+
+fn slider(stream: &str, at: u64, (first, last): (u64, u64), module: Option<&str>) -> Markup {
     let here = layout::stream_path(stream);
+    let module =
+        html! { @if let Some(it) = module { input type="hidden" name="module" value=(it); } };
     html! {
         form.slider action=(here) method="get" data-slider {
             label for="at" { "Version" }
             input #at name="at" type="number" min=(first) max=(last) value=(at) required;
             input type="range" aria-label="Version" min=(first) max=(last) value=(at) hidden;
+            (module)
             button type="submit" { "Show" }
         }
         form.slider action={ (here) "/diff" } method="get" {
@@ -132,6 +144,7 @@ fn slider(stream: &str, at: u64, first: u64, last: u64) -> Markup {
             input #one name="one" type="number" min=(first) max=(last) value=(at.saturating_sub(1).max(first)) required;
             label for="other" { "with" }
             input #other name="other" type="number" min=(first) max=(last) value=(at) required;
+            (module)
             button type="submit" { "Compare" }
         }
     }
@@ -154,7 +167,7 @@ async fn state(visitor: &Visitor, stream: &str, at: u64, module: Option<&str>) -
     html! {
         h3 { "At version " (shown.version) }
         p.note { "As rendered by module " (layout::module(&shown.module)) "." }
-        (text::json(shown.state.get(), &state_command(stream, at)))
+        (text::json(shown.state.get(), &state_command(stream, at, module)))
         @if let Some(before) = before {
             h3 { "Changed by event " (at) }
             (differing(&before.state, &shown.state))
@@ -162,9 +175,10 @@ async fn state(visitor: &Visitor, stream: &str, at: u64, module: Option<&str>) -
     }
 }
 
-fn state_command(stream: &str, at: u64) -> String {
+fn state_command(stream: &str, at: u64, module: Option<&str>) -> String {
+    let module = module.map_or_else(String::new, |it| format!(" --module {}", quoted(it)));
     format!(
-        "quipu stream {} --state --at-version {at} --json",
+        "quipu stream {} --state --at-version {at}{module} --json",
         quoted(stream)
     )
 }
@@ -186,8 +200,7 @@ async fn read_state(
     module: Option<&str>,
 ) -> Result<Answer<State>> {
     let name = encoded(stream);
-    let module = module.map_or_else(String::new, |it| format!("&module={}", encoded(it)));
-    let path = format!("/v1/streams/{name}/state?{at}{module}");
+    let path = format!("/v1/streams/{name}/state?{at}{}", as_module(module));
     visitor.get(&path).await
 }
 
@@ -250,13 +263,46 @@ pub async fn diff(visitor: Visitor, Segments(stream): Segments<String>) -> Respo
 async fn compared(visitor: &Visitor, stream: &str) -> Result<Markup> {
     let other = visitor.number("other")?.unwrap_or(0);
     let one = visitor.number("one")?.unwrap_or(other.saturating_sub(1));
-    let before = state_at(visitor, stream, one, None).await?;
-    let after = state_at(visitor, stream, other, None).await?;
+    let module = visitor.text("module");
+    let before = state_at(visitor, stream, one, module).await?;
+    let after = state_at(visitor, stream, other, module).await?;
+    let url = quoted(&visitor.base);
+    let command = |at: u64| format!("{} --url {url}", state_command(stream, at, module));
+    let name = encoded(stream);
+    let curl = |at: u64| {
+        let path = format!(
+            "/v1/streams/{name}/state?at_version={at}{}",
+            as_module(module)
+        );
+        layout::curl(visitor, "", &path)
+    };
     Ok(html! {
-        p { a href={ (layout::stream_path(stream)) "?at=" (other) } { "Back to the stream" } }
+        p { a href=(layout::state_path(stream, other, module)) { "Back to the stream" } }
+        (chosen_versions(stream, (one, other), module))
         h2 { "From version " (one) " to version " (other) }
+        p.note { "As rendered by module " (layout::module(&after.module)) "." }
         (differing(&before.state, &after.state))
+        (layout::same_as_lines(&[
+            format!("diff <({}) <({})", command(one), command(other)),
+            curl(one),
+            curl(other),
+        ]))
     })
+}
+
+/// The form of a comparison.
+fn chosen_versions(stream: &str, (one, other): (u64, u64), module: Option<&str>) -> Markup {
+    html! {
+        form.slider action={ (layout::stream_path(stream)) "/diff" } method="get" {
+            label for="one" { "Compare version" }
+            input #one name="one" type="number" min="0" value=(one) required;
+            label for="other" { "with" }
+            input #other name="other" type="number" min="0" value=(other) required;
+            label for="module" { "as the module" }
+            input #module name="module" type="text" value=(module.unwrap_or("")) placeholder="first digits of its digest";
+            button type="submit" { "Compare" }
+        }
+    }
 }
 
 /// Whether the reader may read a stream, without a denial in the audit.

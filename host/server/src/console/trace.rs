@@ -122,7 +122,8 @@ fn line(it: &TraceEntry) -> Markup {
         @if let Some(position) = it.position { (layout::position(position)) " " }
         @if it.is_match { mark { strong { (Untrusted(&it.r#type)) } } } @else { strong { (Untrusted(&it.r#type)) } }
         @if let Some(code) = &it.rejection { " rejected as " code { (Untrusted(code)) } }
-        " in " (layout::stream(&it.stream)) " version " (it.version)
+        " in " (layout::stream(&it.stream)) " "
+        a href=(layout::state_path(&it.stream, it.version, it.module.as_deref())) { "version " (it.version) }
         span.note {
             " " (layout::time(&it.recorded_at))
             @if let Some(by) = &it.principal { " by " (Untrusted(by)) }

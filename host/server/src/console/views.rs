@@ -228,7 +228,7 @@ pub fn event_row(event: &Event, with_stream: bool) -> Markup {
             td { (layout::time(&event.recorded_at)) }
             @if with_stream { td.name { (layout::stream(&event.stream)) } }
             td.number {
-                a href={ (layout::stream_path(&event.stream)) "?at=" (event.version) } { (event.version) }
+                a href=(layout::state_path(&event.stream, event.version, event.commit.module.as_deref())) { (event.version) }
             }
             td { (Untrusted(&event.name)) @if event.schema_version > 1 { " v" (event.schema_version) } @if let Some(part) = event.part { " part " (part) } }
             td.wide { (beginning(event.data.as_deref(), event.data_base64.as_deref())) }
@@ -256,7 +256,7 @@ pub fn rejections(rejections: &[&Rejection]) -> Markup {
                 td { (layout::time(&it.accepted_at)) }
                 td.name { (layout::stream(&it.stream)) }
                 td.number {
-                    a href={ (layout::stream_path(&it.stream)) "?at=" (it.version) } { (it.version) }
+                    a href=(layout::state_path(&it.stream, it.version, Some(&it.module))) { (it.version) }
                 }
                 td { (Untrusted(&it.command)) br; (layout::trace(&it.command_id)) }
                 td.name { code { (Untrusted(&it.code)) } }

@@ -41,6 +41,8 @@ pub struct Shared {
     pub api: Router,
     pub sessions: Sessions,
     pub rates: super::rates::Rates,
+    /// What happened in the last minutes.
+    pub recent: Arc<super::recent::Recent>,
     /// What the pictures of the overview show.
     pub history: super::charts::History,
     /// Places of pages that follow the log.
