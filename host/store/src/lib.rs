@@ -24,6 +24,7 @@ mod follow;
 mod inline;
 mod item;
 mod jobs;
+mod last_write;
 mod loss;
 mod migrations;
 mod page;
@@ -205,7 +206,8 @@ pub trait EventWriter: Send {
     /// When the part can't come after what is there: then nothing of it is stored.
     async fn import(&mut self, part: &Import) -> Result<()>;
 
-    /// Checks whether a commit would succeed, without writing.
+    /// Checks whether a commit would succeed. Only after one that failed it tries a small write, at
+    /// most once in two seconds.
     ///
     /// # Errors
     /// When a commit would fail.

@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use quipu_tests::{Place, seed};
+use quipu_tests::{PATIENCE, Place, seed};
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_quipu-program");
@@ -46,6 +47,17 @@ impl Served {
         let request = request.header("Idempotency-Key", format!("note-{number}"));
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// Whether it is ready, and what it says of its writer.
+    async fn ready(&self) -> (u16, Value) {
+        let answer = self.client.get(format!("{}/readyz", self.url)).send();
+        let answer = answer.await.unwrap();
+        let status = answer.status().as_u16();
+        let body: Value = answer.json().await.unwrap();
+        let mut checks = body["checks"].as_array().unwrap().iter();
+        let writer = checks.find(|check| check["name"] == "writer").unwrap();
+        (status, writer.clone())
     }
 
     /// The numbers of all events. A page ends at some mebibytes.
@@ -104,7 +116,20 @@ async fn check(host: &Served, says: &str, fill: impl AsyncFn(), free: impl Async
         }
         // Reads go on, and nothing that was refused is there.
         assert_eq!(host.numbers().await, acknowledged);
+        // It answers that it is not ready, as often as it is asked.
+        for _ in 0..3 {
+            let (status, writer) = host.ready().await;
+            assert_eq!(status, 503, "round {round}: {writer}");
+            let fault = writer["fault"].as_str().unwrap();
+            assert!(fault.contains(says), "{fault}");
+        }
         free().await;
+        // A host that nobody sends to any more becomes ready by itself.
+        let until = Instant::now() + PATIENCE;
+        while host.ready().await.0 != 200 {
+            assert!(Instant::now() < until, "round {round}: it is never ready");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         // With room it goes on without help. One that was refused is sent again.
         let (status, answer) = host.append(number - 1, 10).await;
         assert_eq!(status, 200, "round {round}: {answer}");
@@ -187,7 +212,7 @@ async fn files_that_may_not_grow_are_a_passing_error_and_lose_nothing_acknowledg
     let process = host.child.id();
     let fill = async || limit_files(process, "2097152");
     let free = async || limit_files(process, "unlimited");
-    let acknowledged = check(&host, "the store", fill, free).await;
+    let acknowledged = check(&host, "may not grow", fill, free).await;
     drop(host);
     assert_eq!(Served::on(place.url()).numbers().await, acknowledged);
 }

@@ -219,12 +219,7 @@ fn locked(file: File, what: &Path, store: &Path) -> Result<File> {
 }
 
 fn unavailable(path: &Path, error: &std::io::Error) -> Error {
-    let text = format!("{}: {error}", path.display());
-    match error.kind() {
-        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Error::ReadOnly(text),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Full(text),
-        _ => Error::Unavailable(text),
-    }
+    Error::of_file(error, format!("{}: {error}", path.display()))
 }
 
 /// Refuses a file with several names: SQLite would keep a WAL, and this program a lock, next to

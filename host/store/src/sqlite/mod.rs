@@ -9,6 +9,7 @@
 
 mod anchors;
 mod backup;
+mod cause;
 mod counting;
 mod dialect;
 mod documents;
