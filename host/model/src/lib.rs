@@ -47,7 +47,7 @@ pub use mismatch::Mismatch;
 pub use projection::{Lifecycle, OnError, Settings, SettingsChange};
 pub use signature::{PublicKey, Signature};
 pub use stream::{Category, ExpectedVersion, Position, StreamId, Version};
-pub use throttle::Throttle;
+pub use throttle::{SharedThrottle, Throttle};
 
 /// A value that breaks a rule of the model, with a message for its author.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! The disk of a store is full for a while.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -157,12 +157,8 @@ fn can_mount() -> bool {
 
 /// Fills what is left of a file system: a write of the last part fails.
 fn fill(ballast: &Path) {
-    let filling = std::fs::File::create(ballast).and_then(|mut file| {
-        std::io::copy(
-            &mut std::io::Read::take(std::io::repeat(0), 64 << 20),
-            &mut file,
-        )
-    });
+    let filling = std::fs::File::create(ballast)
+        .and_then(|mut file| std::io::copy(&mut std::io::repeat(0).take(64 << 20), &mut file));
     assert!(filling.is_err(), "the file system is not small");
 }
 
@@ -215,6 +211,37 @@ async fn files_that_may_not_grow_are_a_passing_error_and_lose_nothing_acknowledg
     let acknowledged = check(&host, "may not grow", fill, free).await;
     drop(host);
     assert_eq!(Served::on(place.url()).numbers().await, acknowledged);
+}
+
+/// A minute may begin between two of them, so that a cause may have two lines.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_can_not_be_written_is_one_line_of_the_log_in_a_minute() {
+    let place = Place::sqlite();
+    let script = "trap '' XFSZ; exec \"$0\" serve --store \"$1\" --listen 127.0.0.1:0";
+    let mut command = Command::new("sh");
+    let command = command.args(["-c", script, PROGRAM, place.url()]);
+    let command = command.env("QUIPU_LOG_FORMAT", "text");
+    let mut host = Served::start(command.stderr(Stdio::piped()));
+    limit_files(host.child.id(), "2097152");
+    let (mut number, mut refused) = (0, 0);
+    while refused < 30 {
+        let (status, _) = host.append(number, 100_000).await;
+        refused += usize::from(status != 200);
+        number += 1;
+        assert!(number < 1_000, "the files may grow");
+        host.ready().await;
+    }
+    host.child.kill().unwrap();
+    let mut log = String::new();
+    let mut errors = host.child.stderr.take().unwrap();
+    errors.read_to_string(&mut log).unwrap();
+    for line in ["a batch was not stored", "not ready"] {
+        let count = log.matches(line).count();
+        assert!((1..=2).contains(&count), "{count} times {line:?}: {log}");
+    }
+    // It names the cause, and what to do.
+    assert!(log.contains("may not grow"), "{log}");
+    assert!(log.contains("LimitFSIZE"), "{log}");
 }
 
 /// What a server says whose file system is full.

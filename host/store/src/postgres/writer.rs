@@ -26,6 +26,7 @@ use super::wakes::CommitSignals;
 use crate::last_write::LastWrite;
 use crate::projected::wanted;
 use crate::{Error, EventWriter, Import, InlineFold, Item, Outcome, Result};
+use quipu_model::Throttle;
 
 /// How often a batch that failed for a transient reason is retried at once.
 const TRIES: u32 = 10;
@@ -75,6 +76,8 @@ pub struct Writer {
     /// A back-end that waits for a synchronous standby, and nothing else.
     confirming: Option<Backend>,
     last_write: LastWrite,
+    /// Limits log entries about lost connections: a server that is away loses each.
+    losses: Throttle,
     /// Whether a batch has waited for the server in vain. The next batches then don't wait.
     is_down: bool,
     /// Whether an import has begun, so that no other host may write between its parts.
@@ -100,6 +103,7 @@ impl Writer {
             suspect: None,
             confirming: None,
             last_write: LastWrite::default(),
+            losses: Throttle::default(),
             is_down: false,
             is_importing: false,
         }
@@ -143,7 +147,9 @@ impl Writer {
     fn failed(&mut self, failure: &Failure) {
         match failure {
             Failure::Lost(error) => {
-                tracing::warn!(%error, "the connection to PostgreSQL was lost");
+                if let Some(left_out) = self.losses.pass(&error.to_string()) {
+                    tracing::warn!(%error, left_out, "the connection to PostgreSQL was lost");
+                }
                 self.forget();
             }
             Failure::Again(error) | Failure::Refused(error) => {
