@@ -40,7 +40,7 @@ pub use exact_json::is_same_json;
 pub use index::{Index, Kind};
 pub use json::DEPTH_MAX as JSON_DEPTH_MAX;
 pub use json::check as check_json;
-pub use json::without_mark;
+pub use json::{text_without_mark, without_mark};
 pub use limits::{AppendLimits, TooLarge};
 pub use message::{MessageType, Name};
 pub use mismatch::Mismatch;
