@@ -398,6 +398,8 @@ pub struct Source {
     pub snapshots: Arc<dyn SnapshotStore>,
     /// Documents, of which the dropped events are exported.
     pub documents: Arc<dyn DocumentStore>,
+    /// Digests, with which exported commits are compared.
+    pub digests: Arc<dyn DigestStore>,
 }
 
 /// The parts of a store whose bytes have digests, opened only for reading.
