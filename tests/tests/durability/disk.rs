@@ -261,3 +261,30 @@ async fn a_full_disk_of_a_server_is_a_passing_error_and_loses_nothing_acknowledg
     drop(host);
     assert_eq!(Served::on(place.url()).numbers().await, acknowledged);
 }
+
+/// What it says whose disk fails.
+const FAILS: &str = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+    RAISE EXCEPTION 'could not extend file: Input/output error' USING ERRCODE = '58030'; \
+    END $$; \
+    CREATE TRIGGER full_disk BEFORE INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION full_disk()";
+/// What it says whose files may not grow.
+const LIMITED: &str = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+    RAISE EXCEPTION 'could not extend file: File too large' USING ERRCODE = 'XX000'; \
+    END $$; \
+    CREATE TRIGGER full_disk BEFORE INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION full_disk()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_disk_of_a_server_is_named_and_a_passing_error() {
+    for (fails, says) in [
+        (FAILS, "disk of the store fails"),
+        (LIMITED, "may not grow"),
+    ] {
+        let place = Place::postgres();
+        let host = Served::on(place.url());
+        let fill = async || place.tamper(fails).await;
+        let free = async || place.tamper(FREE).await;
+        let acknowledged = check(&host, says, fill, free).await;
+        drop(host);
+        assert_eq!(Served::on(place.url()).numbers().await, acknowledged);
+    }
+}
