@@ -1,32 +1,99 @@
-//! Why a system call of SQLite failed.
+//! Why SQLite could not write.
 //!
-//! An I/O error of SQLite says what it did: it wrote, or flushed. Why the system refused is only in
-//! its connection.
-#![allow(unsafe_code)]
+//! An I/O error of SQLite says what it did: it wrote, or flushed. Why the system refused is not passed
+//! on by the driver. So the limit on the size of files is compared with the files, and a small file
+//! is written next to them.
 
-use std::io;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 
-use sqlx::sqlite::SqliteConnection;
-
+use super::file::Lock;
 use crate::Error;
 
-/// Names the cause of an error that is the last one of this connection. Another error than one of
-/// I/O is returned as it is.
-pub async fn named(connection: &mut SqliteConnection, error: Error) -> Error {
+/// How much a file may have to grow for a batch.
+const GROWTH_BYTES: u64 = 2 << 20;
+/// What a probe writes.
+const PROBE_BYTES: usize = 4096;
+
+/// Names the cause of an I/O error while the store was written. Any other error, and one whose cause
+/// is not found, is returned as it is.
+pub fn named(lock: &Lock, error: Error) -> Error {
     let Error::Disk(text) = error else {
         return error;
     };
-    match last(connection).await {
-        Some(cause) => Error::of_file(&cause, format!("{cause}: {text}")),
-        None => Error::Disk(text),
+    let Some(store) = lock.store() else {
+        return Error::Disk(text);
+    };
+    // Before the probe: a write beyond the limit may end the process.
+    if let Some(limit) = limit_within_reach(lock.paths()) {
+        return Error::FileTooLarge(format!(
+            "files of this process may have {limit} bytes: {text}"
+        ));
+    }
+    match probe(store) {
+        // The folder may be closed to the host although the files are not.
+        Err(cause) if cause.kind() != ErrorKind::PermissionDenied => {
+            Error::of_file(&cause, format!("{}: {cause}: {text}", store.display()))
+        }
+        _ => Error::Disk(text),
     }
 }
 
-/// The error of the last system call of a connection that failed.
-async fn last(connection: &mut SqliteConnection) -> Option<io::Error> {
-    let mut handle = connection.lock_handle().await.ok()?;
-    // SAFETY: the pointer is valid while the handle exists, which excludes every other use of the
-    // connection. The function only reads a number.
-    let number = unsafe { libsqlite3_sys::sqlite3_system_errno(handle.as_raw_handle().as_ptr()) };
-    (number != 0).then(|| io::Error::from_raw_os_error(number))
+/// The limit on the size of files, if one of these has reached it or is close to it.
+fn limit_within_reach<'a>(files: impl Iterator<Item = &'a Path>) -> Option<u64> {
+    let limit = limit()?;
+    let lengths = files.filter_map(|file| fs::metadata(file).ok());
+    let longest = lengths.map(|file| file.len()).max()?;
+    (longest.saturating_add(GROWTH_BYTES) > limit).then_some(limit)
+}
+
+#[cfg(unix)]
+fn limit() -> Option<u64> {
+    use rustix::process::{Resource, getrlimit};
+    getrlimit(Resource::Fsize).current
+}
+
+/// Other systems have no such limit.
+#[cfg(not(unix))]
+fn limit() -> Option<u64> {
+    None
+}
+
+/// Writes a file next to the store, and removes it.
+fn probe(store: &Path) -> std::io::Result<()> {
+    let path = PathBuf::from(format!("{}-probe", store.display()));
+    let written = File::create(&path).and_then(|mut file| file.write_all(&[1; PROBE_BYTES]));
+    // It may not exist.
+    _ = fs::remove_file(&path);
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_names_what_the_system_says_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        probe(&folder.path().join("store.db")).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let missing = probe(&folder.path().join("no/store.db")).unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn each_error_of_the_system_has_its_meaning() {
+        let of = |number| {
+            let error = std::io::Error::from_raw_os_error(number);
+            Error::of_file(&error, error.to_string())
+        };
+        if cfg!(target_os = "linux") {
+            assert!(matches!(of(5), Error::Disk(_)));
+            assert!(matches!(of(24), Error::TooManyFiles(_)));
+            assert!(matches!(of(27), Error::FileTooLarge(_)));
+            assert!(matches!(of(28), Error::Full(_)));
+            assert!(matches!(of(30), Error::ReadOnly(_)));
+        }
+    }
 }

@@ -64,7 +64,8 @@ fn can_not_open(text: String) -> Error {
     }
 }
 
-/// Converts an error of the database during an import: a violated constraint means that the import does not fit the store.
+/// Converts an error of the database during an import: a violated constraint means that the import
+/// does not fit the store.
 pub fn import_error(error: sqlx::Error) -> Error {
     match error.as_database_error() {
         Some(database) if code(database) & 0xff == CONSTRAINT => Error::Import(format!(

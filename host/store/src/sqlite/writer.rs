@@ -503,7 +503,7 @@ impl EventWriter for Writer {
         match self.commit_batch(items, inline).await {
             Ok(outcomes) => Ok(outcomes),
             Err(error) => {
-                let error = cause::named(&mut self.connection, error).await;
+                let error = cause::named(&self.lock, error);
                 self.last_write.failed(&error);
                 Err(error)
             }
@@ -513,7 +513,7 @@ impl EventWriter for Writer {
     async fn import(&mut self, part: &Import) -> Result<()> {
         let _passed = self.gate.pass().await;
         if let Err(error) = self.take_in(part).await {
-            return Err(cause::named(&mut self.connection, error).await);
+            return Err(cause::named(&self.lock, error));
         }
         self.lock.check()
     }
@@ -523,10 +523,8 @@ impl EventWriter for Writer {
         if let Some(expected) = self.last_write.expected() {
             return expected;
         }
-        let trial = match self.try_write().await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(cause::named(&mut self.connection, error).await),
-        };
+        let trial = self.try_write().await;
+        let trial = trial.map_err(|error| cause::named(&self.lock, error));
         self.last_write.tried(&trial);
         trial
     }
