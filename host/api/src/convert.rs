@@ -47,9 +47,9 @@ impl From<store::Error> for Box<Problem> {
         if let store::Error::EventsLost(_) = error {
             return Box::new(Problem::new(Code::EventsLost, error.to_string()));
         }
-        let what = match &error {
-            store::Error::Full(_) => "the disk of the store is full; free space, then",
-            _ => "the store failed;",
+        let what = match error.cause() {
+            Some(cause) => format!("{cause}, then"),
+            None => "the store failed;".to_owned(),
         };
         let detail = format!("{what} try again, with the same Idempotency-Key if there was one");
         Box::new(Problem::new(Code::StoreUnavailable, detail))

@@ -40,7 +40,10 @@ impl CheckView {
                 // The message of a store may contain details that not every caller should see.
                 STORE_WRITER | STORE_READER => {
                     let fault = check.fault.as_ref();
-                    fault.map(|_| "the store is not available; the host's log says why".to_owned())
+                    fault.map(|_| match check.cause_of_store {
+                        Some(cause) => format!("{cause}; the host's log says more"),
+                        None => "the store is not available; the host's log says why".to_owned(),
+                    })
                 }
                 _ => check.fault.clone(),
             },

@@ -11,7 +11,7 @@ use super::exit::WrongUse;
 use super::expected::Expected;
 use super::table::Table;
 use super::{Client, Connection};
-use quipu::model::{StreamId, check_json};
+use quipu::model::{StreamId, check_json, text_without_mark};
 use quipu_api::line::one_line;
 
 /// Append events that need no decision
@@ -93,7 +93,7 @@ impl Append {
             id: self.event_id.as_deref(),
             r#type: name,
             schema_version: self.schema_version,
-            data: json("data", &data)?,
+            data: json("data", text_without_mark(&data))?,
             metadata: match &self.metadata {
                 Some(metadata) => Some(json("metadata", metadata)?),
                 None => None,
@@ -118,7 +118,7 @@ impl Append {
             _ => (path.display().to_string(), std::fs::read_to_string(path)),
         };
         let text = text.with_context(|| name.clone())?;
-        let text = text.trim_start_matches('\u{feff}').to_owned();
+        let text = text_without_mark(&text).to_owned();
         json(&name, &text)?;
         let request = client.request(Method::POST, &["v1", "appends"]);
         let answer = self.send(client, request, text.into_bytes()).await?;

@@ -18,7 +18,7 @@ use super::preview;
 use super::proposals;
 use super::table::{Table, counted, grouped, id, number, text};
 use super::{Client, Connection};
-use quipu::model::{StreamId, check_json};
+use quipu::model::{StreamId, check_json, text_without_mark};
 use quipu_api::line::one_line;
 
 /// Execute one command, or a file of them
@@ -108,8 +108,9 @@ impl Execute {
             "-" => io::read_to_string(io::stdin().lock()).context("stdin")?,
             data => data.to_owned(),
         };
+        let data = text_without_mark(&data);
         check_json(data.as_bytes()).map_err(|error| WrongUse(format!("data: {error}")))?;
-        let data: &RawValue = serde_json::from_str(&data)?;
+        let data: &RawValue = serde_json::from_str(data)?;
         let body = serde_json::to_vec(&Body {
             r#type: name,
             data,

@@ -6,13 +6,14 @@ use clap::Args;
 use reqwest::Method;
 use serde::Deserialize;
 
+use super::exit::WrongUse;
 use super::secret::Secret;
 use super::table::counted;
 use super::transfer::{Bar, StoreFile};
 use super::{Client, Connection};
 use quipu::model::Position;
 use quipu::store::{self, StoreUrl};
-use quipu::transfer::{self, END};
+use quipu::transfer::{self, END, FAILED};
 
 /// Write the log to stdout as CloudEvents, which `import` reads
 ///
@@ -28,6 +29,10 @@ pub struct Export {
     store: Option<Secret>,
     #[command(flatten)]
     store_file: StoreFile,
+    /// Export also commits that do not have their digest, because they were changed: needs --store
+    /// or --store-file
+    #[arg(long)]
+    unchecked: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -35,6 +40,10 @@ pub struct Export {
 impl Export {
     pub async fn run(self) -> Result<()> {
         let store = self.store_file.or_option(self.store.as_ref())?;
+        if self.unchecked && store.is_none() {
+            let why = "--unchecked reads a store directly: name it with --store or --store-file";
+            return Err(WrongUse(why.to_owned()).into());
+        }
         let mut out = Output::default();
         let written = match &store {
             Some(url) => self.write_store(url, &mut out).await,
@@ -48,6 +57,9 @@ impl Export {
     async fn write_store(&self, url: &StoreUrl, out: &mut Output) -> Result<()> {
         let source = store::open_reading(url).await?;
         let mut export = transfer::Export::begin(source, Position(self.after)).await?;
+        if self.unchecked {
+            export = export.unchecked();
+        }
         while let Some(chunk) = export.next().await? {
             out.write(&chunk)?;
         }
@@ -108,6 +120,14 @@ impl Output {
     /// Reports what was written, if it is complete.
     fn finish(self) -> Result<()> {
         io::stdout().lock().flush()?;
+        if let Ok(failed) = serde_json::from_slice::<Ended>(&self.last)
+            && failed.r#type == FAILED
+        {
+            bail!(
+                "the export ended early, and the output is incomplete: {}",
+                failed.data.detail
+            );
+        }
         let end: Option<End<'_>> = serde_json::from_slice(&self.last).ok();
         let Some(End { data, .. }) = end.filter(|end| end.r#type == END && self.rest.is_empty())
         else {
@@ -117,6 +137,18 @@ impl Output {
         _ = writeln!(io::stderr(), "exported {events}, up to position {head}");
         Ok(())
     }
+}
+
+/// The last line of an export that ended early.
+#[derive(Deserialize)]
+struct Ended {
+    r#type: String,
+    data: Reason,
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    detail: String,
 }
 
 #[derive(Deserialize)]

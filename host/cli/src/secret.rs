@@ -9,6 +9,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::exit::WrongUse;
+use quipu::model::text_without_mark;
 use quipu::store::StoreUrl;
 
 /// What takes the place of a secret wherever it would be shown.
@@ -48,7 +49,7 @@ impl Secret {
         &self.0
     }
 
-    /// Reads the only line of a file. A line break at its end is removed.
+    /// Reads the only line of a file. A byte order mark and a line break at its end are removed.
     ///
     /// # Errors
     /// When the file can't be read, or is empty, too large, not UTF-8 or longer than a line.
@@ -65,7 +66,8 @@ impl Secret {
         }
         let text = String::from_utf8(bytes)
             .map_err(|_| wrong("the secret is not UTF-8 text".to_owned()))?;
-        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text_without_mark(&text);
+        let line = text.strip_suffix('\n').unwrap_or(text);
         let line = line.strip_suffix('\r').unwrap_or(line);
         if line.is_empty() {
             return Err(wrong("the file with the secret is empty".to_owned()));

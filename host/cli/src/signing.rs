@@ -9,7 +9,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use ed25519_dalek::{Signer, SigningKey};
 
-use quipu::model::{PublicKey, Signature};
+use quipu::model::{PublicKey, Signature, text_without_mark};
 
 /// The suffix of a signature's file name, after the component's name.
 const EXTENSION: &str = "sig";
@@ -64,7 +64,7 @@ impl Sign {
     pub fn run(self) -> Result<()> {
         let path = self.key.display();
         let pem = std::fs::read_to_string(&self.key).with_context(|| format!("{path}"))?;
-        let Ok(key) = SigningKey::from_pkcs8_pem(&pem) else {
+        let Ok(key) = SigningKey::from_pkcs8_pem(text_without_mark(&pem)) else {
             bail!("{path} is not an ed25519 key in PEM (PKCS #8); `quipu key` makes one");
         };
         let path = self.file.display();
@@ -92,7 +92,9 @@ pub fn read_signature(component: &Path) -> Result<Option<Signature>> {
     let path = file.display();
     match std::fs::read_to_string(&file) {
         Ok(text) => {
-            let signature = text.parse().with_context(|| format!("{path}"))?;
+            let signature = text_without_mark(&text)
+                .parse()
+                .with_context(|| format!("{path}"))?;
             Ok(Some(signature))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -40,14 +40,14 @@ pub use exact_json::is_same_json;
 pub use index::{Index, Kind};
 pub use json::DEPTH_MAX as JSON_DEPTH_MAX;
 pub use json::check as check_json;
-pub use json::without_mark;
+pub use json::{text_without_mark, without_mark};
 pub use limits::{AppendLimits, TooLarge};
 pub use message::{MessageType, Name};
 pub use mismatch::Mismatch;
 pub use projection::{Lifecycle, OnError, Settings, SettingsChange};
 pub use signature::{PublicKey, Signature};
 pub use stream::{Category, ExpectedVersion, Position, StreamId, Version};
-pub use throttle::Throttle;
+pub use throttle::{SharedThrottle, Throttle};
 
 /// A value that breaks a rule of the model, with a message for its author.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

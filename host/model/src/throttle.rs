@@ -1,6 +1,7 @@
 //! Limits repeated log messages to one per minute.
 
 use std::collections::HashSet;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Period in which a cause is logged once.
@@ -46,6 +47,31 @@ impl Throttle {
         }
         self.causes.insert(cause.to_owned());
         Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+/// A throttle of one place in the code, for a `static`. All hosts of a process share it, so a cause
+/// names what differs between them.
+#[derive(Debug)]
+pub struct SharedThrottle(LazyLock<Mutex<Throttle>>);
+
+impl SharedThrottle {
+    /// A throttle that has passed nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(LazyLock::new(Mutex::default))
+    }
+
+    /// As [`Throttle::pass`].
+    pub fn pass(&self, cause: &str) -> Option<u64> {
+        let mut throttle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        throttle.pass(cause)
+    }
+}
+
+impl Default for SharedThrottle {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::failure::Result;
 use super::params::{PageSize, Params};
 use super::{App, answer};
+use quipu::model::Invalid;
 use quipu::store::AUDIT_PAGE_MAX;
 use quipu_api::{AuditCheck, AuditList, AuditView, Problem};
 
@@ -15,7 +16,7 @@ use quipu_api::{AuditCheck, AuditList, AuditView, Problem};
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct AuditQuery {
-    /// Only records after this number
+    /// Only records after this number, which must not be greater than that of the last one
     #[serde(default)]
     after: u64,
     /// Maximum number of records: 1 to 1000, by default 100
@@ -41,6 +42,14 @@ pub struct AuditQuery {
 pub async fn list(State(app): State<App>, Params(query): Params<AuditQuery>) -> Result<Response> {
     let limit = query.limit.0;
     let page = app.host.audit().records(query.after, limit).await?;
+    if page.is_empty() && query.after > 0 {
+        // A reader would miss the next records, for example of a store that was restored.
+        let last = app.host.audit().last().await?;
+        if query.after > last {
+            let place = format!("record {} of the audit", query.after);
+            return Err(Invalid::after_the_end(place, last).into());
+        }
+    }
     let last = page.last().filter(|_| page.len() == limit);
     let list = AuditList {
         next: last.map(|last| last.number),

@@ -18,7 +18,7 @@ use super::request::NdjsonBody;
 use super::{App, answer, headers};
 use quipu::model::Position;
 use quipu::store;
-use quipu::transfer::{Error, Failed};
+use quipu::transfer::{Error, Failed, write_failed};
 use quipu_api::{Code, ImportView, Problem, choices};
 
 /// The path that imports an export. The request lasts as long as its body.
@@ -57,10 +57,19 @@ pub async fn export(
     let after = query.after.unwrap_or(0);
     let export = app.host.export(Position(after)).await;
     let export = export.map_err(|error| problem_of(&error, error.to_string()))?;
-    let chunks = futures::stream::try_unfold(export, |mut export| async {
-        let chunk = export.next().await;
-        let chunk = chunk.inspect_err(|error| tracing::error!(%error, "an export was cut off"))?;
-        Ok::<_, store::Error>(chunk.map(|chunk| (chunk, export)))
+    let chunks = futures::stream::try_unfold(Some(export), |export| async move {
+        let Some(mut export) = export else {
+            return Ok(None);
+        };
+        let chunk = match export.next().await {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                tracing::error!(%error, "an export was cut off");
+                let last = failed(&error)?;
+                return Ok::<_, store::Error>(Some((last, None)));
+            }
+        };
+        Ok(chunk.map(|chunk| (chunk, Some(export))))
     });
     let mut response = answer::ndjson(Body::from_stream(chunks));
     if headers::accepts_bytes(&headers) {
@@ -68,6 +77,17 @@ pub async fn export(
         response.headers_mut().insert(header::CONTENT_TYPE, bytes);
     }
     Ok(answer::varying(response))
+}
+
+/// The last line of an export that ends because the store is damaged: a retry does not help, so the
+/// reader has to know why. Any other error breaks the answer off.
+fn failed(error: &store::Error) -> std::result::Result<Bytes, store::Error> {
+    if !error.is_lasting() {
+        return Err(error.clone());
+    }
+    let mut line = Vec::new();
+    write_failed(&error.to_string(), &mut line)?;
+    Ok(line.into())
 }
 
 /// Imports an export.

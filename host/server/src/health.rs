@@ -12,6 +12,7 @@ use super::failure::{Failure, Result};
 use super::params::Params;
 use super::{App, answer, draining};
 use quipu::app::STORE_WRITER;
+use quipu::model::SharedThrottle;
 use quipu::projection;
 use quipu::store::{Job, LastJobs};
 use quipu_api::{CheckView, Code, LostEvents, Problem, ProjectionState, SnapshotCounts, Status};
@@ -34,6 +35,9 @@ pub struct Ready {
 
 /// Time limit of the readiness check, so that the answer comes within a second.
 const READY_WAIT: Duration = Duration::from_millis(900);
+
+/// Limits log entries about readiness: balancers ask every second.
+static SAID: SharedThrottle = SharedThrottle::new();
 
 /// Answers as long as the process is alive.
 #[utoipa::path(
@@ -70,7 +74,10 @@ pub async fn ready(State(app): State<App>) -> Result<Response> {
     }
     for check in &readiness.checks {
         if let Some(fault) = &check.fault {
-            tracing::warn!(name = %check.name, %fault, "not ready");
+            let name = &*check.name;
+            if let Some(left_out) = SAID.pass(&format!("{name}: {fault}")) {
+                tracing::warn!(%fault, name, left_out, "not ready");
+            }
         }
     }
     if readiness.is_ready() {

@@ -25,6 +25,7 @@ use super::failure::{Failure, Result};
 use super::headers::BYTES;
 use super::pace::Paced;
 use quipu::engine::STREAMS_MAX;
+use quipu::model::without_mark;
 use quipu_api::{Code, body};
 
 /// The bytes of a body of `application/json`.
@@ -36,9 +37,9 @@ impl JsonBytes {
         Ok(self.away(|bytes| body::parse(bytes))?)
     }
 
-    /// Converts the bytes; when there are many, on a thread that serves no connections.
+    /// Converts the bytes without a byte order mark; when there are many, on a thread that serves no connections.
     pub fn away<'a, T>(&'a self, work: impl FnOnce(&'a [u8]) -> T) -> T {
-        let bytes = &self.0.bytes;
+        let bytes = without_mark(&self.0.bytes);
         away(bytes.len(), || work(bytes))
     }
 }

@@ -277,6 +277,7 @@ impl Builder {
             (Arc::clone(&clock), Arc::clone(committer.meters())),
             &supervisor,
         );
+        let digests = store.digests;
         let prover = Prover::new(
             Arc::clone(&registry),
             unchecked,
@@ -284,7 +285,7 @@ impl Builder {
             store.rejections,
             StoredBytes {
                 reader: store.reader,
-                digests: store.digests,
+                digests: Arc::clone(&digests),
                 modules: Arc::clone(&modules),
                 snapshots: Arc::clone(&store.snapshots),
                 audit: Arc::clone(&store.audit),
@@ -304,6 +305,7 @@ impl Builder {
             modules,
             snapshots: store.snapshots,
             documents: store.documents,
+            digests,
             types: store.types,
             committer,
             closing: Mutex::new(Some(closing)),

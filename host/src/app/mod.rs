@@ -50,8 +50,8 @@ use crate::proof::Prover;
 use crate::propose::Proposals;
 use crate::runtime::Module;
 use crate::store::{
-    self, Deployment, DocumentStore, EventReader, JobStore, ModuleStore, SnapshotStore, Source,
-    TypeStore,
+    self, Deployment, DigestStore, DocumentStore, EventReader, JobStore, ModuleStore,
+    SnapshotStore, Source, TypeStore,
 };
 use crate::subscribe::{self, Committed, Hub, Named, OnCommit, Subscribe, Subscription};
 use crate::supervise::{Part, Supervisor};
@@ -93,6 +93,7 @@ struct Tenant {
     modules: Arc<dyn ModuleStore>,
     snapshots: Arc<dyn SnapshotStore>,
     documents: Arc<dyn DocumentStore>,
+    digests: Arc<dyn DigestStore>,
     types: Arc<dyn TypeStore>,
     committer: commit::Handle,
     /// Reports how the store was closed.
@@ -380,6 +381,7 @@ impl Host {
             modules: Arc::clone(&self.tenant.modules),
             snapshots: Arc::clone(&self.tenant.snapshots),
             documents: Arc::clone(&self.tenant.documents),
+            digests: Arc::clone(&self.tenant.digests),
         };
         Export::begin(source, after).await
     }

@@ -26,6 +26,8 @@ pub struct Check {
     pub name: String,
     /// Why it does not work; none while it works.
     pub fault: Option<String>,
+    /// What callers may read of the fault of a store.
+    pub cause_of_store: Option<&'static str>,
     /// How often it panicked and was restarted.
     pub restarts: u64,
     /// The message of the last panic.
@@ -47,6 +49,10 @@ impl Readiness {
     ) -> Self {
         let tried = |name: &str, tried: ProbeResult| Check {
             name: name.to_owned(),
+            cause_of_store: match &tried {
+                Ok(Err(error)) => error.cause(),
+                _ => None,
+            },
             fault: match tried {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
@@ -71,6 +77,7 @@ impl Check {
         Self {
             name: part.name,
             fault,
+            cause_of_store: None,
             restarts: part.restarts,
             cause: part.cause,
         }

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{Gauge, Handle, Message, Staged, Verdict};
 use crate::meters::Meters;
+use crate::model::Throttle;
 use crate::store::{self, EventWriter, Import, InlineFold, Item, Outcome};
 use crate::supervise::Supervisor;
 
@@ -82,6 +83,7 @@ pub fn start(
                 staged,
                 gauge,
                 meters,
+                failures: Throttle::default(),
             };
             // The state of a batch is unknown after a panic.
             let running = supervisor.essential("committer", committer.run());
@@ -100,6 +102,8 @@ struct Committer {
     staged: mpsc::UnboundedReceiver<Message>,
     gauge: Arc<Gauge>,
     meters: Arc<Meters>,
+    /// Limits log entries about batches that were not stored: each may fail for the same reason.
+    failures: Throttle,
 }
 
 /// An item whose caller has not been answered yet.
@@ -242,7 +246,10 @@ impl Committer {
                         parts.push(part);
                         continue;
                     }
-                    tracing::error!(%error, items = part.len(), "a batch was not stored");
+                    if let Some(left_out) = self.failures.pass(&error.to_string()) {
+                        let items = part.len();
+                        tracing::error!(%error, items, left_out, "a batch was not stored");
+                    }
                     self.meters.commit_failures.add(1);
                     for staged in part {
                         if let Some(run) = &staged.run {

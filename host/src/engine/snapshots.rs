@@ -9,12 +9,15 @@ use tokio::sync::mpsc;
 use super::worker::{Inbox, Message};
 use crate::deploy::Registry;
 use crate::fold::Folder;
-use crate::model::{Clock, StreamId, Version};
+use crate::model::{Clock, SharedThrottle, StreamId, Version};
 use crate::supervise::Supervisor;
 
 /// Highest number of streams that wait for a snapshot. If there are more, the next command of the
 /// stream requests it once more.
 const WAITING_MAX: usize = 1_024;
+
+/// Limits log entries about snapshots that fail: those of all streams may, for one reason.
+static SAID: SharedThrottle = SharedThrottle::new();
 
 /// When a snapshot of a stream is taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -98,7 +101,9 @@ impl Taking {
             Ok(snapshot) => snapshot?,
             Err(error) => {
                 counts.failed();
-                tracing::warn!(%stream, %error, "no snapshot was taken");
+                if let Some(left_out) = SAID.pass(&error.to_string()) {
+                    tracing::warn!(%stream, %error, left_out, "no snapshot was taken");
+                }
                 return None;
             }
         };
@@ -110,7 +115,9 @@ impl Taking {
             Ok(false) => None,
             Err(error) => {
                 counts.failed();
-                tracing::warn!(%stream, %error, "a snapshot was not stored");
+                if let Some(left_out) = SAID.pass(&error.to_string()) {
+                    tracing::warn!(%stream, %error, left_out, "a snapshot was not stored");
+                }
                 None
             }
         }

@@ -12,7 +12,7 @@ use super::cache::Cache;
 use super::owner::{End, Owner};
 use super::prefetch::Ahead;
 use super::shared::Options;
-use crate::model::{Backoff, Position};
+use crate::model::{Backoff, Position, SharedThrottle};
 use crate::store::{BatchOutcome, BuildBatch, BuildId, DocumentStore, FailedEvent};
 use crate::supervise::joined;
 
@@ -168,6 +168,9 @@ fn last_of_each(events: &mut Vec<FailedEvent>) {
     events.reverse();
 }
 
+/// Limits log entries about documents that could not be written: every attempt may fail.
+static SAID: SharedThrottle = SharedThrottle::new();
+
 /// Writes a batch, and retries until it succeeds or the error is permanent.
 async fn written(
     documents: &dyn DocumentStore,
@@ -190,7 +193,10 @@ async fn written(
             Ok(BatchOutcome::Lost) => return Err(End::Lost),
             Err(error) if error.is_lasting() => return Err(End::Failed(error.into())),
             Err(error) => {
-                tracing::warn!(projection = name, %error, "could not write documents; retrying");
+                if let Some(left_out) = SAID.pass(&format!("{name}: {error}")) {
+                    let why = "could not write documents; retrying";
+                    tracing::warn!(projection = name, %error, left_out, "{why}");
+                }
                 sleep(backoff.next_pause()).await;
             }
         }

@@ -108,7 +108,10 @@ impl Runner {
                     self.pause()
                 }
                 End::Failed(error) => {
-                    tracing::warn!(projection = &*self.name, %error, "a build failed; retrying");
+                    if let Some(left_out) = self.shared.may_say(&self.name, &error.to_string()) {
+                        let projection = &*self.name;
+                        tracing::warn!(%error, projection, left_out, "a build failed; retrying");
+                    }
                     backoff.next_pause()
                 }
             };

@@ -16,7 +16,9 @@ use super::{
     ViewPage,
 };
 use crate::model::{Index, Invalid};
-use crate::store::{ChangedDocument, DOCUMENTS_PAGE_MAX, PAGE_BYTES_MAX, Scan, ScannedDocument};
+use crate::store::{
+    Build, ChangedDocument, DOCUMENTS_PAGE_MAX, PAGE_BYTES_MAX, Scan, ScannedDocument,
+};
 
 /// Limit for the number of conditions in a query.
 const CONDITIONS_MAX: usize = 16;
@@ -142,13 +144,17 @@ impl Service {
     /// the host shuts down.
     ///
     /// # Errors
-    /// When there is no such projection, or it is live.
+    /// When there is no such projection, it is live, or it has not come to the change of the
+    /// checkpoint; or when the store fails.
     pub async fn changes(
         &self,
         name: &str,
         after: Option<ChangePlace>,
     ) -> Result<BoxStream<'static, Result<Change, Error>>, Error> {
         let build = self.shared.active(name).await?.build;
+        if let Some(after) = after.filter(|after| after.build == build.id) {
+            self.check_change(name, &build, after).await?;
+        }
         let following = Following {
             shared: Arc::clone(&self.shared),
             name: name.into(),
@@ -161,6 +167,25 @@ impl Service {
             has_failed: false,
         };
         Ok(stream::unfold(following, Following::next).boxed())
+    }
+
+    /// Refuses a change that the build does not have: its reader would miss the next ones.
+    async fn check_change(
+        &self,
+        name: &str,
+        build: &Build,
+        after: ChangePlace,
+    ) -> Result<(), Error> {
+        let mut last = build.changes;
+        if after.change > last && build.is_inline {
+            let taken = self.shared.reader.last_taken().await?;
+            last = last.max(taken.0 + build.change_offset());
+        }
+        if after.change <= last {
+            return Ok(());
+        }
+        let place = format!("change {after} of projection {name}");
+        Err(Invalid::after_the_end(place, last).into())
     }
 }
 

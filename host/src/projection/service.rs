@@ -128,7 +128,12 @@ async fn keep_going(shared: Arc<Shared>) {
         match reconcile::reconcile(&shared).await {
             Ok(wanted) => run(&shared, &mut running.0, wanted),
             Err(Error::Stopped) => break,
-            Err(error) => tracing::warn!(%error, "could not check the projections; retrying"),
+            Err(error) => {
+                if let Some(left_out) = shared.may_say("check", &error.to_string()) {
+                    let why = "could not check the projections; retrying";
+                    tracing::warn!(%error, left_out, "{why}");
+                }
+            }
         }
         // A dropped build may be large, and no new one waits for it.
         let begun = Instant::now();
@@ -139,7 +144,9 @@ async fn keep_going(shared: Arc<Shared>) {
         };
         let has_more = reconcile::sweep(&shared, is_due).await;
         let has_more = has_more.unwrap_or_else(|error| {
-            tracing::warn!(%error, "could not remove a dropped build; retrying");
+            if let Some(left_out) = shared.may_say("sweep", &error.to_string()) {
+                tracing::warn!(%error, left_out, "could not remove a dropped build; retrying");
+            }
             true
         });
         let has_projections = shared.registry.plan().projections().next().is_some();

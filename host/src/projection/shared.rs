@@ -90,7 +90,7 @@ pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
     pub(super) guests: Arc<Guests>,
     pub(super) inline: Arc<Inline>,
-    /// Limits how often parked or skipped events are logged.
+    /// Limits how often parked or skipped events and failed builds are logged.
     pub(super) log_throttle: std::sync::Mutex<Throttle>,
     /// All activations, with the plan under which they were read. They are read a second time under
     /// the next plan.
@@ -124,8 +124,8 @@ impl Shared {
         })
     }
 
-    /// Whether to log why an event of a projection was parked or skipped. If so, returns how many
-    /// lines were suppressed before.
+    /// Whether to log why an event of a projection was parked or skipped, or why a build failed. If
+    /// so, returns how many lines were suppressed before.
     pub(super) fn may_say(&self, name: &str, error: &str) -> Option<u64> {
         let mut throttle = self
             .log_throttle

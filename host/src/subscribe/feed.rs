@@ -6,7 +6,7 @@ use super::hub::Shared;
 use super::waiters::Board;
 use crate::deploy;
 use crate::model::Backoff;
-use crate::model::{Position, RecordedEvent};
+use crate::model::{Position, RecordedEvent, SharedThrottle};
 use crate::store::{self, Direction, Filter, LOG_PAGE_MAX, LogPage};
 
 /// Reads the log once for all subscriptions, until the host shuts down. While there are no
@@ -118,8 +118,14 @@ async fn learn_plan(shared: &Shared) {
     }
 }
 
+/// Limits log entries about a log that can't be read: every attempt may fail.
+static SAID: SharedThrottle = SharedThrottle::new();
+
 async fn pause(shared: &Shared, error: &store::Error, backoff: &mut Backoff) {
-    tracing::error!(%error, "could not read the log for subscriptions; retrying");
+    if let Some(left_out) = SAID.pass(&error.to_string()) {
+        let why = "could not read the log for subscriptions; retrying";
+        tracing::error!(%error, left_out, "{why}");
+    }
     if error.is_lasting() {
         shared.update(|board| board.fail(error));
     }

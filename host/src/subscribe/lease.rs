@@ -10,8 +10,12 @@ use super::Error;
 use super::hub::Shared;
 use crate::model::Backoff;
 use crate::model::Position;
+use crate::model::SharedThrottle;
 use crate::store;
 use crate::supervise::joined;
+
+/// Limits log entries about a store that does not answer: every attempt may fail.
+static SAID: SharedThrottle = SharedThrottle::new();
 
 /// The lease of a named subscription. It can be renewed while work is running. It is released when
 /// dropped.
@@ -53,7 +57,10 @@ impl Lease {
                 Ok(None) => rand::rng().random_range(length / 8..=length / 4),
                 Err(error) if error.is_lasting() => return Err(error.into()),
                 Err(error) => {
-                    tracing::warn!(name = key, %error, "could not claim a subscription; retrying");
+                    if let Some(left_out) = SAID.pass(&format!("{key}: {error}")) {
+                        let why = "could not claim a subscription; retrying";
+                        tracing::warn!(name = key, %error, left_out, "{why}");
+                    }
                     backoff.next_pause()
                 }
             };
@@ -107,7 +114,10 @@ impl Lease {
                 }
                 Ok(Ok(None)) | Err(_) => self.is_held = false,
                 Ok(Err(error)) => {
-                    tracing::warn!(name = self.key, %error, "could not store a checkpoint");
+                    if let Some(left_out) = SAID.pass(&format!("{}: {error}", self.key)) {
+                        let name = &*self.key;
+                        tracing::warn!(%error, name, left_out, "could not store a checkpoint");
+                    }
                     let next = Instant::now() + backoff.next_pause();
                     sleep_until(next.min(self.until)).await;
                     self.is_held = Instant::now() < self.until;

@@ -10,7 +10,7 @@ use super::hub::Shared;
 use super::lease::Lease;
 use super::{Error, Subscribe};
 use crate::model::Backoff;
-use crate::model::{Invalid, RecordedEvent};
+use crate::model::{Invalid, RecordedEvent, SharedThrottle};
 use crate::store::Filter;
 use crate::upcast::Form;
 
@@ -19,6 +19,9 @@ const NAME_BYTES_MAX: usize = 200;
 /// The prefix of every key, and the first text after all keys.
 pub(super) const PREFIX: &str = "subscription/";
 pub(super) const PREFIX_END: &str = "subscription0";
+
+/// Limits log entries about a store that fails: every attempt may.
+static SAID: SharedThrottle = SharedThrottle::new();
 
 /// A subscription whose checkpoint is stored under a name. It starts at the first event of the log,
 /// and passes every event that matches its filter to a handler, in order and at least once.
@@ -171,7 +174,9 @@ impl Named {
                 End::Stopped => return Ok(()),
                 End::Lost => tracing::warn!(name = self.key, "the lease was lost"),
                 End::Failed(Error::Store(error)) if !error.is_lasting() => {
-                    tracing::warn!(name = self.key, %error, "the store failed");
+                    if let Some(left_out) = SAID.pass(&format!("{}: {error}", self.key)) {
+                        tracing::warn!(name = self.key, %error, left_out, "the store failed");
+                    }
                     let mut backoff = Backoff::of_reads();
                     self.shared.unless_ended(sleep(backoff.next_pause())).await;
                 }

@@ -1,12 +1,41 @@
-//! Checks the digests of imported commits.
+//! Checks the digests of commits that are imported or exported.
 
 use std::collections::HashMap;
 
 use crate::model::{Digest, Position, StreamId, Version};
 use crate::store::commit_digest::{CommitHasher, EventFields};
-use crate::store::{EventReader, Result, StoredEvent};
+use crate::store::{DigestStore, EventReader, Result, StoredEvent};
 
-/// The digests of an import. This takes about 100 bytes for each stream of the file.
+/// Where the digest of the commit before the first one of a stream in the file is.
+#[derive(Clone, Copy)]
+pub enum Earlier<'a> {
+    /// There is no commit before it.
+    Nothing,
+    /// At the head of the stream, after which the commit is imported.
+    Head(&'a dyn EventReader),
+    /// In the store that is exported.
+    Store(&'a dyn DigestStore),
+}
+
+impl Earlier<'_> {
+    async fn digest(self, event: &StoredEvent) -> Result<Option<Digest>> {
+        let (stream, version) = (&event.stream, event.version.0);
+        match self {
+            Self::Nothing => Ok(None),
+            Self::Head(reader) => Ok(reader.head(stream).await?.and_then(|head| head.digest)),
+            Self::Store(_) if version <= 1 => Ok(None),
+            Self::Store(digests) => {
+                let span = digests.span(stream.as_str(), version, version).await?;
+                let before = span.and_then(|span| span.before);
+                let bytes = before.and_then(|(_, digest)| digest);
+                // One of another length is found with its own commit.
+                Ok(bytes.and_then(|it| <[u8; 32]>::try_from(it).map(Digest).ok()))
+            }
+        }
+    }
+}
+
+/// The digests of a file. This takes about 100 bytes for each stream of the file.
 #[derive(Debug, Default)]
 pub struct CommitDigests {
     /// The digest of the last commit of each stream that was imported.
@@ -24,22 +53,17 @@ struct Open {
 }
 
 impl CommitDigests {
-    /// Takes the next event of the file. Returns why it can't be imported, if its commit is whole
-    /// and does not have its digest. `is_empty` says that the store had no events before.
+    /// Takes the next event of the file. Returns what is wrong, if its commit is whole and does not
+    /// have its digest.
     pub async fn take(
         &mut self,
-        reader: &dyn EventReader,
-        is_empty: bool,
+        earlier: Earlier<'_>,
         event: &StoredEvent,
     ) -> Result<Option<String>> {
         if let Some(commit) = &event.commit {
             let previous = match self.last.get(&event.stream) {
                 Some(last) => *last,
-                None if is_empty => None,
-                None => reader
-                    .head(&event.stream)
-                    .await?
-                    .and_then(|head| head.digest),
+                None => earlier.digest(event).await?,
             };
             self.last.insert(event.stream.clone(), commit.digest);
             self.open = match commit.digest {

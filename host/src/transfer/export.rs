@@ -4,13 +4,14 @@ use std::vec;
 
 use bytes::Bytes;
 
+use super::digests::{CommitDigests, Earlier};
 use super::line::Totals;
 use super::write;
 use crate::model::{Digest, EventId, Invalid, Position, RecordedEvent, StreamId, Version};
 use crate::store::{
-    ArchivedStreams, DOCUMENTS_PAGE_MAX, Deployment, Direction, DocumentStore, Error, EventReader,
-    Filter, LOG_PAGE_MAX, ModuleStore, Result, STREAMS_PAGE_MAX, SnapshotStore, Source,
-    StoredModule, StreamFilter, Subject,
+    ArchivedStreams, DOCUMENTS_PAGE_MAX, Deployment, DigestStore, Direction, DocumentStore, Error,
+    EventReader, Filter, LOG_PAGE_MAX, ModuleStore, Result, STREAMS_PAGE_MAX, SnapshotStore,
+    Source, StoredModule, StreamFilter, Subject,
 };
 
 /// Number of anchors in one read. It is small because each has a state.
@@ -25,6 +26,9 @@ pub struct Export {
     modules: Arc<dyn ModuleStore>,
     snapshots: Arc<dyn SnapshotStore>,
     documents: Arc<dyn DocumentStore>,
+    digests: Arc<dyn DigestStore>,
+    /// None when commits are not compared with their digests.
+    checked: Option<CommitDigests>,
     after: Option<(Position, EventId)>,
     head: Position,
     totals: Totals,
@@ -57,6 +61,7 @@ impl Export {
             modules,
             snapshots,
             documents,
+            digests,
         } = source;
         let end = reader.log_head().await?;
         if after > end {
@@ -75,6 +80,8 @@ impl Export {
             modules,
             snapshots,
             documents,
+            digests,
+            checked: Some(CommitDigests::default()),
             after,
             head,
             totals: Totals {
@@ -85,6 +92,14 @@ impl Export {
         })
     }
 
+    /// Exports commits as they are stored, also those that do not have their digest. An import
+    /// refuses these.
+    #[must_use]
+    pub fn unchecked(mut self) -> Self {
+        self.checked = None;
+        self
+    }
+
     /// Returns the position of the last event that the export will have.
     pub fn head(&self) -> Position {
         self.head
@@ -93,7 +108,8 @@ impl Export {
     /// Returns the next whole lines, or `None` at the end.
     ///
     /// # Errors
-    /// When the store does not answer. What was returned before that lacks the last line.
+    /// When the store does not answer, or a commit does not have its digest. What was returned
+    /// before that lacks the last line.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         let mut out = Vec::new();
         while out.is_empty() {
@@ -181,6 +197,13 @@ impl Export {
         for event in &page.events {
             if event.position > self.head {
                 break;
+            }
+            if let Some(checked) = &mut self.checked
+                && let Some(why) = checked.take(Earlier::Store(&*self.digests), event).await?
+            {
+                return Err(Error::Damaged(format!(
+                    "{why}; `quipu verify --digests` finds everything that was changed"
+                )));
             }
             write::event(event, out)?;
             self.totals.commits += u64::from(event.commit.is_some());

@@ -45,6 +45,8 @@ pub const STREAM: &str = "quipu.stream";
 pub const ANCHOR: &str = "quipu.anchor";
 /// Type of the last line.
 pub const END: &str = "quipu.end";
+/// The last line of an export that ended because the store is damaged.
+pub const FAILED: &str = "quipu.failed";
 
 /// Content type of a component.
 pub const WASM: &str = "application/wasm";

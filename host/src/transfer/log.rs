@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Error;
+use super::digests::Earlier;
 use super::import::Importing;
 use super::resume::Open;
 use crate::model::{Position, StreamId};
@@ -69,9 +70,11 @@ impl Importing<'_> {
             return Err(self.not_found());
         }
         self.check_restored(&event).await?;
-        let is_empty = self.present.last.is_none();
-        let reader = &*self.target.reader;
-        if let Some(why) = self.digests.take(reader, is_empty, &event).await? {
+        let earlier = match self.present.last {
+            None => Earlier::Nothing,
+            Some(_) => Earlier::Head(&*self.target.reader),
+        };
+        if let Some(why) = self.digests.take(earlier, &event).await? {
             // Nothing of the commit is stored.
             let begun = usize::try_from(event.commit_offset).unwrap_or(usize::MAX);
             self.batch.truncate(self.batch.len().saturating_sub(begun));

@@ -18,7 +18,9 @@ mod write;
 pub use error::{Error, Failed};
 pub use export::Export;
 pub use import::{Imported, Target, import};
-pub use line::{END, FORMAT, Totals};
+pub use line::{END, FAILED, FORMAT, Totals};
 pub use lines::LINE_BYTES_MAX;
 pub use read::check_line;
-pub use write::{archived as write_archived, begin as write_begin, end as write_end};
+pub use write::{
+    archived as write_archived, begin as write_begin, end as write_end, failed as write_failed,
+};

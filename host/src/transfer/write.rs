@@ -8,7 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::line::{
     ANCHOR, AnchorData, BEGIN, BeginData, COMMIT, CommandData, CommitData, DROPPED, DroppedData,
-    END, FORMAT, Line, MODULE, PLAN, PlanData, SOURCE, SPEC, STREAM, Totals, WASM, data,
+    END, FAILED, FORMAT, Line, MODULE, PLAN, PlanData, SOURCE, SPEC, STREAM, Totals, WASM, data,
     dropped_id, encoded, metadata, source,
 };
 use crate::model::{
@@ -228,6 +228,18 @@ pub fn anchor(anchor: &Anchor, state: &Body, out: &mut Vec<u8>) -> Result<()> {
 /// When it can't be written as JSON.
 pub fn end(totals: &Totals, out: &mut Vec<u8>) -> Result<()> {
     json(END, END.to_owned(), None, totals, out)
+}
+
+/// Writes the last line of an export that ends early, with the reason.
+///
+/// # Errors
+/// When it can't be written as JSON.
+pub fn failed(detail: &str, out: &mut Vec<u8>) -> Result<()> {
+    #[derive(Serialize)]
+    struct Failed<'a> {
+        detail: &'a str,
+    }
+    json(FAILED, FAILED.to_owned(), None, &Failed { detail }, out)
 }
 
 /// Writes a line that is not an event, with JSON data.

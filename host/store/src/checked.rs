@@ -17,8 +17,8 @@ use super::{
 };
 use quipu_model::{Digest, Position, RecordedEvent, StreamId, Version};
 
-/// Checks the events of streams, of the log and of loads. Everything else, exports included, is
-/// read without a check: an import compares the digests.
+/// Checks the events of streams, of the log and of loads. Everything else is read without a check:
+/// exports and imports compare the digests themselves.
 pub struct CheckedReader {
     reader: Arc<dyn EventReader>,
     digests: Arc<dyn DigestStore>,

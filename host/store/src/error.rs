@@ -1,9 +1,16 @@
 //! Errors of a store, and the meaning of the driver's errors.
 
+use std::io::ErrorKind;
+
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteError;
 
 use super::{Loss, postgres, sqlite};
+
+/// Numbers of system errors: input or output failed, and too many open files.
+const EIO: i32 = 5;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
 
 /// Why a store did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -18,6 +25,21 @@ pub enum Error {
     /// The store may not be written.
     #[error("the store is read-only: {0}")]
     ReadOnly(String),
+    /// A file of the store may not grow any more. Nothing was stored.
+    #[error(
+        "a file of the store may not grow: {0}; raise the limit on the size of files (`ulimit -f`, \
+         LimitFSIZE), or move the store to a file system with larger files"
+    )]
+    FileTooLarge(String),
+    /// The process, or the system, has as many files open as it may. Nothing was stored.
+    #[error("no more files can be opened: {0}; raise the limit (`ulimit -n`, LimitNOFILE)")]
+    TooManyFiles(String),
+    /// The disk of the store fails. Nothing was stored.
+    #[error(
+        "the disk of the store fails: {0}; check the log of the system, and move the store to a \
+         disk that works"
+    )]
+    Disk(String),
     /// The file is not a store, or is damaged.
     #[error("the store is damaged: {0}")]
     Damaged(String),
@@ -91,6 +113,53 @@ impl Error {
         matches!(
             self,
             Self::Damaged(_) | Self::Unexpected(_) | Self::TooNew { .. } | Self::TooOld { .. }
+        )
+    }
+
+    /// What callers may read of the cause, with what an operator does about it. None where only the
+    /// log has it.
+    pub fn cause(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Full(_) => "the disk of the store is full; free space",
+            Self::ReadOnly(_) => {
+                "the store may not be written; make its disk and its files writable"
+            }
+            Self::FileTooLarge(_) => {
+                "a file of the store may not grow; raise the limit on its size"
+            }
+            Self::TooManyFiles(_) => "the host may open no more files; raise its limit",
+            Self::Disk(_) => "the disk of the store fails; check it",
+            _ => return None,
+        })
+    }
+
+    /// The meaning of a failed system call on a file of the store.
+    pub(crate) fn of_file(error: &std::io::Error, text: String) -> Self {
+        match error.kind() {
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Self::ReadOnly(text),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full(text),
+            ErrorKind::FileTooLarge => Self::FileTooLarge(text),
+            // These have no kind. The numbers are the same on all systems of this family.
+            _ if cfg!(unix) => match error.raw_os_error() {
+                Some(EIO) => Self::Disk(text),
+                Some(ENFILE | EMFILE) => Self::TooManyFiles(text),
+                _ => Self::Unavailable(text),
+            },
+            _ => Self::Unavailable(text),
+        }
+    }
+
+    /// Returns whether the store may be unable to take any write until something outside the host
+    /// has changed.
+    pub(crate) fn may_last(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable(_)
+                | Self::Full(_)
+                | Self::ReadOnly(_)
+                | Self::FileTooLarge(_)
+                | Self::TooManyFiles(_)
+                | Self::Disk(_)
         )
     }
 

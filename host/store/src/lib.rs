@@ -24,6 +24,7 @@ mod follow;
 mod inline;
 mod item;
 mod jobs;
+mod last_write;
 mod loss;
 mod migrations;
 mod page;
@@ -205,7 +206,8 @@ pub trait EventWriter: Send {
     /// When the part can't come after what is there: then nothing of it is stored.
     async fn import(&mut self, part: &Import) -> Result<()>;
 
-    /// Checks whether a commit would succeed, without writing.
+    /// Checks whether a commit would succeed. Only after one that failed it tries a small write, at
+    /// most once in two seconds.
     ///
     /// # Errors
     /// When a commit would fail.
@@ -396,6 +398,8 @@ pub struct Source {
     pub snapshots: Arc<dyn SnapshotStore>,
     /// Documents, of which the dropped events are exported.
     pub documents: Arc<dyn DocumentStore>,
+    /// Digests, with which exported commits are compared.
+    pub digests: Arc<dyn DigestStore>,
 }
 
 /// The parts of a store whose bytes have digests, opened only for reading.

@@ -210,6 +210,7 @@ pub async fn open_reading(url: &StoreUrl) -> Result<Source> {
                 modules: store.modules,
                 snapshots: store.snapshots,
                 documents: store.documents,
+                digests: store.digests,
             })
         }
         StoreUrl::Memory => Err(only_in_its_host()),

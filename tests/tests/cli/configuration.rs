@@ -273,6 +273,8 @@ fn a_token_comes_from_an_option_a_variable_or_a_file() {
     assert_eq!(sent(&[by_file], &["--token", "given"]).unwrap(), "given");
     run_in(&[variable, by_file], &["status"]).fails(2, "QUIPU_TOKEN and QUIPU_TOKEN_FILE");
     run(&["status", "--token", "x", "--token-file", &file]).fails(2, "exclude each other");
+    std::fs::write(&file, "\u{feff}of-a-file\r\n").unwrap();
+    assert_eq!(sent(&[], &["--token-file", &file]).unwrap(), "of-a-file");
     let missing = text(&dir.path().join("missing"));
     run(&["status", "--token-file", &missing]).fails(2, "missing: the secret can't be read");
 }

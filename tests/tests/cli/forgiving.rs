@@ -88,6 +88,11 @@ fn byte_order_marks_and_windows_line_ends_are_accepted() {
         "events": [{"type": "noted", "data": {}}]}]});
     std::fs::write(&append, format!("\u{feff}{json}\r\n")).unwrap();
     host.run(&["append", "--file", &append]).ok();
+    // What a shell passes from such a file.
+    host.run_with(&["append", "note-1", "noted", "-"], "\u{feff}{\"n\":1}\r\n")
+        .ok();
+    let args = ["execute", "account-1", "deposit", "-"];
+    host.run_with(&args, "\u{feff}{\"amount\":1}\r\n").ok();
     // An export, as an editor may save it.
     let export = text(&host.path("export.ndjson"));
     let saved = host.run(&["export"]).ok();

@@ -7,10 +7,11 @@ use quipu::model::Position;
 use quipu_tests::{PATIENCE, Place, build, digests, on_every_store};
 use serde_json::Value;
 
-use crate::program::{quipu, run, run_in_environment};
+use crate::program::{Served, quipu, run, run_in_environment, text};
 
 on_every_store! {
     stored_bytes_are_verified_without_a_host,
+    a_changed_commit_is_neither_exported_nor_shipped,
     adding_digests_continues_after_kills,
 }
 
@@ -23,6 +24,60 @@ async fn export(place: &Place) -> Vec<u8> {
     }
     host.shutdown().await.unwrap();
     file
+}
+
+async fn append(place: &Place, commits: usize) {
+    let host = place.host().await;
+    for _ in 0..commits {
+        let events = build::append(build::events(2));
+        host.append(&build::stream("note-1"), events).await.unwrap();
+    }
+    host.shutdown().await.unwrap();
+}
+
+async fn a_changed_commit_is_neither_exported_nor_shipped(place: Place) {
+    const CHANGE: &str = "UPDATE events SET recorded_at = recorded_at + 1 WHERE version = 4";
+    const UNDO: &str = "UPDATE events SET recorded_at = recorded_at - 1 WHERE version = 4";
+    let dir = tempfile::tempdir().unwrap();
+    let folder = text(dir.path());
+    let last = || {
+        let manifest = std::fs::read(dir.path().join("manifest.json")).unwrap();
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        let segments = manifest["segments"].as_array().unwrap();
+        segments.last().map(|it| it["last"].as_u64().unwrap())
+    };
+    let ship = ["ship", &folder, "--once"];
+    let stop = |host: Served| {
+        host.signal("TERM");
+        host.ended();
+    };
+    append(&place, 1).await;
+    let host = Served::start_on(&place, "");
+    host.run(&ship).ok();
+    stop(host);
+    assert_eq!(last(), Some(2));
+
+    append(&place, 2).await;
+    place.tamper(CHANGE).await;
+    let said = "position 3, stream note-1, version 3";
+    let host = Served::start_on(&place, "");
+    host.run(&ship).fails_with_output(1, said);
+    host.run(&["export"]).fails_with_output(1, said);
+    stop(host);
+    assert_eq!(last(), Some(2));
+    let export = ["export", "--store", place.url()];
+    let failed = run(&export);
+    assert_eq!(failed.code, 1);
+    assert!(failed.err.contains(said), "{}", failed.err);
+    run(&["export", "--unchecked"]).fails(2, "--store-file");
+    let whole = run(&[&export[..], &["--unchecked"]].concat()).ok();
+    assert!(whole.contains("\"quipu.end\""), "{whole}");
+
+    place.tamper(UNDO).await;
+    let host = Served::start_on(&place, "");
+    host.run(&ship).ok();
+    stop(host);
+    assert_eq!(last(), Some(6));
 }
 
 async fn stored_bytes_are_verified_without_a_host(place: Place) {

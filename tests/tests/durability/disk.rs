@@ -1,10 +1,11 @@
 //! The disk of a store is full for a while.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use quipu_tests::{Place, seed};
+use quipu_tests::{PATIENCE, Place, seed};
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_quipu-program");
@@ -46,6 +47,17 @@ impl Served {
         let request = request.header("Idempotency-Key", format!("note-{number}"));
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// Whether it is ready, and what it says of its writer.
+    async fn ready(&self) -> (u16, Value) {
+        let answer = self.client.get(format!("{}/readyz", self.url)).send();
+        let answer = answer.await.unwrap();
+        let status = answer.status().as_u16();
+        let body: Value = answer.json().await.unwrap();
+        let mut checks = body["checks"].as_array().unwrap().iter();
+        let writer = checks.find(|check| check["name"] == "writer").unwrap();
+        (status, writer.clone())
     }
 
     /// The numbers of all events. A page ends at some mebibytes.
@@ -104,7 +116,20 @@ async fn check(host: &Served, says: &str, fill: impl AsyncFn(), free: impl Async
         }
         // Reads go on, and nothing that was refused is there.
         assert_eq!(host.numbers().await, acknowledged);
+        // It answers that it is not ready, as often as it is asked.
+        for _ in 0..3 {
+            let (status, writer) = host.ready().await;
+            assert_eq!(status, 503, "round {round}: {writer}");
+            let fault = writer["fault"].as_str().unwrap();
+            assert!(fault.contains(says), "{fault}");
+        }
         free().await;
+        // A host that nobody sends to any more becomes ready by itself.
+        let until = Instant::now() + PATIENCE;
+        while host.ready().await.0 != 200 {
+            assert!(Instant::now() < until, "round {round}: it is never ready");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         // With room it goes on without help. One that was refused is sent again.
         let (status, answer) = host.append(number - 1, 10).await;
         assert_eq!(status, 200, "round {round}: {answer}");
@@ -132,12 +157,8 @@ fn can_mount() -> bool {
 
 /// Fills what is left of a file system: a write of the last part fails.
 fn fill(ballast: &Path) {
-    let filling = std::fs::File::create(ballast).and_then(|mut file| {
-        std::io::copy(
-            &mut std::io::Read::take(std::io::repeat(0), 64 << 20),
-            &mut file,
-        )
-    });
+    let filling = std::fs::File::create(ballast)
+        .and_then(|mut file| std::io::copy(&mut std::io::repeat(0).take(64 << 20), &mut file));
     assert!(filling.is_err(), "the file system is not small");
 }
 
@@ -187,9 +208,40 @@ async fn files_that_may_not_grow_are_a_passing_error_and_lose_nothing_acknowledg
     let process = host.child.id();
     let fill = async || limit_files(process, "2097152");
     let free = async || limit_files(process, "unlimited");
-    let acknowledged = check(&host, "the store", fill, free).await;
+    let acknowledged = check(&host, "may not grow", fill, free).await;
     drop(host);
     assert_eq!(Served::on(place.url()).numbers().await, acknowledged);
+}
+
+/// A minute may begin between two of them, so that a cause may have two lines.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_can_not_be_written_is_one_line_of_the_log_in_a_minute() {
+    let place = Place::sqlite();
+    let script = "trap '' XFSZ; exec \"$0\" serve --store \"$1\" --listen 127.0.0.1:0";
+    let mut command = Command::new("sh");
+    let command = command.args(["-c", script, PROGRAM, place.url()]);
+    let command = command.env("QUIPU_LOG_FORMAT", "text");
+    let mut host = Served::start(command.stderr(Stdio::piped()));
+    limit_files(host.child.id(), "2097152");
+    let (mut number, mut refused) = (0, 0);
+    while refused < 30 {
+        let (status, _) = host.append(number, 100_000).await;
+        refused += usize::from(status != 200);
+        number += 1;
+        assert!(number < 1_000, "the files may grow");
+        host.ready().await;
+    }
+    host.child.kill().unwrap();
+    let mut log = String::new();
+    let mut errors = host.child.stderr.take().unwrap();
+    errors.read_to_string(&mut log).unwrap();
+    for line in ["a batch was not stored", "not ready"] {
+        let count = log.matches(line).count();
+        assert!((1..=2).contains(&count), "{count} times {line:?}: {log}");
+    }
+    // It names the cause, and what to do.
+    assert!(log.contains("may not grow"), "{log}");
+    assert!(log.contains("LimitFSIZE"), "{log}");
 }
 
 /// What a server says whose file system is full.
@@ -208,4 +260,31 @@ async fn a_full_disk_of_a_server_is_a_passing_error_and_loses_nothing_acknowledg
     let acknowledged = check(&host, "full", fill, free).await;
     drop(host);
     assert_eq!(Served::on(place.url()).numbers().await, acknowledged);
+}
+
+/// What it says whose disk fails.
+const FAILS: &str = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+    RAISE EXCEPTION 'could not extend file: Input/output error' USING ERRCODE = '58030'; \
+    END $$; \
+    CREATE TRIGGER full_disk BEFORE INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION full_disk()";
+/// What it says whose files may not grow.
+const LIMITED: &str = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+    RAISE EXCEPTION 'could not extend file: File too large' USING ERRCODE = 'XX000'; \
+    END $$; \
+    CREATE TRIGGER full_disk BEFORE INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION full_disk()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_disk_of_a_server_is_named_and_a_passing_error() {
+    for (fails, says) in [
+        (FAILS, "disk of the store fails"),
+        (LIMITED, "may not grow"),
+    ] {
+        let place = Place::postgres();
+        let host = Served::on(place.url());
+        let fill = async || place.tamper(fails).await;
+        let free = async || place.tamper(FREE).await;
+        let acknowledged = check(&host, says, fill, free).await;
+        drop(host);
+        assert_eq!(Served::on(place.url()).numbers().await, acknowledged);
+    }
 }

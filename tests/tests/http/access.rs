@@ -464,6 +464,12 @@ async fn changes_and_denials_are_in_the_audit(place: Place) {
     let paged = get(&server, "/v1/audit?after=1&limit=2", &root).await.ok();
     assert_eq!(paged["records"].as_array().unwrap().len(), 2);
     assert_eq!(paged["next"], 3);
+    // A reader that is ahead would miss the next records.
+    let last = checked["records"].as_u64().unwrap();
+    let end = get(&server, &format!("/v1/audit?after={last}"), &root).await;
+    end.ok();
+    let ahead = get(&server, &format!("/v1/audit?after={}", last + 100), &root).await;
+    ahead.problem(400, "bad-request");
 }
 
 async fn what_was_changed_in_the_audit_is_found(place: Place) {

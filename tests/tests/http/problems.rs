@@ -47,6 +47,18 @@ async fn damage_is_500_with_the_position_and_no_retry_after() {
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_at_the_start_of_a_body_is_not_a_problem() {
+    let (host, _faults) = faulty().await;
+    let server = Server::start(host, Options::default()).await;
+    let post = |body: String| send(server.post("/v1/streams/note-1/events", &body));
+    post(format!("\u{feff}{NOTE}")).await.ok();
+    // Only one, and only there.
+    post(format!("\u{feff}\u{feff}{NOTE}"))
+        .await
+        .problem(400, "bad-request");
+}
+
+#[tokio::test]
 async fn a_request_that_takes_too_long_is_504() {
     let (host, faults) = faulty().await;
     let options = Options {

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use quipu::Host;
 use quipu::model::{Lifecycle, OnError, Position};
 use quipu::projection::{Action, Change, ChangePlace, Error, Freshness, OrderBy, Query};
-use quipu::store::Role;
+use quipu::store::{BuildId, Role};
 use quipu_tests::probe::probe;
 use quipu_tests::{Place, on_every_store};
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ on_every_store!(
     a_read_that_is_not_fresh_in_time_reports_its_position,
     changes_are_reported_in_order_and_can_be_resumed,
     changes_of_large_documents_are_all_reported,
+    a_reader_ahead_of_a_build_is_refused,
     followers_of_changes_are_notified_of_a_switch,
 );
 
@@ -248,6 +249,33 @@ async fn changes_of_large_documents_are_all_reported(place: Place) {
         }
     }
     assert_eq!(found, keys);
+    host.shutdown().await.unwrap();
+}
+
+/// Of a restored store, for example: it would miss the next changes.
+async fn a_reader_ahead_of_a_build_is_refused(place: Place) {
+    let host = filled(&place).await;
+    let (_, at) = follow(&host, None, "k59").await;
+    let ahead = ChangePlace {
+        change: at.change + 1,
+        ..at
+    };
+    let Err(refused) = host.changes(NOTES, Some(ahead)).await else {
+        panic!("change {ahead} is accepted after change {at}");
+    };
+    assert!(matches!(refused, Error::Invalid(_)), "{refused:?}");
+    let text = refused.to_string();
+    assert!(text.contains(&at.change.to_string()), "{text}");
+    // The last change is not ahead, and neither is any change of another build.
+    host.changes(NOTES, Some(at)).await.unwrap();
+    let other = ChangePlace {
+        build: BuildId(at.build.0 + 1),
+        change: 999,
+    };
+    let mut changes = host.changes(NOTES, Some(other)).await.unwrap();
+    let first = changes.next().await.unwrap().unwrap();
+    assert!(matches!(first, Change::Switched { .. }), "{first:?}");
+    drop(changes);
     host.shutdown().await.unwrap();
 }
 

@@ -6,6 +6,7 @@ use quipu::Host;
 use quipu::model::{Context, ExpectedVersion, Position};
 use quipu::proof::{Kind, LOG, Scope, Verified};
 use quipu::store::{self, AddedDigest};
+use quipu::transfer::Export;
 use quipu_tests::{Place, build, digests, examples, on_every_store};
 
 use super::{again, verified};
@@ -465,7 +466,10 @@ async fn proving_passes_over_what_was_changed(place: Place) {
 }
 
 async fn exported(host: &Host) -> String {
-    let mut export = host.export(Position(0)).await.unwrap();
+    whole(host.export(Position(0)).await.unwrap()).await
+}
+
+async fn whole(mut export: Export) -> String {
     let mut file = Vec::new();
     while let Some(chunk) = export.next().await.unwrap() {
         file.extend_from_slice(&chunk);
@@ -554,7 +558,18 @@ async fn damaged_data_of_a_raw_event_are_named_and_not_imported(place: Place) {
         let place = place.another();
         let host = tampered(&place, sqlite, postgres).await;
         assert_eq!(found(&checked(&host).await), [digest("note-2", 1)]);
-        let file = exported(&host).await;
+        let mut export = host.export(Position(0)).await.unwrap();
+        let why = loop {
+            match export.next().await {
+                Ok(chunk) => assert!(chunk.is_some(), "a changed commit was exported"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(
+            why.contains("position 11, stream note-2, version 1"),
+            "{why}"
+        );
+        let file = whole(host.export(Position(0)).await.unwrap().unchecked()).await;
         host.shutdown().await.unwrap();
         let other = place.another();
         let host = other.host().await;

@@ -72,7 +72,7 @@ impl Scenarios {
             return Err(Error::TooLarge { path, bytes });
         }
         let text = std::fs::read_to_string(path).map_err(error)?;
-        Self::parse(path, &text)
+        Self::parse(path, text.strip_prefix('\u{feff}').unwrap_or(&text))
     }
 
     /// Reads the text of a scenario file.

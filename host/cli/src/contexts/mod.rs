@@ -172,7 +172,8 @@ fn token_of_stdin() -> Result<Secret> {
     if text.len() as u64 > TOKEN_BYTES_MAX {
         return Err(wrong("is too long").into());
     }
-    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let text = quipu::model::text_without_mark(&text);
+    let line = text.strip_suffix('\n').unwrap_or(text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() || line.contains(['\n', '\r', '\0']) {
         return Err(wrong("must be one line").into());

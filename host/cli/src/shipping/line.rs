@@ -49,6 +49,13 @@ pub struct Begin {
     pub head: u64,
 }
 
+/// The data of the last line of an export that ended early.
+#[derive(Debug, Deserialize)]
+struct Failed<'a> {
+    #[serde(borrow)]
+    detail: Cow<'a, str>,
+}
+
 /// The data of a commit.
 #[derive(Debug, Deserialize)]
 pub struct Commit<'a> {
@@ -95,6 +102,10 @@ impl<'a> Line<'a> {
             "quipu.stream" => Kind::Archived,
             "quipu.anchor" => Kind::Anchor,
             "quipu.end" => Kind::End,
+            "quipu.failed" => bail!(
+                "the export ended early: {}",
+                self.data::<Failed<'_>>()?.detail
+            ),
             unknown => bail!("this program knows no line of type {unknown:?}: use a newer program"),
         })
     }

@@ -68,6 +68,14 @@ fn failure(error: &dyn DatabaseError) -> Failure {
         // Serialization, deadlock, lock not available, query cancelled.
         (_, "40001" | "40P01" | "55P03" | "57014") => Failure::Again(Error::Unavailable(text)),
         (_, "53100") => Failure::Refused(Error::Full(text)),
+        (_, "58030") => Failure::Refused(Error::Disk(text)),
+        // The server has no codes for these.
+        (_, "XX000") if text.contains("File too large") => {
+            Failure::Refused(Error::FileTooLarge(text))
+        }
+        (_, "42501") if text.contains("Read-only file system") => {
+            Failure::Refused(Error::ReadOnly(text))
+        }
         (Some("53"), _) => Failure::Lost(Error::Unavailable(text)),
         // A standby, or one that is about to be promoted: another connection may lead to
         // the server that takes writes.

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use sqlx::Executor;
 
 use super::batch::Attempt;
 use super::cell::Cells;
@@ -22,8 +23,10 @@ use super::schema;
 use super::sent::SentBatch;
 use super::session::{Backend, Session, Settings};
 use super::wakes::CommitSignals;
+use crate::last_write::LastWrite;
 use crate::projected::wanted;
 use crate::{Error, EventWriter, Import, InlineFold, Item, Outcome, Result};
+use quipu_model::Throttle;
 
 /// How often a batch that failed for a transient reason is retried at once.
 const TRIES: u32 = 10;
@@ -38,6 +41,12 @@ const CONNECT_MIN: Duration = Duration::from_secs(10);
 /// that earlier programs may not write.
 const CHECK: &str = "SELECT current_setting('transaction_read_only') = 'on', \
     EXISTS (SELECT FROM meta WHERE name = 'lost' OR (name = 'writers_from' AND value > int8send($1)))";
+
+/// A row that no reader sees, because it is never committed. What it has can't be compressed.
+const TRIAL: &str = "INSERT INTO events \
+    (position, stream_id, version, type_id, event_id, recorded_at, commit_offset, data) \
+    VALUES (-1, -1, -1, -1, '00000000-0000-0000-0000-000000000000', 0, 0, $1)";
+const TRIAL_BYTES: usize = 64 << 10;
 
 /// Why a connection is given up.
 const SILENT: &str = "the server does not answer: it can't be reached, or it waits for a \
@@ -66,6 +75,9 @@ pub struct Writer {
     suspect: Option<Backend>,
     /// A back-end that waits for a synchronous standby, and nothing else.
     confirming: Option<Backend>,
+    last_write: LastWrite,
+    /// Limits log entries about lost connections: a server that is away loses each.
+    losses: Throttle,
     /// Whether a batch has waited for the server in vain. The next batches then don't wait.
     is_down: bool,
     /// Whether an import has begun, so that no other host may write between its parts.
@@ -90,6 +102,8 @@ impl Writer {
             newest,
             suspect: None,
             confirming: None,
+            last_write: LastWrite::default(),
+            losses: Throttle::default(),
             is_down: false,
             is_importing: false,
         }
@@ -133,7 +147,9 @@ impl Writer {
     fn failed(&mut self, failure: &Failure) {
         match failure {
             Failure::Lost(error) => {
-                tracing::warn!(%error, "the connection to PostgreSQL was lost");
+                if let Some(left_out) = self.losses.pass(&error.to_string()) {
+                    tracing::warn!(%error, left_out, "the connection to PostgreSQL was lost");
+                }
                 self.forget();
             }
             Failure::Again(error) | Failure::Refused(error) => {
@@ -209,60 +225,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Lets other hosts write after an import.
-    async fn end_import(&mut self) -> Result<()> {
-        self.is_importing = false;
-        let Some(session) = &mut self.session else {
-            return Ok(());
-        };
-        let admitting = session.admit_others(self.settings.namespace);
-        let admitted = answered(self.settings.options.writer_wait_max, admitting).await;
-        admitted.map_err(|failure| {
-            // The lock ends with the connection at the latest.
-            self.forget();
-            failure.into_error()
-        })
-    }
-
-    /// Returns the result of a batch whose answer was lost; none when it was not stored.
-    async fn decided(
-        &mut self,
-        sent: &SentBatch,
-    ) -> std::result::Result<Option<Vec<Outcome>>, Failure> {
-        let Some(session) = &mut self.session else {
-            return Err(Failure::Lost(Error::Unavailable(
-                "no connection".to_owned(),
-            )));
-        };
-        let floor = self.memory.floor.unwrap_or_default();
-        let looking = sent.outcomes(&mut session.connection, floor);
-        let outcomes = answered(self.settings.options.writer_wait_max, looking).await?;
-        if let Some(outcomes) = &outcomes {
-            self.signals.committed(outcomes);
-        }
-        Ok(outcomes)
-    }
-}
-
-/// Refuses to write to a server that lacks a plan which was active, because a standby was promoted that
-/// had not received it. What this host decides under that plan would name a plan that nobody has.
-async fn check_plan(connection: &mut Connection, known: u64) -> std::result::Result<(), Failure> {
-    if known == 0 {
-        return Ok(());
-    }
-    let found = lookup::parts(connection).await?.plan;
-    if found >= known {
-        return Ok(());
-    }
-    Err(Failure::Refused(Error::Unavailable(format!(
-        "the server of the store has plan {found} and lacks plan {known}, which was active: restart \
-         this host, and activate what is missing"
-    ))))
-}
-
-#[async_trait]
-impl EventWriter for Writer {
-    async fn commit(
+    async fn commit_batch(
         &mut self,
         items: &[Item],
         inline: Option<&dyn InlineFold>,
@@ -306,6 +269,109 @@ impl EventWriter for Writer {
                 }
             }
         }
+    }
+
+    /// Answers from the last write, and tries one when that is due.
+    async fn check_write(&mut self) -> Result<()> {
+        if let Some(expected) = self.last_write.expected() {
+            return expected;
+        }
+        let Some(session) = &mut self.session else {
+            return Err(Error::Unavailable("no connection".to_owned()));
+        };
+        let trial = match answered(CHECKED_IN, try_write(&mut session.connection)).await {
+            Ok(()) => Ok(()),
+            Err(failure) => {
+                self.failed(&failure);
+                Err(failure.into_error())
+            }
+        };
+        self.last_write.tried(&trial);
+        trial
+    }
+
+    /// Lets other hosts write after an import.
+    async fn end_import(&mut self) -> Result<()> {
+        self.is_importing = false;
+        let Some(session) = &mut self.session else {
+            return Ok(());
+        };
+        let admitting = session.admit_others(self.settings.namespace);
+        let admitted = answered(self.settings.options.writer_wait_max, admitting).await;
+        admitted.map_err(|failure| {
+            // The lock ends with the connection at the latest.
+            self.forget();
+            failure.into_error()
+        })
+    }
+
+    /// Returns the result of a batch whose answer was lost; none when it was not stored.
+    async fn decided(
+        &mut self,
+        sent: &SentBatch,
+    ) -> std::result::Result<Option<Vec<Outcome>>, Failure> {
+        let Some(session) = &mut self.session else {
+            return Err(Failure::Lost(Error::Unavailable(
+                "no connection".to_owned(),
+            )));
+        };
+        let floor = self.memory.floor.unwrap_or_default();
+        let looking = sent.outcomes(&mut session.connection, floor);
+        let outcomes = answered(self.settings.options.writer_wait_max, looking).await?;
+        if let Some(outcomes) = &outcomes {
+            self.signals.committed(outcomes);
+        }
+        Ok(outcomes)
+    }
+}
+
+/// Writes what is never committed: a full disk refuses it as it refuses an event.
+async fn try_write(connection: &mut Connection) -> std::result::Result<(), Failure> {
+    let bytes: Vec<u8> = rand::random_iter().take(TRIAL_BYTES).collect();
+    connection.execute("BEGIN").await?;
+    let written = sqlx::query(TRIAL).bind(bytes).execute(&mut *connection);
+    let written = written.await;
+    connection.execute("ROLLBACK").await?;
+    written?;
+    Ok(())
+}
+
+/// Whether a batch has written to the log or its plan.
+fn has_written(outcomes: &[Outcome]) -> bool {
+    let mut outcomes = outcomes.iter();
+    outcomes.any(|it| matches!(it, Outcome::Appended(_) | Outcome::Activated(_)))
+}
+
+/// Refuses to write to a server that lacks a plan which was active, because a standby was promoted that
+/// had not received it. What this host decides under that plan would name a plan that nobody has.
+async fn check_plan(connection: &mut Connection, known: u64) -> std::result::Result<(), Failure> {
+    if known == 0 {
+        return Ok(());
+    }
+    let found = lookup::parts(connection).await?.plan;
+    if found >= known {
+        return Ok(());
+    }
+    Err(Failure::Refused(Error::Unavailable(format!(
+        "the server of the store has plan {found} and lacks plan {known}, which was active: restart \
+         this host, and activate what is missing"
+    ))))
+}
+
+#[async_trait]
+impl EventWriter for Writer {
+    async fn commit(
+        &mut self,
+        items: &[Item],
+        inline: Option<&dyn InlineFold>,
+    ) -> Result<Vec<Outcome>> {
+        let committed = self.commit_batch(items, inline).await;
+        match &committed {
+            Ok(outcomes) if has_written(outcomes) => self.last_write.succeeded(),
+            Ok(_) => {}
+            Err(error) => self.last_write.failed(error),
+        }
+        committed
     }
 
     async fn import(&mut self, part: &Import) -> Result<()> {
@@ -358,7 +424,7 @@ impl EventWriter for Writer {
         let asking = asking.fetch_one(&mut session.connection);
         let failure = match tokio::time::timeout(CHECKED_IN, asking).await {
             Ok(Ok(row)) => match (row.cell::<bool>(0)?, row.cell::<bool>(1)?) {
-                (false, false) => return Ok(()),
+                (false, false) => return self.check_write().await,
                 // Another connection says why nothing may be written.
                 (false, true) => {
                     self.forget();

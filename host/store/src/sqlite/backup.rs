@@ -103,10 +103,5 @@ fn is_there(copy: &Path) -> Error {
 }
 
 fn failed(path: &Path, error: &IoError) -> Error {
-    let reason = format!("{}: {error}", path.display());
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Full(reason),
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Error::ReadOnly(reason),
-        _ => Error::Unavailable(reason),
-    }
+    Error::of_file(error, format!("{}: {error}", path.display()))
 }

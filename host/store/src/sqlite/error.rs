@@ -30,15 +30,42 @@ pub fn database_error(error: &SqliteError) -> Error {
     }
     match code & 0xff {
         FULL => Error::Full(text),
-        IO => Error::Unavailable(format!("{text} (SQLite code {code})")),
+        IO => io_error(text, code),
         READ_ONLY => Error::ReadOnly(text),
         CORRUPT | NOT_A_DATABASE => Error::Damaged(text),
-        BUSY | LOCKED | CAN_NOT_OPEN => Error::Unavailable(text),
+        CAN_NOT_OPEN => can_not_open(text),
+        BUSY | LOCKED => Error::Unavailable(text),
         _ => Error::Unexpected(format!("{text} (SQLite code {code})")),
     }
 }
 
-/// The same for an import: a violated constraint means that the import does not fit the store.
+/// SQLite says what it did, and not why it failed: the writer finds that out.
+fn io_error(text: String, code: i32) -> Error {
+    let doing = match code >> 8 {
+        1 => "reading",
+        3 => "writing",
+        4 | 5 => "flushing",
+        6 => "truncating",
+        12 => return Error::Unavailable(format!("{text}: no memory (SQLite code {code})")),
+        _ => return Error::Disk(format!("{text} (SQLite code {code})")),
+    };
+    Error::Disk(format!("{text} while {doing} (SQLite code {code})"))
+}
+
+/// SQLite does not say why it could not open a file. If the reason is the number of open files,
+/// nothing else can be opened, either.
+fn can_not_open(text: String) -> Error {
+    match std::fs::File::open(".") {
+        Err(error) => match Error::of_file(&error, format!("{text}: {error}")) {
+            Error::TooManyFiles(text) => Error::TooManyFiles(text),
+            _ => Error::Unavailable(text),
+        },
+        Ok(_) => Error::Unavailable(text),
+    }
+}
+
+/// Converts an error of the database during an import: a violated constraint means that the import
+/// does not fit the store.
 pub fn import_error(error: sqlx::Error) -> Error {
     match error.as_database_error() {
         Some(database) if code(database) & 0xff == CONSTRAINT => Error::Import(format!(

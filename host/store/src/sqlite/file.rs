@@ -110,6 +110,16 @@ impl Lock {
         Ok(())
     }
 
+    /// The path of the store; none before its files are open.
+    pub fn store(&self) -> Option<&Path> {
+        self.paths().next()
+    }
+
+    /// The paths of every file that belongs to the store, once they are open.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.found.iter().map(|(path, _)| &**path)
+    }
+
     /// Checks whether the store still has the files that were opened. Data written to a file that
     /// was deleted or replaced is lost.
     pub fn check(&self) -> Result<()> {
@@ -219,12 +229,7 @@ fn locked(file: File, what: &Path, store: &Path) -> Result<File> {
 }
 
 fn unavailable(path: &Path, error: &std::io::Error) -> Error {
-    let text = format!("{}: {error}", path.display());
-    match error.kind() {
-        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Error::ReadOnly(text),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Full(text),
-        _ => Error::Unavailable(text),
-    }
+    Error::of_file(error, format!("{}: {error}", path.display()))
 }
 
 /// Refuses a file with several names: SQLite would keep a WAL, and this program a lock, next to

@@ -9,6 +9,7 @@
 
 mod anchors;
 mod backup;
+mod cause;
 mod counting;
 mod dialect;
 mod documents;
@@ -339,7 +340,8 @@ pub async fn open_reading(path: &Path) -> Result<Source> {
         reader,
         modules: Arc::new(modules::Modules(tables.clone())),
         snapshots: Arc::new(snapshots::Snapshots(tables.clone())),
-        documents: Arc::new(projections::Projections(tables)),
+        documents: Arc::new(projections::Projections(tables.clone())),
+        digests: Arc::new(digests::Digests(tables)),
     })
 }
 

@@ -146,6 +146,26 @@ async fn a_full_disk_is_an_error_and_leaves_the_store_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_writer_whose_writes_fail_says_so_until_one_succeeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = Options {
+        pages_max: Some(100),
+        ..Options::default()
+    };
+    let mut store = open(&folder.path().join("store.db"), &small).await.unwrap();
+    store.writer.check().await.unwrap();
+    fill(&mut *store.writer, 20_000).await;
+    for _ in 0..2 {
+        let error = store.writer.check().await.unwrap_err();
+        assert!(matches!(error, Error::Full(_)), "{error:?}");
+    }
+    let small = append("note-1", 10);
+    store.writer.commit(&[small], None).await.unwrap();
+    store.writer.check().await.unwrap();
+    store.writer.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_store_that_is_full_from_the_beginning_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");

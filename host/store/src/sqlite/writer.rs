@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Connection, Executor};
 
+use super::cause;
 use super::cell::Cells;
 use super::documents;
 use super::encode::{Batch, First, Place, names};
@@ -22,6 +23,7 @@ use super::temporary::Folder;
 use super::turns::LifecycleChange;
 use crate::classify::{self, Classified, Heads};
 use crate::commit_digest::Sealer;
+use crate::last_write::LastWrite;
 use crate::preflight;
 use crate::projected::{Basis, Documents, Projected, consecutive, project, wanted};
 use crate::turns::{take, turns};
@@ -46,6 +48,14 @@ const MEMBER: &str = "INSERT INTO release_members (plan, name, module_id) \
     SELECT ?1, ?2, module_id FROM modules WHERE digest = ?3 \
     UNION ALL SELECT ?1, ?2, NULL WHERE ?3 IS NULL";
 
+/// A row that is there only during a trial. What it has can't be compressed.
+const TRIAL: &str = "INSERT INTO meta (name, value) VALUES ('trial', randomblob(?1)) \
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+const TRIED: &str = "DELETE FROM meta WHERE name = 'trial'";
+/// A trial writes about as much as the batch that failed, with its indexes, within these bounds.
+const TRIAL_BYTES_MIN: usize = 64 << 10;
+const TRIAL_BYTES_MAX: usize = 2 << 20;
+
 /// The writer, and its memory of its writes. Nobody else writes.
 pub struct Writer {
     pub(super) connection: SqliteConnection,
@@ -57,6 +67,9 @@ pub struct Writer {
     pub(super) waker: Waker,
     /// None after a failed transaction: everything is read from scratch.
     pub(super) memory: Option<Memory>,
+    last_write: LastWrite,
+    /// Bytes of the last batch.
+    batch_bytes: usize,
     /// Released last: a second host must not come in before the flush.
     lock: Lock,
     folder: Folder,
@@ -79,6 +92,8 @@ impl Writer {
             holes,
             waker,
             memory: None,
+            last_write: LastWrite::default(),
+            batch_bytes: 0,
             lock,
             folder,
         };
@@ -151,7 +166,9 @@ impl Writer {
         let _passed = self.gate.pass().await;
         if activations.is_empty() && marks.is_empty() && documents.is_empty() {
             // The usual batch is a transaction by itself.
-            return self.insert(base, batch, Error::from).await.map(|()| None);
+            self.insert(base, batch, Error::from).await?;
+            self.last_write.succeeded();
+            return Ok(None);
         }
         self.begin().await?;
         let mut written = self.write_all(&activations, marks, base, batch).await;
@@ -177,6 +194,7 @@ impl Writer {
             }
         }
         self.end(written).await?;
+        self.last_write.succeeded();
         for (mark, _) in marks {
             memory.mark(&mark.stream, &mark.change);
         }
@@ -312,6 +330,7 @@ impl Writer {
         if batch.payload.is_empty() {
             return Ok(());
         }
+        self.batch_bytes = batch.payload.len();
         sqlx::query(APPEND)
             .bind(base)
             .bind(batch.streams)
@@ -422,9 +441,8 @@ impl Documents for Writer {
     }
 }
 
-#[async_trait]
-impl EventWriter for Writer {
-    async fn commit(
+impl Writer {
+    async fn commit_batch(
         &mut self,
         items: &[Item],
         inline: Option<&dyn InlineFold>,
@@ -459,14 +477,56 @@ impl EventWriter for Writer {
         Ok(classified.outcomes)
     }
 
+    /// Writes, and removes what it wrote.
+    async fn try_write(&mut self) -> Result<()> {
+        let bytes = (2 * self.batch_bytes).clamp(TRIAL_BYTES_MIN, TRIAL_BYTES_MAX);
+        let _passed = self.gate.pass().await;
+        // A failed transaction may still be open.
+        _ = self.connection.execute("ROLLBACK").await;
+        // Each is a transaction by itself: pages that are freed in the same one are not written.
+        sqlx::query(TRIAL)
+            .bind(signed(bytes as u64))
+            .execute(&mut self.connection)
+            .await?;
+        sqlx::query(TRIED).execute(&mut self.connection).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl EventWriter for Writer {
+    async fn commit(
+        &mut self,
+        items: &[Item],
+        inline: Option<&dyn InlineFold>,
+    ) -> Result<Vec<Outcome>> {
+        match self.commit_batch(items, inline).await {
+            Ok(outcomes) => Ok(outcomes),
+            Err(error) => {
+                let error = cause::named(&self.lock, error);
+                self.last_write.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
     async fn import(&mut self, part: &Import) -> Result<()> {
         let _passed = self.gate.pass().await;
-        self.take_in(part).await?;
+        if let Err(error) = self.take_in(part).await {
+            return Err(cause::named(&self.lock, error));
+        }
         self.lock.check()
     }
 
     async fn check(&mut self) -> Result<()> {
-        self.lock.check()
+        self.lock.check()?;
+        if let Some(expected) = self.last_write.expected() {
+            return expected;
+        }
+        let trial = self.try_write().await;
+        let trial = trial.map_err(|error| cause::named(&self.lock, error));
+        self.last_write.tried(&trial);
+        trial
     }
 
     async fn close(self: Box<Self>) -> Result<()> {
