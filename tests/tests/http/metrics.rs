@@ -117,14 +117,11 @@ async fn everything() -> Server {
     server
 }
 
-/// Prometheus' own tool accepts the page, and the rules pass their unit tests. Debian's package
-/// `prometheus` has it.
+/// Prometheus' own tool accepts the page, and the rules pass their unit tests.
 #[tokio::test]
 async fn promtool_accepts_the_page_and_the_rules() {
-    let Some(promtool) = promtool() else {
-        println!("promtool is not installed: the page was not checked");
-        return;
-    };
+    xtask::promtool::find().unwrap_or_else(|error| panic!("{error:#}"));
+    let promtool = xtask::promtool::program();
     let page = page(&everything().await).await;
     let mut checking = Command::new(&promtool)
         .args(["check", "metrics"])
@@ -149,12 +146,6 @@ async fn promtool_accepts_the_page_and_the_rules() {
         let said = String::from_utf8_lossy(&checked.stderr);
         assert!(checked.status.success(), "{file}: {said}");
     }
-}
-
-fn promtool() -> Option<String> {
-    let named = std::env::var("QUIPU_TEST_PROMTOOL").unwrap_or_else(|_| "promtool".to_owned());
-    let found = Command::new(&named).arg("--version").output();
-    found.is_ok().then_some(named)
 }
 
 /// Every series of the rules exists, and every series is explained.
