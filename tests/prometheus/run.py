@@ -1,123 +1,87 @@
 #!/usr/bin/env python3
-"""A real Prometheus reads a host, and answers every query of the dashboards and the alerts.
+"""A real Prometheus reads hosts: every query of the dashboards has a result, and alerts fire when they should.
 
-    apt-get install --no-install-recommends prometheus
+    apt-get install --no-install-recommends prometheus openssl
     python3 tests/prometheus/run.py --quipu target/debug/quipu
 
-`promtool` checks the page of the host and the rules, and runs the unit tests of the rules: series that fire each
-alert, and series that don't. `--rules-only` ends after these tests, and needs no host. Then `prometheus` scrapes the host for some seconds, and
-every query must be answered. Queries without a result are printed: what they show did not happen here.
+`promtool` checks the rules, and runs their unit tests: series that fire each alert, and series that don't.
+`--rules-only` ends after these tests, and needs no host. Then there are two parts; `--part` names one of them:
+
+- `panels`: everything that the dashboards show happens on a host: projections in each state, a parked event, a fault,
+  a rejection, a preflight with objections, a backup and so on. `promtool` checks its page, and each query of each
+  panel must have a result.
+- `alerts`: many hosts are well, and no alert may fire. Then each of them gets a cause, and exactly its alerts must
+  fire. The times of the rules are shortened, and the output says how.
+
+The exit code is 1 if anything else happens.
 """
 
 import argparse
-import json
+import signal
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.parse
-import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-RULES = ROOT / "ops/prometheus/quipu.rules.yml"
-RULE_TESTS = ROOT / "ops/prometheus/quipu.tests.yml"
-EVENT = {"events": [{"type": "noted", "data": {"n": 1}}]}
+import causes
+import panels
+from hosts import PROBE, Failed, Prometheus
 
-
-def read(url: str, body: object = None) -> str:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return answer.read().decode()
+RULE_TESTS = causes.RULES.with_name("quipu.tests.yml")
 
 
 def promtool(arguments: list, page: str | None = None) -> None:
     done = subprocess.run(["promtool", *arguments], input=page, text=True, capture_output=True, check=False)
-    print("promtool", *arguments[:2], "->", done.returncode, done.stdout.strip(), done.stderr.strip())
+    print("promtool", *arguments[:2], "->", done.returncode)
     if done.returncode or (page is not None and done.stderr):
-        sys.exit(1)
+        raise Failed(f"{done.stdout}{done.stderr}")
 
 
-def queries() -> list[tuple[str, str]]:
-    found = []
-    for board in sorted((ROOT / "ops/grafana").glob("*.json")):
-        for panel in json.loads(board.read_text())["panels"]:
-            for target in panel.get("targets", []):
-                text = target["expr"].replace("$job", ".*").replace("$instance", ".*")
-                text = text.replace("$__rate_interval", "1m")
-                found.append((f"{board.stem}: {panel['title']}", text))
-    return found
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quipu", type=Path)
-    parser.add_argument("--port", default=19090, type=int)
-    parser.add_argument("--rules-only", action="store_true")
-    given = parser.parse_args()
-    promtool(["check", "rules", str(RULES)])
-    promtool(["test", "rules", str(RULE_TESTS)])
-    if given.rules_only:
-        return
-    if given.quipu is None:
-        parser.error("--quipu is missing: the program of the host")
-    with tempfile.TemporaryDirectory() as folder:
-        command = [given.quipu, "serve", "--store", f"sqlite:{folder}/q.db", "--listen", "127.0.0.1:0"]
-        host = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        url = host.stdout.readline().split()[1]
-        read(f"{url}/v1/streams/note-1/events", EVENT)
-        promtool(["check", "metrics"], read(f"{url}/metrics"))
-        config = Path(folder) / "prometheus.json"
-        config.write_text(json.dumps({
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-            "rule_files": [str(RULES)],
-            "scrape_configs": [{
-                "job_name": "quipu",
-                "static_configs": [{"targets": [urllib.parse.urlsplit(url).netloc]}],
-            }],
-        }))
-        place = f"127.0.0.1:{given.port}"
-        server = subprocess.Popen([
-            "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder}/tsdb",
-            f"--web.listen-address={place}", "--log.level=error",
-        ])
+def check_panels(quipu: Path, template: Path, folder: Path) -> None:
+    host = panels.start(quipu, template, folder)
+    try:
+        promtool(["check", "metrics"], host.get("/metrics"))
+        prometheus = Prometheus(folder, [host], causes.RULES)
         try:
-            asked(f"http://{place}", url)
+            panels.check(prometheus, host)
+            print(f"{len(prometheus.rules())} alerts were evaluated")
         finally:
-            server.terminate()
-            host.terminate()
-            server.wait()
-            host.wait()
+            prometheus.stop()
+    finally:
+        host.stop()
 
 
-def asked(prometheus: str, url: str) -> None:
-    for _ in range(60):
-        try:
-            text = read(f"{prometheus}/api/v1/query?query=count(quipu_build_info)")
-            if json.loads(text)["data"]["result"]:
-                break
-        except OSError:
-            pass
-        time.sleep(1)
-    for _ in range(5):
-        read(f"{url}/v1/streams/note-1/events", EVENT)
-        time.sleep(1)
-    empty = []
-    for name, query in queries():
-        answer = json.loads(read(f"{prometheus}/api/v1/query?{urllib.parse.urlencode({'query': query})}"))
-        assert answer["status"] == "success", (name, answer)
-        if not answer["data"]["result"]:
-            empty.append(name)
-    rules = json.loads(read(f"{prometheus}/api/v1/rules"))["data"]["groups"]
-    rules = [rule for group in rules for rule in group["rules"]]
-    failed = [rule["name"] for rule in rules if rule.get("lastError")]
-    assert not failed, failed
-    firing = [rule["name"] for rule in rules if rule.get("state") == "firing"]
-    print(f"{len(queries())} queries of dashboards and {len(rules)} alerts were evaluated")
-    print("without a result here:", ", ".join(sorted(set(empty))) or "none")
-    print("firing:", ", ".join(firing) or "none")
+PARTS = {"panels": check_panels, "alerts": causes.check}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quipu", type=Path, help="the program of the host")
+    parser.add_argument("--probe", type=Path, default=PROBE, help="the component of tests/probe: `quipu build tests/probe`, or any `cargo test`, makes it")
+    parser.add_argument("--part", choices=PARTS, help="only one part")
+    parser.add_argument("--rules-only", action="store_true", help="only the unit tests of the rules")
+    given = parser.parse_args()
+    # Whoever waits for the end sees how far it is.
+    sys.stdout.reconfigure(line_buffering=True)
+    # Hosts end with this program, also under `timeout`.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if not given.rules_only:
+        if given.quipu is None:
+            parser.error("--quipu is missing: the program of the host")
+        if not given.probe.is_file():
+            parser.error(f"{given.probe} is missing: run `cargo test --package quipu-tests` first, or name it with --probe")
+    try:
+        promtool(["check", "rules", str(causes.RULES)])
+        promtool(["test", "rules", str(RULE_TESTS)])
+        parts = [] if given.rules_only else [given.part] if given.part else list(PARTS)
+        for part in parts:
+            with tempfile.TemporaryDirectory(prefix="quipu-prometheus-") as folder:
+                PARTS[part](given.quipu.resolve(), given.probe, Path(folder))
+    except Failed as failed:
+        print(f"error: {failed}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,4 +5,5 @@ pub mod chromium;
 pub mod interpreters;
 mod packages;
 pub mod postgres;
+pub mod promtool;
 pub mod strace;

@@ -18,7 +18,7 @@ use quipu_guest_build::{Ensured, Options, build, ensure};
 use xtask::{
     axe, chromium,
     interpreters::{NODE, PYTHON},
-    postgres, strace,
+    postgres, promtool, strace,
 };
 
 const HELP: &str = "\
@@ -27,7 +27,7 @@ Chores of this repository.
 Usage: cargo xtask <WORD> [ARGS]…
 
   setup          brings what is missing: what compiles guests, PostgreSQL, Node.js, Python,
-                 Chromium and axe-core for the tests
+                 promtool, Chromium and axe-core for the tests
   demo [ARGS]…   the main job on a temporary store: `quipu demo ARGS`
   test [ARGS]…   every test: `cargo test --workspace --locked ARGS`
   bench [ARGS]…  load and latency: `quipu-bench ARGS`
@@ -89,6 +89,7 @@ fn setup() -> Result<()> {
     // Only one test needs each of them, and that test says so.
     for (name, ensured) in [
         ("strace", strace::ensure()),
+        ("promtool", promtool::ensure()),
         (NODE.name, NODE.ensure()),
         (PYTHON.name, PYTHON.ensure()),
         ("Chromium", chromium::ensure()),

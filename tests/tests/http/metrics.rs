@@ -21,6 +21,7 @@ use crate::access::{get, token};
 use crate::server::{Server, send};
 
 on_every_store!(
+    names_types_and_labels_are_a_promise,
     a_projection_without_an_owner_lags_in_seconds,
     a_subscription_that_nobody_holds_lags_in_seconds,
     a_subscription_at_a_damaged_event_hides_no_figures,
@@ -61,9 +62,8 @@ async fn until(server: &Server, series: &str, is_right: impl Fn(f64) -> bool) ->
     found.unwrap_or_else(|_| panic!("{series} was never right"))
 }
 
-#[tokio::test]
-async fn names_types_and_labels_are_a_promise() {
-    let server = everything().await;
+async fn names_types_and_labels_are_a_promise(place: Place) {
+    let server = everything(&place).await;
     let page = page(&server).await;
     let mut described = String::new();
     let mut name = "";
@@ -97,8 +97,17 @@ async fn names_types_and_labels_are_a_promise() {
 }
 
 /// A host on which every series with labels has a value.
-async fn everything() -> Server {
-    let server = Server::start(Place::memory().bank().await, Options::default()).await;
+async fn everything(place: &Place) -> Server {
+    let engine = engine::Options {
+        snapshots: engine::Policies {
+            others: engine::Policy::Every(1_000),
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let host = place.builder().engine(engine).build().await.unwrap();
+    examples::deploy(&host, examples::account()).await;
+    let server = Server::start(host, Options::default()).await;
     send(server.command("account-1", "open", "{\"owner\":\"ann\"}"))
         .await
         .ok();
@@ -106,26 +115,45 @@ async fn everything() -> Server {
     note(&server.host, &json!({"n": 1, "keys": ["a"]})).await;
     let claim = server.post("/v1/subscriptions/mail/claim", "{}");
     send(claim).await.ok();
+    send(server.post("/v1/backups", "{}")).await.ok();
     // Its first build has caught up.
     until(&server, LAG, |it| it == 0.0).await;
-    until(
-        &server,
+    evolve(&server).await;
+    for series in [
+        "quipu_projection_rebuild_ratio{projection=\"notes\"}",
         "quipu_subscription_lag_events{subscription=\"mail\"}",
-        |it| it > 0.0,
-    )
-    .await;
+        "quipu_backup_last_success_timestamp_seconds{kind=\"backup\"}",
+    ] {
+        until(&server, series, |it| it > 0.0).await;
+    }
     server
 }
 
-/// Prometheus' own tool accepts the page, and the rules pass their unit tests. Debian's package
-/// `prometheus` has it.
+/// A preflight has an objection, another module can't use a snapshot, and a projection is rebuilt.
+async fn evolve(server: &Server) {
+    let odd = r#"[["noted",{"word":"odd"}]]"#;
+    send(server.command("note-1", "note", odd)).await.ok();
+    let taken = server.request("POST", "/v1/streams/note-1/snapshot");
+    send(taken).await.ok();
+    let other = server
+        .host
+        .upload(notes("heal").decides("other").component());
+    let digest = other.await.unwrap().module.digest().to_string();
+    let deployed = server.post("/v1/deployments", &json!({"digest": digest}).to_string());
+    send(deployed).await.problem(409, "preflight-failed");
+    deploy(&server.host, &notes("heal").state(2, &[])).await;
+    send(server.command("note-1", "note", odd)).await.ok();
+    let rebuild = projection::Action::Rebuild { hold: true };
+    let rebuilt = server.host.control_projection("notes", rebuild);
+    rebuilt.await.unwrap();
+}
+
+/// Prometheus' own tool accepts the page, and the rules pass their unit tests.
 #[tokio::test]
 async fn promtool_accepts_the_page_and_the_rules() {
-    let Some(promtool) = promtool() else {
-        println!("promtool is not installed: the page was not checked");
-        return;
-    };
-    let page = page(&everything().await).await;
+    xtask::promtool::find().unwrap_or_else(|error| panic!("{error:#}"));
+    let promtool = xtask::promtool::program();
+    let page = page(&everything(&Place::memory()).await).await;
     let mut checking = Command::new(&promtool)
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -149,61 +177,6 @@ async fn promtool_accepts_the_page_and_the_rules() {
         let said = String::from_utf8_lossy(&checked.stderr);
         assert!(checked.status.success(), "{file}: {said}");
     }
-}
-
-fn promtool() -> Option<String> {
-    let named = std::env::var("QUIPU_TEST_PROMTOOL").unwrap_or_else(|_| "promtool".to_owned());
-    let found = Command::new(&named).arg("--version").output();
-    found.is_ok().then_some(named)
-}
-
-/// Every series of the rules exists, and every series is explained.
-#[test]
-fn the_rules_use_series_that_exist_and_pages_that_explain_them() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap();
-    let rules = read("ops/prometheus/quipu.rules.yml");
-    let names = read("tests/golden/metrics.txt");
-    let docs = read("docs/src/operating/metrics.md");
-    for word in rules.split(|it: char| !it.is_ascii_alphanumeric() && it != '_') {
-        if word.starts_with("quipu_") {
-            let base = word.trim_end_matches("_bucket").trim_end_matches("_count");
-            assert!(names.contains(&format!("{base} ")), "{word}");
-        }
-    }
-    for name in names.lines().filter_map(|line| line.strip_prefix("quipu_")) {
-        let name = format!("`quipu_{}`", name.split(' ').next().unwrap());
-        assert!(docs.contains(&name), "{name} is not documented");
-    }
-}
-
-/// Every alert leads to its section on the page about alerts, and has a unit test with series that
-/// fire it and series that do not.
-#[test]
-fn every_alert_has_a_runbook_and_a_unit_test() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap();
-    let rules = read("ops/prometheus/quipu.rules.yml");
-    let page = read("docs/src/operating/alerts.md");
-    let tests = read("ops/prometheus/quipu.tests.yml");
-    let groups: Vec<&str> = tests.split("\n  - name: ").skip(1).collect();
-    let alerts: Vec<&str> = rules.split("- alert: ").skip(1).collect();
-    for alert in &alerts {
-        let name = alert.lines().next().unwrap();
-        let heading = format!("\n### {name}\n");
-        assert!(page.contains(&heading), "{name} has no section");
-        let link = format!("alerts.md#{}\n", name.to_lowercase());
-        let link = format!("runbook_url: docs/src/operating/{link}");
-        assert!(alert.contains(&link), "{name} does not lead to its section");
-        let named = format!("alertname: {name}\n");
-        let group = groups.iter().find(|group| group.contains(&named));
-        let group = group.unwrap_or_else(|| panic!("{name} has no unit test"));
-        for part in ["fires:7878", "quiet:7878", "exp_labels:"] {
-            assert!(group.contains(part), "the test of {name} lacks {part}");
-        }
-    }
-    let sections = page.matches("\n### Quipu").count();
-    assert_eq!(sections, alerts.len(), "a section has no alert");
 }
 
 #[tokio::test]
