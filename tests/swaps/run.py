@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """One stream, continued by guests of three languages while the host runs.
 
-    python3 tests/swaps/run.py --quipu target/debug/quipu RUST.wasm TYPESCRIPT.wasm PYTHON.wasm
+    python3 tests/swaps/run.py --quipu target/debug/quipu [--store postgres://…] RUST.wasm TYPESCRIPT.wasm PYTHON.wasm
 
 The components are the account in Rust (`example-guests/account`), TypeScript and Python
 (`tests/guests`). Each decides some commands, and leaves a snapshot that the next one continues from;
 at the end the first one does so too. Before each swap a preflight decides everything recorded with
 the next guest, so the events and the rejections of all guests are compared. Then each state is
 compared with the one before the swap, and every snapshot with the events.
+
+The store has to be empty; without --store it is a new SQLite file.
 """
 
 import argparse
@@ -146,6 +148,8 @@ def mismatch(host: Host) -> None:
 
 
 def check(host: Host, components: list[str]) -> None:
+    if host.run("deployments", "--json").stdout:
+        raise Failed("the store is not empty: expected one without deployments")
     state, version = None, 0
     for number, (component, commands) in enumerate(zip([*components, components[0]], ROUNDS)):
         swap(host, component)
@@ -174,11 +178,12 @@ def check(host: Host, components: list[str]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quipu", required=True, help="the program")
+    parser.add_argument("--store", help="an empty store, for example postgres://…?schema=swaps")
     parser.add_argument("components", nargs=3, help="the account in Rust, TypeScript and Python")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="quipu-swaps-") as folder:
         try:
-            host = Host(given.quipu, Path(folder), f"sqlite:{folder}/swaps.db", VALIDATE + LIMITS)
+            host = Host(given.quipu, Path(folder), given.store or f"sqlite:{folder}/swaps.db", VALIDATE + LIMITS)
             try:
                 check(host, given.components)
             finally:

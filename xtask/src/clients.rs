@@ -20,9 +20,9 @@ const NEEDED: [(&str, &str); 3] = [
 ];
 
 /// Generates both clients from what a host says of itself and of its domain, and runs their programs
-/// against it, with a token: with a component that they upload, and with one whose commands have
-/// schemas.
-pub fn check(root: &Path, target: &Path, component: &Path, domain: &Path) -> Result<()> {
+/// against it, with a token: with a component that they upload, and with those of the domain, which
+/// are deployed in their order. The client of this repository takes the same types.
+pub fn check(root: &Path, target: &Path, component: &Path, domain: &[PathBuf]) -> Result<()> {
     for (program, what) in NEEDED {
         let found = Command::new(program).arg("--version").output();
         ensure!(found.is_ok(), "`{program}` was not found: install {what}");
@@ -30,25 +30,30 @@ pub fn check(root: &Path, target: &Path, component: &Path, domain: &Path) -> Res
     let made = target.join("clients");
     let quipu = target.join("debug/quipu");
     let host = Host::start(&quipu)?;
-    let (program, file) = (quipu.display().to_string(), domain.display().to_string());
-    run(target, &program, &["deploy", &file, "--url", &host.url])?;
+    let program = quipu.display().to_string();
+    for file in domain {
+        let file = file.display().to_string();
+        run(target, &program, &["deploy", &file, "--url", &host.url])?;
+    }
     let (typescript, python) = (
         fresh(root, &made, "typescript")?,
         fresh(root, &made, "python")?,
     );
-    generate_typescript(&typescript, &host)?;
+    generate_typescript(root, &typescript, &host)?;
     let interpreter = generate_python(&python, &host)?;
     // From the first token on, every request needs one.
     let token = host.create_token(&quipu)?;
     let component = component.display().to_string();
-    for (folder, program, scripts) in [
-        (&typescript, "node", ["build/client.js", "build/domain.js"]),
-        (&python, &*interpreter, ["client.py", "domain.py"]),
+    let of_domain = ["build/domain.js", "build/typed.js"];
+    for (folder, program, client, of_domain) in [
+        (&typescript, "node", "build/client.js", &of_domain[..]),
+        (&python, &*interpreter, "client.py", &["domain.py"][..]),
     ] {
-        let [client, of_domain] = scripts;
         let token = Some(&*token);
         run_with(folder, program, &[client, &host.url, &component], token)?;
-        run_with(folder, program, &[of_domain, &host.url], token)?;
+        for &script in of_domain {
+            run_with(folder, program, &[script, &host.url], token)?;
+        }
     }
     Ok(())
 }
@@ -67,12 +72,13 @@ fn fresh(root: &Path, made: &Path, name: &str) -> Result<PathBuf> {
     Ok(to)
 }
 
-fn generate_typescript(folder: &Path, host: &Host) -> Result<()> {
+fn generate_typescript(root: &Path, folder: &Path, host: &Host) -> Result<()> {
     run(
         folder,
         "npm",
         &["ci", "--no-audit", "--no-fund", "--silent"],
     )?;
+    install_client(&root.join("clients/typescript"), folder)?;
     let description = format!("{}/openapi.json", host.url);
     let generate = ["run", "--silent", "generate", "--", &description];
     run(folder, "npm", &generate)?;
@@ -80,6 +86,20 @@ fn generate_typescript(folder: &Path, host: &Host) -> Result<()> {
     let generate = ["run", "--silent", "generate-domain", "--", &description];
     run(folder, "npm", &generate)?;
     run(folder, "npm", &["run", "--silent", "check"])
+}
+
+/// Copies the client of this repository to the installed packages, which `npm ci` has replaced.
+fn install_client(client: &Path, folder: &Path) -> Result<()> {
+    let installed = folder.join("node_modules/@quipu/client");
+    let (from, to) = (client.join("src"), installed.join("src"));
+    fs::create_dir_all(&to)?;
+    let manifest = "package.json";
+    fs::copy(client.join(manifest), installed.join(manifest))?;
+    for entry in fs::read_dir(&from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 /// Returns the interpreter that has what the programs need.

@@ -166,7 +166,16 @@ fn clients() -> Result<()> {
         locked: true,
         ..Options::default()
     };
-    let domain = build(&root().join("tests/guests/coin"), &options)?.component;
+    // Projections are released before the decider whose events they read.
+    let guests = [
+        "tests/guests/coin",
+        "example-guests/loan-views",
+        "example-guests/loan",
+    ];
+    let mut domain = Vec::new();
+    for guest in guests {
+        domain.push(build(&root().join(guest), &options)?.component);
+    }
     clients::check(root(), target, &component, &domain)
 }
 

@@ -2,7 +2,7 @@
 
 import { callable, checkOptions, idempotencyKey, integer, segment, shown, start } from './check.js';
 import { Consumer } from './consumer.js';
-import { QuipuError } from './errors.js';
+import { QuipuError, RejectionError } from './errors.js';
 import { conditionsOf, FILTER_OPTIONS, filterOf } from './filter.js';
 import { camelCased, eventOf, outcomeOf, snakeCased } from './names.js';
 import { documentsOf, eventsOf, listOf } from './pages.js';
@@ -33,6 +33,11 @@ export class Quipu {
     checkOptions('preview', options, ['expectedVersion', 'metadata', 'signal', ...TRACE]);
     // Nothing is stored, so it can be repeated.
     return this.#decide('preview', stream, command, options, true);
+  }
+
+  /** The stream is for the types: see `index.d.ts`. */
+  rejectionOf(stream, error) {
+    return error instanceof RejectionError ? error.rejection : undefined;
   }
 
   /** Sends a command to be executed or previewed. */

@@ -1,5 +1,7 @@
 // Types of the client, written by hand. `tests/types` checks them.
 
+export type { DomainOf } from './domain.js';
+
 /**
  * What a host decides and projects, for types. Each member is optional; what is left out is not
  * checked.
@@ -11,6 +13,8 @@ export interface Domain {
   events?: { [category: string]: { [type: string]: unknown } };
   /** The state that a decider shows, by category. */
   states?: { [category: string]: unknown };
+  /** The codes with which a decider rejects, by category. */
+  rejections?: { [category: string]: string };
   /** The documents of each projection. */
   documents?: { [projection: string]: unknown };
 }
@@ -23,6 +27,7 @@ type Commands<D> = D extends { commands: infer C } ? C : AnyMessages;
 type Events<D> = D extends { events: infer E } ? E : AnyMessages;
 type States<D> = D extends { states: infer S } ? S : {};
 type StateOf<D, S extends string> = CategoryOf<S> extends keyof States<D> ? States<D>[CategoryOf<S>] : any;
+type Rejections<D> = D extends { rejections: infer R } ? R : {};
 type Documents<D> = D extends { documents: infer P } ? P : { [projection: string]: any };
 type ProjectionOf<D> = keyof Documents<D> & string;
 
@@ -34,6 +39,16 @@ export type CommandStream<D> = string extends keyof Commands<D> ? string : `${ke
 
 type Data<T> = [T] extends [Record<string, never>] ? { data?: T } : { data: T };
 type Bytes = { data?: undefined; /** Bytes that are not JSON. */ dataBase64: string; contentType?: string };
+
+/** The codes with which commands of a category are rejected. */
+export type RejectionCode<D, C> = C extends keyof Rejections<D> ? Rejections<D>[C] : string;
+
+/** Why the domain said no. */
+export interface Rejection<Code = string> {
+  code: Code;
+  message: string;
+  details?: any;
+}
 
 interface Form {
   /** The schema version of the data; by default the decider's current one, for an event 1. */
@@ -404,6 +419,12 @@ export declare class Quipu<D = Untyped> {
     options?: PreviewOptions,
   ): Promise<Preview<DecidedEvent<EventOf<D, CategoryOf<S>>>, StateOf<D, S>>>;
 
+  /**
+   * Returns the rejection of a `RejectionError`; undefined for any other error. The stream, to which the
+   * command was sent, is only for the type of the code.
+   */
+  rejectionOf<S extends CommandStream<D>>(stream: S, error: unknown): Rejection<RejectionCode<D, CategoryOf<S>>> | undefined;
+
   /** Appends events that need no decision. */
   append<S extends string>(stream: S, events: NewEvent<D, CategoryOf<S>>[], options?: AppendOptions): Promise<AppendOutcome>;
 
@@ -473,7 +494,7 @@ export declare class QuipuError extends Error {
 /** The domain rejected the command. Nothing is stored. */
 export declare class RejectionError extends QuipuError {
   readonly code: 'rejected';
-  readonly rejection: { code: string; message: string; details?: any };
+  readonly rejection: Rejection;
 }
 
 /** Parses JSON. An integer that a number cannot hold exactly becomes a `BigInt`. */

@@ -52,6 +52,10 @@ test('a rejection is an error of its own, with code and details', async () => {
   assert.ok(error instanceof RejectionError && error instanceof QuipuError && error instanceof Error);
   assert.deepEqual(error.rejection, { code: 'insufficient-funds', message: 'balance 5, withdrawal 20', details: { balance: 5 } });
   assert.deepEqual([error.code, error.status, error.detail, error.retryAfter], ['rejected', 422, 'balance 5, withdrawal 20', undefined]);
+  assert.equal(quipu.rejectionOf('account-3', error), error.rejection);
+  const conflict = await quipu.execute('account-3', deposit(5), { expectedVersion: 9 }).catch((thrown) => thrown);
+  assert.equal(conflict.code, 'wrong-expected-version');
+  for (const other of [conflict, new Error('rejected'), undefined]) assert.equal(quipu.rejectionOf('account-3', other), undefined);
 });
 
 test('each form of an expected version is checked', async () => {

@@ -39,11 +39,13 @@ test('the examples of the pages compile, and print what they show', { skip }, as
   const page = readFileSync(PAGE, 'utf8');
   const pages = [page, readFileSync(REACTING, 'utf8')].map(programsOf);
   const programs = pages.flat();
-  const [[, types]] = page.matchAll(/<!-- check: types -->\n```ts\n([^]*?)```/g);
+  const checked = [...page.matchAll(/<!-- check: (\w+) -->\n```ts\n([^]*?)```/g)].map(([, name, text]) => [`${name}.ts`, text]);
+  assert.equal(checked.length, 2);
   assert.ok(programs.length >= 7, `${programs.length}`);
   const [, readme] = /```js\n([^]*?)```/.exec(readFileSync(README, 'utf8'));
   const files = Object.fromEntries(programs.map(([, name, text]) => [`${name}.ts`, text]));
-  const folder = compiled(t, { ...files, 'types.ts': types, 'readme.ts': readme });
+  const described = readFileSync(path.join(FOLDER, 'tests/types/generated/domain.d.ts'), 'utf8');
+  const folder = compiled(t, { ...files, ...Object.fromEntries(checked), 'domain.d.ts': described, 'readme.ts': readme });
   for (const programsOfPage of pages) {
     const { url } = await startHost(t);
     for (const [, name, , shown] of programsOfPage) {

@@ -13,7 +13,7 @@ test('the archive has what a user needs, and runs without other packages', (t) =
   assert.equal(packed.status, 0, packed.stderr);
   const [{ filename, files }] = JSON.parse(packed.stdout);
   const names = files.map(({ path: name }) => name);
-  for (const name of ['LICENSE', 'README.md', 'src/index.js', 'src/index.d.ts', 'src/emmett.js', 'src/emmett.d.ts']) assert.ok(names.includes(name), name);
+  for (const name of ['LICENSE', 'README.md', 'src/index.js', 'src/index.d.ts', 'src/domain.d.ts', 'src/emmett.js', 'src/emmett.d.ts']) assert.ok(names.includes(name), name);
   assert.deepEqual(names.filter((name) => /^(tests|node_modules)/.test(name)), []);
 
   const installed = path.join(folder, 'node_modules/@quipu/client');

@@ -1,13 +1,17 @@
-//! The console and the guard against other pages, in a real browser: see `tests/browser`.
+//! The console, the client for TypeScript and the guard against other pages, in a real browser: see
+//! `tests/browser`.
 
 use std::path::Path;
 use std::process::Command;
 
+use quipu_tests::examples;
 use xtask::interpreters::PYTHON;
 use xtask::{axe, chromium};
 
+use crate::program::text;
+
 /// Runs a program of that folder.
-fn check(program: &str, other: &[&str]) {
+fn check(program: &str, args: &[&str]) {
     let (chromium, _) = chromium::find().unwrap_or_else(|error| panic!("{error:#}"));
     if let Err(error) = PYTHON.find() {
         panic!("{error:#}");
@@ -18,7 +22,7 @@ fn check(program: &str, other: &[&str]) {
         .arg(folder.join(program))
         .args(["--quipu", env!("CARGO_BIN_EXE_quipu-program")])
         .args(["--chromium", chromium])
-        .args(other);
+        .args(args);
     let output = python.output().unwrap();
     assert!(
         output.status.success(),
@@ -41,4 +45,14 @@ fn every_page_of_the_console_works_in_a_browser() {
 #[test]
 fn a_page_of_another_origin_changes_and_reads_nothing() {
     check("run.py", &[]);
+}
+
+/// It executes commands, reads a document and subscribes from another origin, and resumes after the
+/// host was killed.
+#[test]
+fn the_client_for_typescript_works_in_a_browser() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("loan.wasm"), examples::loan()).unwrap();
+    std::fs::write(dir.path().join("loan-views.wasm"), examples::loan_views()).unwrap();
+    check("client.py", &["--modules", &text(dir.path())]);
 }

@@ -267,7 +267,7 @@ async fn a_reader_ahead_of_a_build_is_refused(place: Place) {
     let text = refused.to_string();
     assert!(text.contains(&at.change.to_string()), "{text}");
     // The last change is not ahead, and neither is any change of another build.
-    host.changes(NOTES, Some(at)).await.unwrap();
+    drop(host.changes(NOTES, Some(at)).await.unwrap());
     let other = ChangePlace {
         build: BuildId(at.build.0 + 1),
         change: 999,

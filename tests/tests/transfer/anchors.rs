@@ -42,6 +42,7 @@ async fn begun(store: &Store) -> Export {
         modules: store.modules.clone(),
         snapshots: store.snapshots.clone(),
         documents: store.documents.clone(),
+        digests: store.digests.clone(),
     };
     Export::begin(source, Position(0)).await.unwrap()
 }
