@@ -271,7 +271,7 @@ fn figures(visitor: &Visitor, parts: &Parts, metrics: &[Series<'_>]) -> Markup {
         .and_then(|list| list.deployments.last());
     let plan = parts.deployments.as_ref().ok().map(|list| list.plan);
     let head = parts.log.as_ref().ok().map(|log| log.head);
-    let now = jiff::Timestamp::now().as_second() as f64;
+    let now = Timestamp::now().as_second() as f64;
     // Without measurements nothing is known.
     let age = |name| {
         let last = rates::last(metrics, name);
