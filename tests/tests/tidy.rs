@@ -159,6 +159,7 @@ const STARTS_A_SERVER: &[&str] = &[
     "log_format.rs",
     "reload.rs",
     "rules.rs",
+    "tenant_file.rs",
     "tenant_rules.rs",
     "tls.rs",
 ];

@@ -37,6 +37,7 @@ const OPEN: &[&str] = &[
     "/console/streams",
     "/console/streams/{stream}",
     "/console/streams/{stream}/diff",
+    "/console/subscriptions",
     "/console/trace",
     "/openapi.json",
 ];

@@ -123,7 +123,7 @@ impl Writer {
             ("a key", self.framed(&key, BODY)),
             (
                 "parameters",
-                self.get("/v1/events?after=1&limit=1&form=stored"),
+                self.get("/v1/events?after=0&limit=1&form=stored"),
             ),
             (
                 "100 parameters",

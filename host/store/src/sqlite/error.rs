@@ -30,7 +30,7 @@ pub fn database_error(error: &SqliteError) -> Error {
     }
     match code & 0xff {
         FULL => Error::Full(text),
-        IO => io_error(text, code),
+        IO => io_error(&text, code),
         READ_ONLY => Error::ReadOnly(text),
         CORRUPT | NOT_A_DATABASE => Error::Damaged(text),
         CAN_NOT_OPEN => can_not_open(text),
@@ -40,7 +40,7 @@ pub fn database_error(error: &SqliteError) -> Error {
 }
 
 /// SQLite says what it did, and not why it failed: the writer finds that out.
-fn io_error(text: String, code: i32) -> Error {
+fn io_error(text: &str, code: i32) -> Error {
     let doing = match code >> 8 {
         1 => "reading",
         3 => "writing",
