@@ -279,7 +279,7 @@ fn a_component_that_is_too_expensive_to_compile_is_refused() {
 #[test]
 fn silent_connections_lock_nobody_out_if_few_files_may_be_open() {
     let dir = tempfile::tempdir().unwrap();
-    let host = Served::start_with_files(dir, 80);
+    let host = Served::start_with_files(dir, 64);
     let address = host.url.trim_start_matches("http://").trim_end_matches('/');
     let mut silent = Vec::new();
     for _ in 0..120 {
