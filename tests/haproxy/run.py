@@ -8,8 +8,9 @@ of their own. Each client keeps one connection to HAProxy and sends appends and 
 other gets SIGTERM and is started again. No request may fail, and each append is stored once.
 
 With --upgrade, the store gets an additive migration of a later version halfway, while both hosts run. With --from, the
-hosts are first started with an older program. Then the new one migrates the store while they run, and each restart replaces
-an older program.
+hosts are first started with an older program. Then the new one migrates the store while they run. The first two restarts
+replace the older program by the new one, the next two the new one by the older one, and so on: so each restart changes the
+program of a host, and half of the time the hosts have different ones.
 """
 
 import argparse
@@ -214,6 +215,12 @@ def until_appended(clients: list, more: int) -> None:
         time.sleep(0.05)
 
 
+def program_after(restart: int, arguments: argparse.Namespace) -> str:
+    """The program that a restart starts. With --from it is another one than before."""
+    is_new = restart // 2 % 2 == 0
+    return arguments.quipu if is_new or not arguments.earlier else arguments.earlier
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quipu", required=True)
@@ -250,13 +257,15 @@ def main() -> None:
             if migrated.returncode:
                 sys.exit(1)
             until_appended(clients, 10)
+        replaced = 0
         for number in range(arguments.restarts):
             if arguments.upgrade and number == arguments.restarts // 2:
                 postgres.execute(ADDITIVE)
                 print("migrated", flush=True)
             host = hosts[number % 2]
             host.stop()
-            host.program = arguments.quipu
+            before, host.program = host.program, program_after(number, arguments)
+            replaced += before != host.program
             host.start()
             until_up(stats)
             until_appended(clients, 10)
@@ -268,8 +277,8 @@ def main() -> None:
         failures = [failure for client in clients for failure in client.failures]
         for failure in failures[:20]:
             print(failure)
-        print(f"{arguments.restarts} restarts, {appended} appends, {read} reads, {len(failures)} failed")
-        if failures or not appended:
+        print(f"{arguments.restarts} restarts, {replaced} with another program, {appended} appends, {read} reads, {len(failures)} failed")
+        if failures or not appended or (arguments.earlier and replaced != arguments.restarts):
             sys.exit(1)
     finally:
         for host in hosts:

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Recovery of a PostgreSQL store to a point in time with pgBackRest, as the page about backups says.
 
-    python3 tests/pgbackrest/run.py --quipu target/debug/quipu [--events 2000] [--keep FOLDER]
+    python3 tests/pgbackrest/run.py --quipu target/debug/quipu [--component target/guests/components/account.wasm]
+        [--events 2000] [--keep FOLDER]
 
-Needs the Debian packages `postgresql` and `pgbackrest`. A host appends while the full backup is made. After that, more
-events follow, and the time is noted; then still more. The server is killed and its data removed. After the restore to that
-time the log equals the export that was made then, `quipu verify` passes, and the host goes on after a gap of positions.
+Needs the Debian packages `postgresql` and `pgbackrest`. A host with a decider appends and executes commands while the full
+backup is made. After that, more of both follow, and the time is noted; then still more. The server is killed and its data
+removed. After the restore to that time the log equals the export that was made then, the host goes on after a gap of
+positions and on the restored state, and `quipu verify` finds every stored byte and every decision as it was.
 """
 
 import argparse
@@ -122,6 +124,19 @@ class Host:
             position = json.load(urllib.request.urlopen(request, timeout=60))["position"]
         return position
 
+    def execute(self, count: int, stream: str, name: str = "deposit", data: dict | None = None) -> None:
+        """Executes commands one by one."""
+        for _ in range(count):
+            body = json.dumps({"type": name, "data": data or {"amount": 1}}).encode()
+            headers = {"content-type": "application/json"}
+            request = urllib.request.Request(f"{self.url}/v1/streams/{stream}/commands", body, headers)
+            urllib.request.urlopen(request, timeout=60).read()
+
+    def balance(self, stream: str) -> int:
+        """The balance of an account."""
+        with urllib.request.urlopen(f"{self.url}/v1/streams/{stream}/state", timeout=60) as answer:
+            return json.load(answer)["state"]["balance"]
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(timeout=60)
@@ -139,26 +154,36 @@ def content(export: bytes) -> list[bytes]:
     return [line for line in export.splitlines() if b'"specversion"' in line]
 
 
-def rehearse(program: str, count: int, folder: Path, port: int) -> None:
+def rehearse(program: str, component: Path, count: int, folder: Path, port: int) -> None:
     server = Server(folder, port)
     server.start()
     server.pgbackrest("stanza-create")
     server.pgbackrest("check")
     host = Host(program, server)
 
-    writing = threading.Thread(target=host.append, args=(count, "sensor-1"))
-    writing.start()
+    quipu(program, "deploy", str(component), "--url", host.url)
+    host.execute(1, "account-1", "open", {"owner": "ann"})
+
+    writing = [
+        threading.Thread(target=host.append, args=(count, "sensor-1")),
+        threading.Thread(target=host.execute, args=(count, "account-1")),
+    ]
+    for thread in writing:
+        thread.start()
     begun = time.monotonic()
     server.pgbackrest("--type=full", "backup")
     print(f"full backup under load: {time.monotonic() - begun:.1f} s")
-    writing.join()
+    for thread in writing:
+        thread.join()
     quipu(program, "backup", "--report", "--store", server.url)
     host.append(count, "sensor-2")
+    host.execute(count, "account-1")
 
     time.sleep(1)
     target = server.query("SELECT now()")
     expected = content(quipu(program, "export", "--url", host.url))
     time.sleep(1)
+    host.execute(count, "account-1")
     last = host.append(count, "sensor-3")
     server.query("SELECT pg_switch_wal()")
     host.process.kill()
@@ -175,9 +200,16 @@ def rehearse(program: str, count: int, folder: Path, port: int) -> None:
     restored = content(quipu(program, "export", "--store", server.url))
     if restored != expected:
         sys.exit(f"the log differs: {len(restored)} lines, expected {len(expected)}")
-    print(quipu(program, "verify", "--store", server.url, "--digests").decode().strip())
     host = Host(program, server)
+    if host.balance("account-1") != 2 * count:
+        sys.exit(f"the balance is {host.balance('account-1')}, expected {2 * count}")
+    host.execute(1, "account-1")
     position = host.append(1, "sensor-1")
+    # Every command is decided a second time, and every stored byte is compared with its digest.
+    verified = quipu(program, "verify", "--projections", "--url", host.url).decode().strip()
+    print(verified)
+    if f"{2 * count + 2:,} commands re-decided" not in verified:
+        sys.exit(f"not all of {2 * count + 2} commands were re-decided")
     host.stop()
     if position <= last:
         sys.exit(f"position {position} was used before the restore, which had come to {last}")
@@ -187,16 +219,18 @@ def rehearse(program: str, count: int, folder: Path, port: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quipu", required=True)
+    parser.add_argument("--component", type=Path, default=Path("target/guests/components/account.wasm"))
     parser.add_argument("--events", type=int, default=2000)
     parser.add_argument("--port", type=int, default=54399)
     parser.add_argument("--keep", type=Path, help="a folder that stays")
     options = parser.parse_args()
     program = str(Path(options.quipu).resolve())
+    component = options.component.resolve()
     if options.keep:
         options.keep.mkdir(parents=True)
-        return rehearse(program, options.events, options.keep.resolve(), options.port)
+        return rehearse(program, component, options.events, options.keep.resolve(), options.port)
     with tempfile.TemporaryDirectory() as folder:
-        rehearse(program, options.events, Path(folder), options.port)
+        rehearse(program, component, options.events, Path(folder), options.port)
 
 
 if __name__ == "__main__":

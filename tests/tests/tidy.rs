@@ -293,3 +293,186 @@ fn every_item_of_the_contract_is_documented() {
     }
     assert!(bare.is_empty(), "without documentation: {bare:?}");
 }
+
+/// Lines of the host that start a task or a thread which the supervisor neither restarts nor reports,
+/// by file: how many, and what happens after a panic.
+const SPAWNS: &[(&str, usize, &str)] = &[
+    ("cli/src/file/http.rs", 1, "a client: the command ends"),
+    (
+        "cli/src/otlp/mod.rs",
+        1,
+        "traces are lost, and the end awaits it",
+    ),
+    (
+        "cli/src/serve.rs",
+        3,
+        "the start, reloads and a second signal: awaited, logged, the end",
+    ),
+    ("cli/src/top/mod.rs", 1, "a client: the command ends"),
+    (
+        "identity/src/keys.rs",
+        2,
+        "the next request fetches the keys",
+    ),
+    (
+        "runtime/src/compiler.rs",
+        3,
+        "the scope awaits them, and the compilation fails",
+    ),
+    (
+        "runtime/src/ticker.rs",
+        1,
+        "it counts and sleeps, and can't panic",
+    ),
+    ("server/src/connections.rs", 1, "the connection is closed"),
+    (
+        "server/src/console/charts.rs",
+        1,
+        "the next view starts another one",
+    ),
+    ("server/src/console/shadows.rs", 1, "the shadow ends"),
+    (
+        "server/src/lines.rs",
+        1,
+        "one record of the audit is missing",
+    ),
+    (
+        "server/src/metrics/sample.rs",
+        1,
+        "the next scrape starts another one",
+    ),
+    (
+        "server/src/pending.rs",
+        1,
+        "awaited: the caller gets an error",
+    ),
+    (
+        "server/src/runs.rs",
+        1,
+        "the answer ends without its last line",
+    ),
+    (
+        "server/src/server.rs",
+        1,
+        "its drop begins the end of the host",
+    ),
+    (
+        "server/src/tenants/mod.rs",
+        2,
+        "awaited: the caller gets an error",
+    ),
+    (
+        "server/src/tenants/operations.rs",
+        2,
+        "awaited: the caller gets an error",
+    ),
+    ("server/src/tenants/slots.rs", 1, "awaited, and logged"),
+    ("src/commit/committer.rs", 1, "essential: the host ends"),
+    (
+        "src/engine/command.rs",
+        1,
+        "a seat notices it, and the caller gets an error",
+    ),
+    (
+        "src/engine/load.rs",
+        2,
+        "a seat notices it, and the caller gets an error",
+    ),
+    (
+        "src/engine/retry.rs",
+        1,
+        "the caller is answered that it was not decided",
+    ),
+    (
+        "src/engine/snapshot_policy.rs",
+        1,
+        "a seat notices it, and no snapshot is used",
+    ),
+    (
+        "src/engine/snapshots.rs",
+        1,
+        "a seat notices it, and the next snapshot is taken",
+    ),
+    (
+        "src/engine/worker.rs",
+        1,
+        "a seat notices it, and the worker continues",
+    ),
+    (
+        "src/projection/flush.rs",
+        1,
+        "awaited by a part that is restarted",
+    ),
+    (
+        "src/projection/page_cache.rs",
+        1,
+        "awaited by a part that is restarted",
+    ),
+    (
+        "src/subscribe/commits.rs",
+        1,
+        "the caller's own handler ends",
+    ),
+    ("src/subscribe/lease.rs", 2, "awaited, or the lease expires"),
+    (
+        "store/src/postgres/connection.rs",
+        1,
+        "the connection is closed",
+    ),
+];
+
+/// Whether a line starts a task or a thread that the supervisor does not know.
+fn is_bare_spawn(line: &str, text: &str) -> bool {
+    let line = line.trim_start();
+    let starts = ["tokio::spawn(", "thread::spawn(", ".spawn("];
+    let Some(after) = starts
+        .iter()
+        .find_map(|start| line.split_once(start).map(|(_, after)| after))
+    else {
+        return false;
+    };
+    // A process, a method of the same type, a comment, or a part.
+    if after.starts_with(')') || line.contains("self.spawn(") || line.starts_with("//") {
+        return false;
+    }
+    let name = after.split(')').next().unwrap_or_default();
+    let is_part = ["supervisor", "self.supervisor"]
+        .iter()
+        .any(|it| text.contains(&format!("let {name} = {it}.restarting(")));
+    !is_part
+        && !line.contains("supervisor.restarting(")
+        && !line.contains("supervisor().restarting(")
+}
+
+#[test]
+fn every_task_of_the_host_is_supervised_or_has_a_reason() {
+    let mut listed = 0;
+    for (path, text) in rust("host") {
+        let name = path.strip_prefix(root().join("host")).unwrap();
+        let name = name.to_str().unwrap();
+        let is_other = ["bench/", "examples/"]
+            .iter()
+            .any(|it| name.starts_with(it));
+        if is_other || name.ends_with("tests.rs") {
+            continue;
+        }
+        // Unit tests are at the end of a file.
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let found = code
+            .lines()
+            .filter(|line| is_bare_spawn(line, code))
+            .count();
+        let known = SPAWNS.iter().find(|(file, ..)| *file == name);
+        let expected = known.map_or(0, |(_, number, _)| *number);
+        assert_eq!(
+            found, expected,
+            "{name}: supervise the task with `Supervisor`, or say in SPAWNS what happens after a panic"
+        );
+        listed += usize::from(known.is_some());
+    }
+    assert_eq!(
+        listed,
+        SPAWNS.len(),
+        "a file of SPAWNS is not there any more"
+    );
+}

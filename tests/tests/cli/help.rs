@@ -140,3 +140,27 @@ fn bash_completes_commands_and_options() {
         assert!(found, "{words}: {text}");
     }
 }
+
+#[test]
+fn explain_prints_the_page_of_a_code_and_names_the_nearest_one() {
+    let page = run(&["explain", "overloaded"]).ok();
+    assert!(page.starts_with("# overloaded\n\nStatus 503 "), "{page}");
+    assert!(page.contains("\n## What to do\n"), "{page}");
+    let rule = run(&["explain", "batching"]).ok();
+    assert!(rule.starts_with("# batching\n"), "{rule}");
+    // Each code in the list has its page.
+    let list = run(&["explain"]).ok();
+    let codes: Vec<&str> = list
+        .lines()
+        .filter(|line| !line.starts_with(' '))
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    assert!(codes.len() > 50, "{list}");
+    for code in codes {
+        let page = run(&["explain", code]).ok();
+        assert!(page.starts_with(&format!("# {code}\n")), "{page}");
+    }
+    let unknown = run(&["explain", "overload"]);
+    unknown.fails(2, "no error code \"overload\"; did you mean overloaded?");
+    run(&["explain", "overloaded", "too-large"]).fails(2, "unexpected argument");
+}

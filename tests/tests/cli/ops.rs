@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::program::{quipu, said, text};
+use crate::program::{Served, quipu, said, text};
+use crate::ships::{bank, segments};
 
 type Variables = BTreeMap<String, String>;
 
@@ -134,7 +135,7 @@ fn every_file_for_operators_can_be_read() {
         }
         count += 1;
     }
-    assert!(count >= 12, "{count}");
+    assert!(count >= 15, "{count}");
 }
 
 #[test]
@@ -219,4 +220,71 @@ fn the_unit_of_systemd_agrees_with_the_program_and_the_page_about_it() {
     let mut lines = unit.lines();
     let stop = lines.find_map(|line| line.strip_prefix("TimeoutStopSec="));
     has_time_to_end(&in_force, stop.unwrap().parse().unwrap());
+}
+
+/// The arguments of the command of a unit. Paths and addresses of the service are replaced, and each
+/// of them must be there.
+fn arguments(unit: &str, replaced: &[(&str, &str)]) -> Vec<String> {
+    let unit = read(&format!("ops/systemd/{unit}"));
+    let mut lines = unit.lines();
+    let line = lines.find_map(|line| line.strip_prefix("ExecStart=/usr/bin/quipu "));
+    let mut line = line.unwrap().to_owned();
+    for (from, to) in replaced {
+        assert!(line.contains(from), "{line}: {from}");
+        line = line.replace(from, to);
+    }
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_units_for_backups_shipping_and_drills_agree_with_the_program() {
+    let host = Served::start();
+    bank(&host);
+    let root = host.run(&["token", "create", "root", "--role", "admin"]);
+    let root = root.ok().trim_end().to_owned();
+    let create = [
+        "token", "create", "ship", "--role", "operator", "--token", &root,
+    ];
+    let token = host.run(&create).ok();
+    std::fs::write(host.path("ship.token"), token).unwrap();
+    let folder = text(host.dir.path());
+    let (copies, log) = (text(&host.path("copies")), text(&host.path("log")));
+    let store = text(&host.path("q.db"));
+    // The address in the units is the one at which a host listens without a configuration.
+    let address = format!("http://127.0.0.1:{PORT}");
+    let run = |arguments: &[String]| {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        said(&quipu(&arguments).output().unwrap())
+    };
+
+    let copies_and_space = format!("{copies} ");
+    let places = [
+        ("/var/backups/quipu ", &*copies_and_space),
+        ("/var/lib/quipu/quipu.db", &*store),
+    ];
+    let backup = arguments("quipu-backup.service", &places);
+    run(&backup).ok();
+    run(&backup).ok();
+    assert_eq!(std::fs::read_dir(&copies).unwrap().count(), 2);
+
+    let places = [
+        ("/var/backups/quipu-log", &*log),
+        (&*address, &*host.url),
+        ("%d", &*folder),
+    ];
+    let mut ship = arguments("quipu-ship.service", &places);
+    assert!(!ship.iter().any(|it| it == "--once"), "{ship:?}");
+    ship.push("--once".to_owned());
+    run(&ship).ok();
+    assert_eq!(segments(&host.path("log")).len(), 1);
+    let report = run(&arguments("quipu-drill.service", &places)).ok();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["passed"], true, "{report}");
+    assert_eq!(report["position"], report["host_position"], "{report}");
+
+    // Each folder that they write to is made at the installation.
+    let made = read("ops/systemd/quipu.tmpfiles");
+    for folder in ["/var/backups/quipu", "/var/backups/quipu-log"] {
+        assert!(made.contains(&format!("\nd {folder} 0700 quipu quipu")));
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use quipu_tests::{PATIENCE, examples, guest};
 
 use crate::program::{Served, quipu, run, text};
+use crate::steady::Held;
 
 #[test]
 fn the_ready_line_is_the_only_output_on_stdout() {
@@ -279,7 +280,7 @@ fn a_component_that_is_too_expensive_to_compile_is_refused() {
 #[test]
 fn silent_connections_lock_nobody_out_if_few_files_may_be_open() {
     let dir = tempfile::tempdir().unwrap();
-    let host = Served::start_with_files(dir, 80);
+    let host = Served::start_with_files(dir, 64);
     let address = host.url.trim_start_matches("http://").trim_end_matches('/');
     let mut silent = Vec::new();
     for _ in 0..120 {
@@ -332,6 +333,18 @@ fn a_guest_cannot_forge_lines_of_the_log() {
     assert!(!said.err.contains(['\r', '\u{1b}']), "{}", said.err);
 }
 
+/// A subscription that nobody reads: its first bytes were read, so it has begun.
+fn unread(host: &Served) -> TcpStream {
+    let address = host.url.trim_start_matches("http://").trim_end_matches('/');
+    let subscribe = format!("GET /v1/events/subscribe HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(subscribe.as_bytes()).unwrap();
+    let mut first = [0; 12];
+    client.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    client
+}
+
 #[test]
 fn subscriptions_that_nobody_reads_do_not_hold_up_the_end() {
     let host = Served::start();
@@ -341,22 +354,38 @@ fn subscriptions_that_nobody_reads_do_not_hold_up_the_end() {
         host.run_with(&["append", "note-1", "noted", "-"], &long)
             .ok();
     }
-    let address = host.url.trim_start_matches("http://").trim_end_matches('/');
-    let subscribe = format!("GET /v1/events/subscribe HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    let subscribed = || {
-        let mut client = TcpStream::connect(address).unwrap();
-        client.write_all(subscribe.as_bytes()).unwrap();
-        let mut first = [0; 12];
-        client.read_exact(&mut first).unwrap();
-        assert_eq!(&first, b"HTTP/1.1 200");
-        client
-    };
-    let clients: Vec<TcpStream> = (0..8).map(|_| subscribed()).collect();
+    let clients: Vec<TcpStream> = (0..8).map(|_| unread(&host)).collect();
     host.signal("TERM");
     let (said, _dir) = host.ended();
     assert_eq!(said.code, 0, "{}", said.err);
     // They would be cut off at the end of the time for what is in flight.
     assert!(!said.err.contains("were still open"), "{}", said.err);
+    drop(clients);
+}
+
+#[test]
+fn the_memory_of_subscriptions_that_nobody_reads_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("quipu.toml");
+    std::fs::write(&config, "[subscriptions]\ncatch_up_bytes_max = 16777216\n").unwrap();
+    let host = Served::start_in(dir, &["--config", &text(&config)]);
+    let long = format!("{{\"text\":\"{}\"}}", "x".repeat(900_000));
+    for _ in 0..40 {
+        host.run_with(&["append", "note-1", "noted", "-"], &long)
+            .ok();
+    }
+    let before = Held::by(&host).resident;
+    // Each of them has 36 MB to read, together more than 1 GB. The operating system takes some of it.
+    let clients: Vec<TcpStream> = (0..32).map(|_| unread(&host)).collect();
+    for number in 0..20 {
+        // Meanwhile others are served, and read the same events.
+        host.run(&["append", &format!("other-{number}"), "noted", "{}"])
+            .ok();
+        let page = host.run(&["events", "--limit", "20"]).ok();
+        assert!(!page.is_empty());
+        let more = Held::by(&host).resident.saturating_sub(before);
+        assert!(more <= 256, "{more} MiB more");
+    }
     drop(clients);
 }
 

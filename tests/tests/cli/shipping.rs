@@ -1,7 +1,7 @@
 //! Shipping the log, and recovering it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use quipu::model::Position;
 use quipu::proof::Scope;
@@ -11,14 +11,16 @@ use serde_json::Value;
 
 use crate::program::{Served, run, text};
 use crate::ships::{
-    Shipping, bank, commands, ended_commits, events_until, exported, pay, recover, remove,
-    segments, ship, start,
+    Shipping, bank, commands, ended_commits, events_until, exported, lose, pay, recover, segments,
+    ship, start, start_empty,
 };
 
 on_every_store!(
     a_backup_of_another_tool_is_reported,
+    a_drill_passes_and_fails,
     a_log_that_was_shipped_before_a_kill_is_recovered_up_to_any_position,
     a_store_that_is_not_empty_is_left_as_it_is,
+    a_time_ends_before_the_first_later_commit,
 );
 
 async fn a_log_that_was_shipped_before_a_kill_is_recovered_up_to_any_position(place: Place) {
@@ -42,15 +44,9 @@ async fn a_log_that_was_shipped_before_a_kill_is_recovered_up_to_any_position(pl
 
     let shipped = segments(&dir).last().unwrap()["last"].as_u64().unwrap();
     assert!(shipped >= 300);
-    let other = place.another();
-    if let Some(file) = place.url().strip_prefix("sqlite:") {
-        remove(Path::new(file));
-        recover(&dir, place.url(), &[]).ok();
-        check(&place, &before, shipped).await;
-    } else {
-        recover(&dir, other.url(), &[]).ok();
-        check(&other, &before, shipped).await;
-    }
+    lose(&place).await;
+    recover(&dir, place.url(), &[]).ok();
+    check(&place, &before, shipped).await;
     let positions = match (seed::is_long(), place.url().starts_with("sqlite:")) {
         (true, _) => 100,
         (false, true) => 20,
@@ -135,9 +131,8 @@ fn marks_of_streams_are_those_of_the_recovered_position() {
     }
 }
 
-#[test]
-fn a_time_ends_before_the_first_later_commit() {
-    let host = Served::start();
+async fn a_time_ends_before_the_first_later_commit(place: Place) {
+    let host = start(&place);
     let dir = host.path("shipped");
     bank(&host);
     let first = host.run(&["export"]).ok();
@@ -145,30 +140,38 @@ fn a_time_ends_before_the_first_later_commit() {
     let last: Value = serde_json::from_str(last.unwrap()).unwrap();
     pay(&host, "account-1");
     ship(&host, &dir, &[]).ok();
-    let store = format!("sqlite:{}", text(&host.path("recovered.db")));
-    recover(&dir, &store, &["--until", last["time"].as_str().unwrap()]).ok();
-    assert_eq!(run(&["export", "--store", &store]).ok(), first);
-    let store = format!("sqlite:{}", text(&host.path("none.db")));
-    recover(&dir, &store, &["--until", "99999"]).fails(1, "position 99999 was not shipped");
-    recover(&dir, &store, &["--until", "yesterday"]).fails(2, "expected a position, or a time");
+    let (recovered, none) = (place.another(), place.another());
+    let time = last["time"].as_str().unwrap();
+    recover(&dir, recovered.url(), &["--until", time]).ok();
+    let export = run(&["export", "--store", recovered.url()]).ok();
+    assert_eq!(export, first);
+    let until = |until: &str| recover(&dir, none.url(), &["--until", until]);
+    until("99999").fails(1, "position 99999 was not shipped");
+    until("yesterday").fails(2, "expected a position, or a time");
     recover(&dir, "memory:", &[]).fails(2, "memory:");
-    recover(&host.path("nothing"), &store, &[]).fails(1, "nothing");
+    recover(&host.path("nothing"), none.url(), &[]).fails(1, "nothing");
 }
 
 /// A host whose log is in several segments.
-fn several() -> (Served, std::path::PathBuf) {
+fn several() -> (Served, PathBuf) {
     let host = Served::start();
+    let dir = in_segments(&host);
+    (host, dir)
+}
+
+/// Fills a host, and ships its log in several segments. Returns the folder.
+fn in_segments(host: &Served) -> PathBuf {
     let dir = host.path("shipped");
-    bank(&host);
+    bank(host);
     let small = ["--segment-bytes", "2000"];
-    ship(&host, &dir, &small).ok();
+    ship(host, &dir, &small).ok();
     for _ in 0..3 {
-        pay(&host, "account-1");
-        pay(&host, "account-2");
-        ship(&host, &dir, &small).ok();
+        pay(host, "account-1");
+        pay(host, "account-2");
+        ship(host, &dir, &small).ok();
     }
     assert!(segments(&dir).len() >= 3, "{:?}", segments(&dir));
-    (host, dir)
+    dir
 }
 
 #[test]
@@ -273,9 +276,9 @@ fn a_folder_has_one_log_and_one_shipper() {
     ship(&host, &dir, &[]).ok();
 }
 
-#[test]
-fn a_drill_passes_and_fails() {
-    let (host, dir) = several();
+async fn a_drill_passes_and_fails(place: Place) {
+    let host = start(&place);
+    let dir = in_segments(&host);
     let folder = text(&dir);
     let report = host.run(&["drill", &folder, "--json"]).ok();
     let report: Value = serde_json::from_str(&report).unwrap();
@@ -291,16 +294,27 @@ fn a_drill_passes_and_fails() {
     let report = host.run(&["drill", &folder, "--json"]).ok();
     let report: Value = serde_json::from_str(&report).unwrap();
     assert!(report["rpo_seconds"].as_f64().unwrap() > 0.0, "{report}");
-    let target = format!("sqlite:{}", text(&host.path("target.db")));
-    let report = run(&["drill", &folder, "--to", &target]).ok();
+    let target = place.another();
+    let drill = ["drill", &*folder, "--to", target.url()];
+    let report = run(&drill).ok();
     assert!(report.contains("the drill passed"), "{report}");
-    assert!(host.path("target.db").exists());
+    // The store remains, and a second drill does not touch it.
+    let last = segments(&dir).last().unwrap()["last"].as_u64().unwrap();
+    let export = ["export", "--store", target.url()];
+    assert_eq!(ended_commits(&run(&export).ok(), u64::MAX), last);
+    let expected = match place.url().starts_with("sqlite:") {
+        true => "is there already",
+        false => "is not empty",
+    };
+    run(&drill).fails_with_output(1, expected);
+    assert_eq!(ended_commits(&run(&export).ok(), u64::MAX), last);
 
     // A history that nobody decided.
     let file = host.run(&["export"]).ok();
     let (before, after) = file.rsplit_once(r#""data":{"amount":5}"#).unwrap();
     let changed = format!(r#"{before}"data":{{"amount":8}}{after}"#);
-    let other = Served::start_in(tempfile::tempdir().unwrap(), &[]);
+    let imported = place.another();
+    let other = start_empty(&imported);
     other
         .run_with(&["import"], &digests::without(&changed))
         .ok();

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Stdio};
 
 use quipu::Host;
 use quipu::model::Position;
-use quipu_tests::{Place, examples};
+use quipu_tests::{Place, examples, postgres};
 use serde_json::{Value, json};
 
 use crate::program::{Said, Served, quipu, run, text};
@@ -21,6 +21,13 @@ pub fn start(place: &Place) -> Served {
     let mut command = quipu(&["serve", "--store", place.url(), "--modules", &modules]);
     command.args(["--listen", "127.0.0.1:0"]);
     Served::ready(dir, command)
+}
+
+/// A host without guests on a store.
+pub fn start_empty(place: &Place) -> Served {
+    let mut command = quipu(&["serve", "--store", place.url()]);
+    command.args(["--listen", "127.0.0.1:0"]);
+    Served::ready(tempfile::tempdir().unwrap(), command)
 }
 
 /// Opens four accounts, and pays into each.
@@ -139,8 +146,16 @@ pub fn segments(dir: &Path) -> Vec<Value> {
     manifest["segments"].as_array().unwrap().clone()
 }
 
+/// Removes a store that no host has open.
+pub async fn lose(place: &Place) {
+    match place.schema() {
+        Some(schema) => postgres::server().drop_schema(schema).await,
+        None => remove(Path::new(place.url().strip_prefix("sqlite:").unwrap())),
+    }
+}
+
 /// Removes a SQLite store.
-pub fn remove(file: &Path) {
+fn remove(file: &Path) {
     for suffix in ["", "-wal", "-shm", ".lock"] {
         // Not all of them exist.
         _ = std::fs::remove_file(format!("{}{suffix}", file.display()));

@@ -150,11 +150,18 @@ async fn many_large_bodies_at_once_are_all_answered() {
     let event = "{\"type\":\"n\",\"data\":1},";
     let events = event.repeat(100_000);
     let body = format!("{{\"events\":[{}]}}", events.trim_end_matches(','));
-    let sending = (0..12).map(|_| send(server.post(APPEND, &body)));
-    for answer in futures::future::join_all(sending).await {
-        answer.problem(413, "too-large");
+    let sending: Vec<_> = (0..12)
+        .map(|_| tokio::spawn(send(server.post(APPEND, &body))))
+        .collect();
+    // Others are answered while the bodies arrive and are read, until the last of them is answered.
+    let mut asked = 0;
+    while asked == 0 || sending.iter().any(|it| !it.is_finished()) {
+        bounded(server.get("/healthz")).await.ok();
+        asked += 1;
     }
-    server.get("/healthz").await.ok();
+    for answer in futures::future::join_all(sending).await {
+        answer.unwrap().problem(413, "too-large");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

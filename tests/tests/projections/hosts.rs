@@ -20,7 +20,7 @@ use super::child::{Projector, written};
 use super::crash::{check, rebuild};
 use super::support::{
     NOTES, after, build_of, builder, deploy, document, documents, host, note, patient, quick,
-    settings, try_note, until,
+    settings, try_note, until, until_builds_are_near,
 };
 
 mod postgres {
@@ -245,12 +245,15 @@ async fn changing_the_lifecycle_fails_no_append_of_another_host(place: Place) {
         .map(|(host, name)| {
             let (host, stop) = (host.clone(), Arc::clone(&stop));
             tokio::spawn(async move {
-                let mut appended = 0;
+                let mut appended = 0_u64;
                 while !stop.load(Ordering::Relaxed) {
                     let stream = format!("note-{name}{}", appended % 3);
                     let done = try_note(&host, &stream, &json!({"n": 1})).await;
                     done.unwrap_or_else(|error| panic!("append {appended} on {name}: {error}"));
                     appended += 1;
+                    if appended.is_multiple_of(8) {
+                        until_builds_are_near(&host).await;
+                    }
                 }
                 appended
             })

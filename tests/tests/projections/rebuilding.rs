@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::support::{
     NOTES, active, build_of, builder, deploy, document, documents, host, note, settings, until,
-    until_state,
+    until_builds_are_near, until_state,
 };
 
 on_every_store!(
@@ -322,6 +322,7 @@ async fn a_switch_succeeds_under_continuous_appends(place: Place) {
                 async move { note(&host, &format!("note-{n}"), &json!({"n": 1})).await }
             });
             futures::future::join_all(notes).await;
+            until_builds_are_near(&host).await;
         }
     };
     let switching = async {

@@ -178,6 +178,21 @@ pub async fn until(host: &Host, what: &str, is_so: impl Fn(&Status) -> bool) -> 
     panic!("never {what}: {last:?}");
 }
 
+/// How many events those who append all the time may be ahead of a build that catches up.
+const AHEAD_MAX: u64 = 500;
+
+/// Waits while a build that catches up is too far from the end of the log. Who appends all the time
+/// calls this, because on a slow machine a build would never reach the end otherwise.
+pub async fn until_builds_are_near(host: &Host) {
+    until(host, "near the end of the log", |status| {
+        let mut builds = status.builds.iter();
+        builds.all(|build| {
+            build.state != State::CatchingUp || build.position.0 + AHEAD_MAX >= status.log_head.0
+        })
+    })
+    .await;
+}
+
 /// Waits until the active build is in a state.
 pub async fn until_state(host: &Host, state: State) -> BuildStatus {
     let status = until(host, state.as_str(), |status| {

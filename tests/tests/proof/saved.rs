@@ -11,6 +11,7 @@ on_every_store!(
     a_saved_digest_shows_what_was_removed_at_the_end_of_the_audit,
     a_saved_digest_shows_an_audit_that_was_written_from_scratch,
     a_saved_export_shows_digests_that_were_computed_from_a_changed_commit_on,
+    a_saved_export_shows_that_a_whole_stream_was_removed,
 );
 
 mod files {
@@ -140,4 +141,23 @@ async fn a_saved_export_shows_that_the_newest_events_were_removed(place: Place) 
     let after = exported(&host).await;
     assert_eq!(after[..2], before[..2]);
     assert_ne!(after[2], before[2]);
+}
+
+async fn a_saved_export_shows_that_a_whole_stream_was_removed(place: Place) {
+    let (host, _) = noted(&place).await;
+    let append = build::append(build::events(1));
+    host.append(&build::stream("note-2"), append).await.unwrap();
+    let before = exported(&host).await;
+    host.shutdown().await.unwrap();
+    const REMOVE: &str = "DELETE FROM events WHERE stream_id = \
+            (SELECT stream_id FROM streams WHERE name = 'note-1'); \
+        DELETE FROM streams WHERE name = 'note-1'";
+    place.tamper(REMOVE).await;
+    let host = place.host().await;
+    let verified = verified(&host).await;
+    // PostgreSQL leaves positions out by itself, SQLite does not.
+    let is_sqlite = place.url().starts_with("sqlite");
+    assert_eq!(verified.is_sound(), !is_sqlite, "{verified:?}");
+    assert_eq!(exported(&host).await, before[3..]);
+    host.shutdown().await.unwrap();
 }
