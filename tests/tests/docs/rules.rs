@@ -11,7 +11,7 @@ use super::{find, prose, read, root};
 /// The number at the beginning of a text: "2" or "2.10".
 fn number(text: &str) -> Option<&str> {
     let is_part = |c: char| c.is_ascii_digit() || c == '.';
-    let end = text.find(|c| !is_part(c)).unwrap_or(text.len());
+    let end = text.find(|c: char| !is_part(c)).unwrap_or(text.len());
     let found = text[..end].trim_end_matches('.');
     (!found.is_empty()).then_some(found)
 }
