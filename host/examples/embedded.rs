@@ -13,8 +13,14 @@ async fn main() -> Result<()> {
     let file = std::env::args()
         .nth(1)
         .context("name a component of the account guest")?;
+    println!("{}", run(std::fs::read(file)?).await?);
+    Ok(())
+}
+
+/// Opens an account and pays in; then a withdrawal of too much is rejected. Returns the account.
+pub async fn run(component: Vec<u8>) -> Result<String> {
     let host = Host::builder().store("memory:").build().await?;
-    let module = host.upload(std::fs::read(file)?).await?.module;
+    let module = host.upload(component).await?.module;
     // A preflight comes first where the component replaces another one or has projections.
     let deploy = Deploy::new(module.digest()).by("embedded");
     let prepared = host.prepare(deploy, &mut |_| {}).await?;
@@ -42,7 +48,7 @@ async fn main() -> Result<()> {
     {
         println!("{} {} {:?}", event.version, event.name, event.body);
     }
-    println!("{}", host.state(&account).await?.state);
+    let state = host.state(&account).await?.state;
     host.shutdown().await?;
-    Ok(())
+    Ok(state)
 }

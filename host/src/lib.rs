@@ -22,27 +22,7 @@
 //! a second time, gets the recorded outcome.
 //!
 //! ```no_run
-//! # async fn example(host: quipu::Host) -> Result<(), quipu::Error> {
-//! use quipu::Deploy;
-//! use quipu::model::Command;
-//!
-//! # let component = Vec::new();
-//! let module = host.upload(component).await?.module;
-//! host.deploy(Deploy::new(module.digest())).await?;
-//!
-//! #[derive(serde::Serialize)]
-//! struct Open {
-//!     owner: String,
-//! }
-//!
-//! let account = "account-1".parse()?;
-//! let owner = "ann".to_owned();
-//! let open = Command::from_value("open", &Open { owner })?.with_id("open-1")?;
-//! let executed = host.execute(&account, open.clone()).await?;
-//! assert_eq!(executed.version.0, 1);
-//! assert!(host.execute(&account, open).await?.replayed);
-//! # Ok(())
-//! # }
+#![doc = include_str!("../examples/library/execute.rs")]
 //! ```
 //!
 //! # Subscribe
@@ -86,19 +66,7 @@
 //! the first event on. A read may wait for the position that an execution returned.
 //!
 //! ```no_run
-//! # async fn example(host: quipu::Host, executed: quipu::engine::Executed) -> Result<(), quipu::Error> {
-//! use std::time::Duration;
-//!
-//! use quipu::projection::Freshness;
-//!
-//! let freshness = Freshness {
-//!     after: executed.position.unwrap_or_default(),
-//!     wait: Duration::from_secs(5),
-//! };
-//! let document = host.view("balances", "account-1", freshness).await?;
-//! println!("{}", document.document);
-//! # Ok(())
-//! # }
+#![doc = include_str!("../examples/library/project.rs")]
 //! ```
 //!
 //! # Swap
@@ -107,27 +75,10 @@
 //! not become active where that leads to other decisions, unless that is allowed.
 //!
 //! ```no_run
-//! # async fn example(host: quipu::Host) -> Result<(), quipu::Error> {
-//! use quipu::proof::Policy;
-//! use quipu::{Deploy, DeployError};
-//!
-//! # let component = Vec::new();
-//! let module = host.upload(component).await?.module;
-//! let deploy = Deploy::new(module.digest()).by("ann");
-//! match host.deploy(deploy.clone()).await {
-//!     Err(DeployError::Blocked(found)) => {
-//!         for objection in &found.objections {
-//!             println!("{}: {}", objection.kind, objection.text);
-//!         }
-//!         let allowed = Policy::allowing(&["decision".to_owned()])?;
-//!         host.deploy(deploy.allowing(allowed)).await?;
-//!     }
-//!     other => drop(other?),
-//! }
-//! # Ok(())
-//! # }
+#![doc = include_str!("../examples/library/swap.rs")]
 //! ```
 
+// The examples that need a component are run by `tests/tests/proof/examples_of_the_library.rs`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod access;
@@ -150,3 +101,8 @@ pub use app::{Builder, Demand, Deploy, DeployError, Error, Host, StartError, Upl
 pub use quipu_model::{self as model, supervise};
 pub use quipu_runtime as runtime;
 pub use quipu_store as store;
+
+/// The code on the page about embedding compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/embedding.md")]
+struct Embedding;

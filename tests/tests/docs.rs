@@ -1,6 +1,10 @@
 //! Checks the docs: links, what a build of the book needs, the pages of error codes, the lists of
-//! operations and commands, the tests that ARCHITECTURE.md names, and the language.
+//! operations and commands, the tests that ARCHITECTURE.md names, the rules that tests cite, and the
+//! language.
 #![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "docs/rules.rs"]
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -26,7 +26,7 @@ Chores of this repository.
 
 Usage: cargo xtask <WORD> [ARGS]…
 
-  setup          brings what is missing: what compiles guests, PostgreSQL, Node.js, Python,
+  setup          installs what is missing: what compiles guests, PostgreSQL, Node.js, Python,
                  promtool, Chromium and axe-core for the tests
   demo [ARGS]…   the main job on a temporary store: `quipu demo ARGS`
   test [ARGS]…   every test: `cargo test --workspace --locked ARGS`
@@ -115,7 +115,7 @@ fn setup_guests() -> Result<()> {
     match ensure(root())? {
         Ensured::Found(toolchain) => eprintln!("guests: {toolchain}"),
         Ensured::Installed(toolchain, installer) => {
-            eprintln!("guests: {toolchain}, brought by `{}`", installer.command());
+            eprintln!("guests: {toolchain}, installed by `{}`", installer.command());
         }
     }
     Ok(())

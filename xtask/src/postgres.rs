@@ -95,7 +95,7 @@ pub fn ensure() -> Result<Postgres> {
     let policy = NoService::declare()?;
     apt::install(&machine, &PACKAGES)?;
     drop(policy);
-    find().context("PostgreSQL's packages are installed, but bring no server")
+    find().context("PostgreSQL's packages are installed, but include no server")
 }
 
 impl fmt::Display for Postgres {

@@ -41,7 +41,7 @@ pub use index::{Index, Kind};
 pub use json::DEPTH_MAX as JSON_DEPTH_MAX;
 pub use json::check as check_json;
 pub use json::{text_without_mark, without_mark};
-pub use limits::{AppendLimits, TooLarge};
+pub use limits::{AppendLimits, REASON_BYTES_MAX, TooLarge};
 pub use message::{MessageType, Name};
 pub use mismatch::Mismatch;
 pub use projection::{Lifecycle, OnError, Settings, SettingsChange};

@@ -1,5 +1,8 @@
 use super::NewEvent;
 
+/// Longest reason that somebody gives for an action, or the host for a finding, in bytes.
+pub const REASON_BYTES_MAX: usize = 1_024;
+
 /// Limits of one append. Each is configurable and has its own error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppendLimits {

@@ -5,7 +5,7 @@ use utoipa::IntoParams;
 
 use super::failure::{Failure, Result};
 use quipu::access::{Caller, Tenants};
-use quipu::model::{CommandId, Context, ExpectedVersion, Signature, Version};
+use quipu::model::{CommandId, Context, ExpectedVersion, REASON_BYTES_MAX, Signature, Version};
 
 /// What a request expects of its stream, for the OpenAPI description.
 #[derive(IntoParams)]
@@ -35,9 +35,6 @@ pub struct Origin {
     /// W3C trace context, stored with the commit; ignored if it is not well-formed
     traceparent: Option<String>,
 }
-
-/// Longest reason, in bytes.
-const REASON_BYTES_MAX: usize = 1_024;
 
 /// Why the caller does it, for the OpenAPI description.
 #[derive(IntoParams)]

@@ -14,13 +14,10 @@ use super::failure::{Failure, Result};
 use super::params::{PageSize, Params, ProjectionPath, Segments, choice, number};
 use super::request::{JsonBytes, OptionalJson};
 use super::{App, answer, headers};
-use quipu::model::{Position, StreamId};
+use quipu::model::{Position, REASON_BYTES_MAX, StreamId};
 use quipu::projection::Action;
 use quipu::store::{DOCUMENTS_PAGE_MAX, ParkedFilter, Role, Subject};
 use quipu_api::{Code, FailedEventList, Problem, ProjectionList, ProjectionView, choices};
-
-/// Longest reason for dropping events, in bytes.
-const REASON_BYTES_MAX: usize = 1_024;
 
 /// Lists the projections.
 ///

@@ -3,7 +3,7 @@
 //! 1. [`Engine::execute`] checks the request, takes a permit, and records everything that the
 //!    decision may depend on in addition to the state.
 //! 2. The stream's worker queues the request at its stream; a cold stream is loaded first
-//!    (see `executor` and `loading`).
+//!    (see `executor` and `load`).
 //! 3. An id that the stream may have seen is looked up in the store.
 //! 4. Commands that need no decision are refused: the stream is archived, at another version
 //!    than expected, or too long; the command does not match its schema, where that is enforced;

@@ -3,13 +3,11 @@
 use super::dropped::Drops;
 use super::management::refused;
 use super::{Error, ParkedPage, Service};
-use crate::model::{Invalid, Position};
+use crate::model::{Invalid, Position, REASON_BYTES_MAX};
 use crate::store::{
     BuildId, DOCUMENTS_PAGE_MAX, FailedEvent, ParkedFilter, Role, StoredProjection, Subject,
 };
 
-/// Longest reason, in bytes.
-const REASON_BYTES_MAX: usize = 1 << 10;
 /// Limit for the number of earlier parked events that an error names.
 const NAMED_MAX: usize = 5;
 
@@ -165,8 +163,9 @@ impl Service {
     ) -> Result<(), Error> {
         check_filter(which)?;
         if reason.is_empty() || reason.len() > REASON_BYTES_MAX {
-            let rule = "a reason for dropping parked events has 1 to 1,024 bytes";
-            return Err(Invalid(rule.to_owned()).into());
+            let rule =
+                format!("a reason for dropping parked events has 1 to {REASON_BYTES_MAX} bytes");
+            return Err(Invalid(rule).into());
         }
         let (documents, now) = (&self.shared.documents, self.shared.clock.now());
         let known = Drops::read(&**documents, name, Position(0)).await?.len();

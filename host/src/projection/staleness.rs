@@ -11,7 +11,7 @@ use super::Error;
 use super::owner::{End, Owner};
 use super::shared::{Shared, blocking};
 use crate::deploy::{self, ChangedForm, Plan, Sources, moved};
-use crate::model::{Position, RecordedEvent};
+use crate::model::{Position, REASON_BYTES_MAX, RecordedEvent};
 use crate::runtime::{Definition, Module};
 use crate::store::{self, Build, Direction, Filter, LOG_PAGE_MAX, TypeUse};
 
@@ -21,9 +21,6 @@ const COMPARED_MAX: usize = 200_000;
 
 /// Limit for the number of forms that a reason names.
 const NAMED_MAX: usize = 3;
-
-/// Longest reason, in bytes.
-const REASON_BYTES_MAX: usize = 1_000;
 
 /// Whether a build has the documents that a rebuild would produce, as far as its owner knows.
 pub(super) struct Verdict {

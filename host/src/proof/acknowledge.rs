@@ -13,13 +13,10 @@ use super::replay::{Lane, failed, is_of_the_stream};
 use super::report::{DocumentFinding, Finding, Kind, Verified, Weight};
 use super::state_cache::States;
 use crate::fold::Rules;
-use crate::model::{Context, Invalid, Mismatch, Position, StreamId, Version};
+use crate::model::{Context, Invalid, Mismatch, Position, REASON_BYTES_MAX, StreamId, Version};
 use crate::store::{
     self, ACKNOWLEDGED_MAX, ACKNOWLEDGED_PAGE_MAX, Acknowledgement, AcknowledgementStore, Direction,
 };
-
-/// Longest reason of an acknowledgement, in bytes.
-pub const REASON_BYTES_MAX: usize = 1_024;
 
 /// The names that were acknowledged when a run started.
 #[derive(Debug, Default)]

@@ -23,7 +23,7 @@ mod report;
 mod shadow;
 mod state_cache;
 
-pub use acknowledge::{REASON_BYTES_MAX, Run};
+pub use acknowledge::Run;
 pub use digests::{Digests, LOG, verify_stored};
 pub use error::Error;
 pub use name::FindingName;

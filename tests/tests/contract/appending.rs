@@ -1,4 +1,4 @@
-//! Section 2: appending.
+//! Semantics 2: appending.
 
 use futures::FutureExt;
 use futures::future::join_all;
@@ -58,6 +58,7 @@ async fn an_append_with_a_matching_expected_version_succeeds(place: Place) {
     }
 }
 
+/// Semantics 2.1.
 async fn an_append_with_a_wrong_expected_version_conflicts(place: Place) {
     for (to, expected, version) in [
         ("note-1", NoStream, 3),
@@ -86,6 +87,7 @@ fn check_refused(answer: Answer, to: &str, expectation: ExpectedVersion, at: u64
     }
 }
 
+/// Semantics 2.1.
 async fn expecting_version_zero_means_that_the_stream_must_not_exist(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
@@ -105,6 +107,7 @@ async fn expecting_version_zero_means_that_the_stream_must_not_exist(place: Plac
     }
 }
 
+/// Semantics 2.2.
 async fn appends_without_an_expected_version_never_conflict(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
@@ -147,6 +150,7 @@ async fn exactly_one_of_several_appends_at_one_version_succeeds(place: Place) {
     }
 }
 
+/// Semantics 2.3.
 async fn an_append_is_all_or_nothing(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
@@ -168,6 +172,7 @@ async fn an_append_is_all_or_nothing(place: Place) {
     assert_eq!(versions, [1, 2, 3, 4, 5]);
 }
 
+/// Semantics 2.4.
 async fn an_empty_append_checks_the_version_and_stores_nothing(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
@@ -195,6 +200,7 @@ async fn an_empty_append_checks_the_version_and_stores_nothing(place: Place) {
     assert_eq!(log::whole(&host).await.len(), 2);
 }
 
+/// Semantics 2.8.
 async fn data_and_metadata_are_stored_byte_for_byte(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-ünï-\u{1F980}");
@@ -242,6 +248,7 @@ async fn data_and_metadata_are_stored_byte_for_byte(place: Place) {
     assert_eq!(log::whole(&host).await, recorded);
 }
 
+/// Semantics 2.8.
 async fn malformed_json_is_refused_before_it_reaches_the_store(place: Place) {
     let deep = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
     let host = place.host().await;
@@ -255,6 +262,7 @@ async fn malformed_json_is_refused_before_it_reaches_the_store(place: Place) {
     }
 }
 
+/// Semantics 2.9.
 async fn a_category_with_a_decider_takes_raw_events_only_on_request(place: Place) {
     let host = place.bank().await;
     let stream = build::stream("account-1");
@@ -268,6 +276,7 @@ async fn a_category_with_a_decider_takes_raw_events_only_on_request(place: Place
     assert_eq!(executed.version.0, 2);
 }
 
+/// Semantics 2.9.
 async fn raw_events_in_a_category_with_a_decider_need_a_type_that_it_declares(place: Place) {
     let host = place.bank().await;
     let stream = build::stream("account-1");
@@ -287,6 +296,7 @@ async fn raw_events_in_a_category_with_a_decider_need_a_type_that_it_declares(pl
     assert!(log::of(&host, &stream).await.is_empty());
 }
 
+/// Semantics 2.9.
 async fn a_category_without_a_decider_takes_any_event(place: Place) {
     let host = place.bank().await;
     for name in ["accounts-1", "note", "-", "Account-1", "x y-1"] {
@@ -310,6 +320,7 @@ async fn streams_of_the_host_refuse_appends(place: Place) {
     assert_eq!(answer.map(|_| ()).unwrap_err().code(), "bad-request");
 }
 
+/// Semantics 2.5.
 async fn acknowledged_events_survive_a_restart(place: Place) {
     let account = build::stream("account-1");
     for round in 0..3 {

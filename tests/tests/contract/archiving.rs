@@ -1,4 +1,4 @@
-//! Section 11.1: archiving streams, and restoring them.
+//! Semantics 11.1: archiving streams, and restoring them.
 
 use quipu::Host;
 use quipu::engine::Error;
@@ -95,6 +95,7 @@ async fn an_archived_stream_refuses_commands(place: Place) {
     assert_eq!(executed.version.0, 3);
 }
 
+/// Semantics 2.7.
 async fn the_archived_error_takes_precedence_over_a_version_conflict(place: Place) {
     let (host, stream) = archived(&place).await;
     for expected in [build::exact(3), build::exact(7)] {
@@ -115,6 +116,7 @@ async fn an_append_to_several_streams_fails_if_one_is_archived(place: Place) {
     assert_eq!(log::whole(&host).await, before);
 }
 
+/// Semantics 2.7.
 async fn a_known_id_still_gets_its_first_outcome(place: Place) {
     let host = place.bank().await;
     let (account, note) = (build::stream("account-1"), build::stream("note-1"));

@@ -1,4 +1,4 @@
-//! Section 2.10: appends to several streams.
+//! Semantics 2.10: appends to several streams.
 
 use futures::future::join_all;
 use quipu::Host;

@@ -1,4 +1,4 @@
-//! Section 9: builds of projections: their owners, and the build that answers reads.
+//! Semantics 9.4 and 9.6: builds of projections: their owners, and the build that answers reads.
 
 use std::time::Duration;
 

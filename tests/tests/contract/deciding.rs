@@ -1,4 +1,4 @@
-//! Section 5: deciding.
+//! Semantics 5: deciding.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ on_every_store! {
     a_host_that_was_shut_down_refuses_commands,
 }
 
+/// Semantics 3.1.
 async fn an_accepted_command_stores_its_events_and_the_command(place: Place) {
     let host = place.host().await;
     let digest = examples::deploy(&host, examples::account()).await;
@@ -54,6 +55,7 @@ async fn an_accepted_command_stores_its_events_and_the_command(place: Place) {
     assert_eq!(event.commit.fuel, executed.fuel);
 }
 
+/// Semantics 5.4.
 async fn a_rejection_has_a_code_a_message_and_details(place: Place) {
     let host = place.host().await;
     let digest = examples::deploy(&host, examples::account()).await;
@@ -75,6 +77,7 @@ async fn a_rejection_has_a_code_a_message_and_details(place: Place) {
     assert_eq!(log::of(&host, &account).await.len(), 2);
 }
 
+/// Semantics 5.2.
 async fn a_command_is_decided_on_events_that_others_appended(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
@@ -97,6 +100,7 @@ async fn a_command_is_decided_on_events_that_others_appended(place: Place) {
     }
 }
 
+/// Semantics 5.2.
 async fn a_version_conflict_reports_the_version_found(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
@@ -130,6 +134,7 @@ async fn a_version_conflict_reports_the_version_found(place: Place) {
         .unwrap();
 }
 
+/// Semantics 5.3.
 async fn commands_for_one_stream_never_conflict(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
@@ -168,6 +173,7 @@ async fn a_long_stream_is_folded_completely(place: Place) {
     }
 }
 
+/// Semantics 2.7 and 5.6.
 async fn commands_on_a_stream_that_is_too_long_are_refused(place: Place) {
     let engine = Options {
         stream_events_max: HashMap::from([("account".to_owned(), 3)]),
@@ -201,6 +207,7 @@ async fn commands_on_a_stream_that_is_too_long_are_refused(place: Place) {
     assert!(host.execute(&warm, fourth()).await.unwrap().replayed);
 }
 
+/// Semantics 5.7.
 async fn correlation_and_causation_ids_are_stored(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");

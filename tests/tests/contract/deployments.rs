@@ -1,4 +1,4 @@
-//! Section 10: modules and the plan.
+//! Semantics 10: modules and the plan.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +21,7 @@ on_every_store! {
     the_plan_and_the_modules_survive_a_restart,
 }
 
+/// Semantics 10.1.
 async fn a_refused_component_gets_a_reason_and_is_not_stored(place: Place) {
     let host = place.host().await;
     for (bytes, words) in [
@@ -67,6 +68,7 @@ async fn a_module_that_is_not_in_the_store_cannot_be_activated(place: Place) {
     );
 }
 
+/// Semantics 10.6.
 async fn each_activation_increments_the_plan_and_is_in_the_history(place: Place) {
     let host = place.host().await;
     let skeleton = host
@@ -96,6 +98,7 @@ async fn each_activation_increments_the_plan_and_is_in_the_history(place: Place)
     assert_eq!(log::whole(&host).await[0].commit.plan, 3);
 }
 
+/// Semantics 10.3.
 async fn replacing_a_module_has_a_position_and_fails_no_command(place: Place) {
     let text = "(memory $memory 512) (func $decide (type $decide) (nop) (i32.const 0x740))";
     swap_under_load(place, guest::component("moody"), guest::decider_with(text)).await;
@@ -161,6 +164,7 @@ async fn swap_under_load(place: Place, old: Vec<u8>, new: Vec<u8>) {
     assert_eq!(plans.last(), Some(&6));
 }
 
+/// Semantics 10.5.
 async fn rolling_back_is_an_activation(place: Place) {
     let host = place.host().await;
     let stream = build::stream("probe-1");
@@ -199,6 +203,7 @@ async fn the_plan_and_the_modules_survive_a_restart(place: Place) {
     assert_eq!(executed.module, Some(digest));
 }
 
+/// Semantics 10.6.
 async fn the_events_that_a_module_decided_can_be_listed(place: Place) {
     let host = place.host().await;
     let decider = |version: &str| probe("note").event("noted", 1).version(version).component();

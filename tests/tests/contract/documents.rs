@@ -1,4 +1,4 @@
-//! Section 9: documents of projections: by key, by index, by change, and for SQL.
+//! Semantics 9.7: documents of projections: by key, by index, by change, and for SQL.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Section 3.6: the ids that callers give to events.
+//! Semantics 3.6: the ids that callers give to events.
 
 use futures::future::join_all;
 use quipu::Host;

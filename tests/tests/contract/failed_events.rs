@@ -1,4 +1,4 @@
-//! Section 9: parked events, and skipped and dropped events.
+//! Semantics 9.5: parked events, and skipped and dropped events.
 
 use std::sync::Arc;
 

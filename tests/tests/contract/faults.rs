@@ -1,4 +1,4 @@
-//! Section 6: faults of a guest, as a caller sees them.
+//! Semantics 6: faults of a guest, as a caller sees them.
 
 use quipu::engine::Error;
 use quipu::runtime::{FaultKind, Limits};

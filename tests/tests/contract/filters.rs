@@ -1,4 +1,4 @@
-//! Section 4.2: reading the log by tags and without archived streams, and the head of the log.
+//! Semantics 4.2: reading the log by tags and without archived streams, and the head of the log.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Section 3: idempotency.
+//! Semantics 3: idempotency.
 
 use futures::future::join_all;
 use quipu::Host;
@@ -65,6 +65,7 @@ async fn check_replay(host: &Host, stream: &StreamId, copy: Command, first: &Exe
     assert_eq!(host.log_head().await.unwrap(), head, "{context}");
 }
 
+/// Semantics 3.2.
 async fn the_same_id_a_second_time_returns_the_first_outcome(place: Place) {
     let (host, account, executed) = paid(&place).await;
     for _ in 0..3 {
@@ -72,6 +73,7 @@ async fn the_same_id_a_second_time_returns_the_first_outcome(place: Place) {
     }
 }
 
+/// Semantics 3.2.
 async fn a_replay_is_returned_for_every_expected_version(place: Place) {
     let (host, account, executed) = paid(&place).await;
     for expected in [
@@ -102,6 +104,7 @@ async fn a_replay_is_returned_after_other_commands_and_raw_events(place: Place) 
     check_replay(&host, &account, first().expecting(NoStream), &executed).await;
 }
 
+/// Semantics 3.3.
 async fn the_same_id_with_another_body_or_type_is_refused(place: Place) {
     let (host, account, executed) = paid(&place).await;
     let head = host.log_head().await.unwrap();
@@ -136,6 +139,7 @@ async fn each_stream_has_its_own_command_ids(place: Place) {
     assert_ne!(again.position, executed.position);
 }
 
+/// Semantics 3.4.
 async fn a_copy_that_would_now_be_rejected_returns_the_first_outcome(place: Place) {
     let (host, account, executed) = paid(&place).await;
     host.execute(&account, build::command("close", "{}"))
@@ -181,6 +185,7 @@ async fn check_swap(place: Place, to: &str, code: &str) {
     assert_eq!(log::whole(&host).await.len(), 2);
 }
 
+/// Semantics 3.2.
 async fn concurrent_copies_have_one_effect(place: Place) {
     let (host, account, _) = paid(&place).await;
     for round in 0..20 {
@@ -202,6 +207,7 @@ async fn concurrent_copies_have_one_effect(place: Place) {
     assert_eq!(log::of(&host, &account).await.len(), 22);
 }
 
+/// Semantics 3.5.
 async fn a_rejection_stores_nothing_and_a_retry_is_decided_from_scratch(place: Place) {
     let (host, account, _) = paid(&place).await;
     let head = host.log_head().await.unwrap();
@@ -227,6 +233,7 @@ fn noted(id: &str, json: &str) -> Append {
     }
 }
 
+/// Semantics 3.6.
 async fn the_id_of_a_raw_append_follows_the_same_rules(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
@@ -310,6 +317,7 @@ async fn an_id_is_bounded_and_not_a_reserved_name(place: Place) {
     }
 }
 
+/// Semantics 3.2.
 async fn a_replay_is_returned_after_a_restart(place: Place) {
     let (host, account, executed) = paid(&place).await;
     host.shutdown().await.unwrap();
@@ -318,6 +326,7 @@ async fn a_replay_is_returned_after_a_restart(place: Place) {
     check_replay(&host, &account, first().expecting(NoStream), &executed).await;
 }
 
+/// Semantics 3.4.
 async fn a_copy_returns_the_first_outcome_without_a_decider(place: Place) {
     let (host, account, executed) = paid(&place).await;
     host.shutdown().await.unwrap();

@@ -1,4 +1,4 @@
-//! Inline projections in the transaction of an append: section 9.1 and 9.2.
+//! Semantics 9.1 and 9.2: inline projections in the transaction of an append.
 
 use quipu::model::ExpectedVersion::Any;
 use quipu::model::{Position, Timestamp};
@@ -86,6 +86,7 @@ fn shape(outcomes: &[Outcome]) -> Vec<&'static str> {
     shape.collect()
 }
 
+/// Semantics 2.3.
 async fn documents_and_events_are_committed_together(place: Place) {
     let (mut store, counting, build) = counting(&place, any).await;
     let mut event = build::tagged(&["a:1"]);

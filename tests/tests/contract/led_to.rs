@@ -11,6 +11,7 @@ on_every_store! {
 }
 
 /// Two events from each command, alternating with events of other streams.
+/// Semantics 3.1.
 async fn every_event_of_a_commit_has_its_command(place: Place) {
     let host = place.host().await;
     let note = probe("note").event("noted", 1);

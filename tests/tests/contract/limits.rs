@@ -1,4 +1,4 @@
-//! Section 2.6: the limits of an append, each obeyed and exceeded.
+//! Semantics 2.6: the limits of an append, each obeyed and exceeded.
 
 use quipu::engine::{Error, Options};
 use quipu::model::{AppendLimits, NewEvent};

@@ -1,4 +1,4 @@
-//! The contract of every store and every host on it: one test per rule, with the section numbers of
+//! The contract of every store and every host on it: one test per rule, with the rule numbers of
 //! the semantics.
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! Sections 2.6 and 5.7: metadata, and the context of a request.
+//! Semantics 2.6 and 5.7: metadata, and the context of a request.
 
 use quipu::Host;
 use quipu::engine::{Additions, Append, AppendAll, Error, StreamAppend};

@@ -78,6 +78,7 @@ async fn a_pruned_module_can_be_uploaded_a_second_time(place: Place) {
         .unwrap();
 }
 
+/// Semantics 10.6.
 async fn the_history_can_be_verified_after_a_prune(place: Place) {
     let host = place.host().await;
     let decider = |version: &str| probe("note").event("noted", 1).version(version);

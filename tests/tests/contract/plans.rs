@@ -1,4 +1,4 @@
-//! Section 10.3: the categories that an activation changes, and the plan that it was checked
+//! Semantics 10.3: the categories that an activation changes, and the plan that it was checked
 //! against.
 
 use quipu::model::ExpectedVersion::Any;

@@ -1,4 +1,4 @@
-//! Section 4: reading.
+//! Semantics 4: reading.
 
 use std::sync::Arc;
 
@@ -29,6 +29,7 @@ on_every_store! {
     an_event_is_found_by_its_position,
 }
 
+/// Semantics 4.1.
 async fn a_missing_stream_has_its_own_error(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
@@ -47,6 +48,7 @@ async fn a_missing_stream_has_its_own_error(place: Place) {
     );
 }
 
+/// Semantics 4.1.
 async fn limits_of_zero_are_refused(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
@@ -81,6 +83,7 @@ async fn filled(place: &Place) -> Host {
     host
 }
 
+/// Semantics 4.1.
 async fn a_stream_is_read_from_a_version_in_both_directions(place: Place) {
     let host = filled(&place).await;
     let stream = build::stream("note-1");
@@ -147,6 +150,7 @@ async fn a_bound_ends_a_read_of_a_stream_in_both_directions(place: Place) {
     assert_eq!(answer.unwrap_err().code(), "stream-not-found");
 }
 
+/// Semantics 4.4.
 async fn the_page_after_the_last_event_is_empty(place: Place) {
     let host = filled(&place).await;
     let head = host.log_head().await.unwrap();
@@ -169,6 +173,7 @@ async fn the_page_after_the_last_event_is_empty(place: Place) {
 }
 
 /// The reader has read another history, and would miss the next events.
+/// Semantics 4.4.
 async fn a_place_after_the_end_is_refused(place: Place) {
     let host = filled(&place).await;
     let head = host.log_head().await.unwrap();
@@ -211,6 +216,7 @@ fn check_ahead<T>(answer: Result<T, Error>, said: &str) {
     assert!(error.to_string().contains(said), "{error}");
 }
 
+/// Semantics 4.4.
 async fn paging_a_stream_never_skips_or_repeats(place: Place) {
     let host = filled(&place).await;
     let stream = build::stream("note-1");
@@ -241,6 +247,7 @@ fn check_order(mut found: Vec<u64>, direction: Direction, expected: &[u64]) {
     assert_eq!(found, expected, "{direction:?}");
 }
 
+/// Semantics 4.4.
 async fn paging_the_log_never_skips_or_repeats(place: Place) {
     let (mut store, mut all) = (place.open().await, Vec::new());
     for n in 0..5 {
@@ -285,6 +292,7 @@ fn prefix(prefix: &str) -> Filter {
     }
 }
 
+/// Semantics 4.2.
 async fn a_filter_selects_by_category_type_and_prefix(place: Place) {
     let host = filled(&place).await;
     for name in ["note", "Note-1", "noté-1", "n%te-1", "note_1-x"] {
@@ -335,6 +343,7 @@ async fn a_filter_selects_by_category_type_and_prefix(place: Place) {
     }
 }
 
+/// Semantics 4.2.
 async fn an_empty_filter_is_refused(place: Place) {
     let host = filled(&place).await;
     for filter in [categories(&[]), types(&[]), prefix("")] {
@@ -369,6 +378,7 @@ async fn pages_are_bounded(place: Place) {
     assert_eq!(log::whole(&host).await.len(), 1_500);
 }
 
+/// Semantics 4.3.
 async fn a_reader_misses_nothing_while_others_write(place: Place) {
     let host = place.host().await;
     let writers: Vec<_> = (0..4)

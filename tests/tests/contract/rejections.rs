@@ -1,4 +1,4 @@
-//! Section 5.4: the latest rejections are stored, without delaying the command.
+//! Semantics 5.4: the latest rejections are stored, without delaying the command.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Section 9: documents in the order of their keys, or of an index.
+//! Semantics 9.7: documents in the order of their keys, or of an index.
 
 use std::sync::Arc;
 

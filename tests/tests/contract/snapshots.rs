@@ -1,4 +1,4 @@
-//! Section 7: snapshots in a store.
+//! Semantics 7.2: snapshots in a store.
 
 use futures::future::join_all;
 use quipu::model::ExpectedVersion::Any;

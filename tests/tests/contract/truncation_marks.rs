@@ -1,4 +1,4 @@
-//! Section 11.2: the marks of truncated streams in a store.
+//! Semantics 11.2: the marks of truncated streams in a store.
 
 use quipu::model::ExpectedVersion::{Any, NoStream};
 use quipu::model::{Position, Timestamp, Version};

@@ -1,4 +1,4 @@
-//! Sections 9.9 and 10.3: builds that become inline with an activation, or stop being inline.
+//! Semantics 9.9 and 10.3: builds that become inline with an activation, or stop being inline.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Section 9: rebuilds that wait because they lack something.
+//! Semantics 9.6: rebuilds that wait because they lack something.
 
 use quipu::model::{Position, Timestamp};
 use quipu::store::{

@@ -1,4 +1,4 @@
-//! A client with its host is killed repeatedly. No acknowledged answer is lost, and in the end
+//! Semantics 2.5: a client with its host is killed repeatedly. No acknowledged answer is lost, and in the end
 //! everything is as if the process had never been killed.
 #![allow(clippy::unwrap_used)]
 

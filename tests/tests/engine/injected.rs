@@ -117,6 +117,7 @@ async fn nothing_decided_on_a_failed_state_is_recorded_or_answered(place: Place)
     assert!(events[2].commit.module.is_none());
 }
 
+/// Semantics 5.5.
 async fn a_rejection_waits_for_the_commit_that_it_depends_on(place: Place) {
     // Given an account that is being closed by a commit that will fail
     let (host, faults, clock) = bank(&place, 1).await;
@@ -302,6 +303,7 @@ async fn an_unavailable_store_fails_the_batch_and_nothing_after_it(place: Place)
     assert_eq!((executed.version.0, executed.replayed), (2, false));
 }
 
+/// Semantics 5.3.
 async fn commands_for_one_stream_commit_together_in_order_of_arrival(place: Place) {
     let (host, faults, clock) = bank(&place, 1_024).await;
     let account = build::stream("account-1");

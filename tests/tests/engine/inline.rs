@@ -1,4 +1,4 @@
-//! Section 9.1: commands, appends and archiving whose events an inline projection cannot fold.
+//! Semantics 9.1: commands, appends and archiving whose events an inline projection cannot fold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A guest whose decisions depend on other data in its instance.
+//! Semantics 5.1: a guest whose decisions depend on other data in its instance.
 
 use quipu::engine::{Error, Options};
 use quipu::model::{Command, StreamId};

@@ -1,4 +1,4 @@
-//! Rule 2.9: a decider folds the raw events of its category before they are stored.
+//! Semantics 2.9: a decider folds the raw events of its category before they are stored.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -192,6 +192,7 @@ async fn an_append_to_several_streams_is_refused_if_one_part_cannot_be_folded(pl
     assert_eq!(log::whole(&host).await.len(), 4);
 }
 
+/// Semantics 2.7.
 async fn archived_streams_and_conflicts_are_reported_before_fold_errors(place: Place) {
     let host = purses(&place).await;
     raw(&host, vec![deposited(5)]).await.unwrap();

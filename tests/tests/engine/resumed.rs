@@ -41,6 +41,7 @@ async fn balance(host: &Host) -> u64 {
     state["balance"].as_u64().unwrap()
 }
 
+/// Semantics 5.2.
 async fn after_a_conflict_only_new_events_are_loaded(place: Place) {
     let host = place.bank().await;
     long_account(&host).await;

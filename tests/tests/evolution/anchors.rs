@@ -1,4 +1,4 @@
-//! Rule 11.2: truncated streams and their anchors.
+//! Semantics 11.2: truncated streams and their anchors.
 
 use quipu::Host;
 use quipu::deploy::Error;

@@ -1,4 +1,4 @@
-//! Rules 8.1 to 8.3: how stored events are lifted for their readers.
+//! Semantics 8.1, 8.2 and 8.3: how stored events are lifted for their readers.
 
 use quipu::model::{Name, Position, Version};
 use quipu::store::{Direction, Filter};

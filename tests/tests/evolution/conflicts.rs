@@ -1,4 +1,4 @@
-//! Rules 8.4 and 8.5: contradictions are refused, and both sides are named.
+//! Semantics 8.4 and 8.5: contradictions are refused, and both sides are named.
 
 use quipu::deploy::Error;
 use quipu_tests::probe::{Probe, probe};

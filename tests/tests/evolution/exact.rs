@@ -1,4 +1,4 @@
-//! Rules 7.3 and 7.5: states are compared by every digit of their numbers.
+//! Semantics 7.3 and 7.5: states are compared by every digit of their numbers.
 
 use std::sync::Arc;
 

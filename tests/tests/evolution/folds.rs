@@ -1,4 +1,4 @@
-//! Rules 7.2 and 7.3: which snapshots are used, and that no snapshot can make a state wrong.
+//! Semantics 7.2 and 7.3: which snapshots are used, and that no snapshot can make a state wrong.
 
 use quipu::Host;
 use quipu::engine::Policy;
@@ -278,6 +278,7 @@ async fn a_snapshot_does_not_hide_an_event_that_is_lifted_differently(place: Pla
     host.shutdown().await.unwrap();
 }
 
+/// Semantics 7.4.
 async fn a_snapshot_is_migrated_through_the_chain(place: Place) {
     written(&place, &decider()).await;
     let host = engine(&place, Policy::Every(1_000)).build().await.unwrap();

@@ -1,4 +1,4 @@
-//! Rule 5.6: streams that grow too long, and how snapshots help.
+//! Semantics 5.6: streams that grow too long, and how snapshots help.
 
 use std::collections::HashMap;
 

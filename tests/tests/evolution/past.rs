@@ -1,4 +1,4 @@
-//! Rule 8.6: the state of a stream in the past.
+//! Semantics 8.6: the state of a stream in the past.
 
 use std::sync::Arc;
 

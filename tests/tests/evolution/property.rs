@@ -1,4 +1,4 @@
-//! Rule 7.3 at random: whatever snapshots exist, a state equals the fold of all events.
+//! Semantics 7.3 at random: whatever snapshots exist, a state equals the fold of all events.
 
 use quipu::engine::{At, Policy};
 use quipu::model::Version;

@@ -1,4 +1,4 @@
-//! Rules 7.1 and 7.5: when snapshots are taken, and that they never disturb commands.
+//! Semantics 7.1 and 7.5: when snapshots are taken, and that they never disturb commands.
 
 use std::time::Duration;
 

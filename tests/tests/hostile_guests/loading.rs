@@ -63,6 +63,7 @@ fn a_component_without_a_decider_loads_and_cannot_decide() {
     assert!(instance.open("1", None).is_err());
 }
 
+/// Semantics 10.1.
 #[test]
 fn a_forbidden_import_is_named() {
     let found = refused(&component("wants-clock"), tight());

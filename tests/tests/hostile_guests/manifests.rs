@@ -59,6 +59,7 @@ fn names_are_unique_and_not_reserved() {
     check_refused(&alias, "", "two events are called went");
 }
 
+/// Semantics 7.4.
 #[test]
 fn migrations_reach_the_current_version_without_gaps() {
     let chain = |steps: &[(u32, u32)]| {

@@ -27,6 +27,7 @@ async fn execute(
     host.execute(account, command).await.unwrap()
 }
 
+/// Semantics 5.5.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deposit_at_one_host_can_be_withdrawn_at_another_immediately() {
     let place = Place::postgres();
@@ -42,6 +43,7 @@ async fn a_deposit_at_one_host_can_be_withdrawn_at_another_immediately() {
     assert_eq!(log::check(&log)[&account].len(), 2_001);
 }
 
+/// Semantics 5.5.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rejection_takes_events_of_another_host_into_account() {
     let place = Place::postgres();

@@ -1,4 +1,5 @@
-//! A reader of the log never misses an event, while a reader that uses only positions does.
+//! Semantics 4.3: a reader of the log never misses an event, while a reader that uses only positions
+//! does.
 
 use std::collections::BTreeSet;
 

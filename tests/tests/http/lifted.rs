@@ -1,4 +1,4 @@
-//! Events as lifted for their readers, and as stored.
+//! Semantics 4.6: events as lifted for their readers, and as stored.
 
 use quipu_tests::build::{append, event, stream};
 use quipu_tests::{examples, guest};

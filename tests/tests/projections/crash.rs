@@ -112,6 +112,7 @@ async fn killed(place: &Place, orders: &[&str], after: &str, pause_ms: u64) {
     host.shutdown().await.unwrap();
 }
 
+/// Semantics 9.2.
 async fn a_killed_catch_up_counts_each_event_once(place: Place) {
     let first = host(&place).await;
     fill(&first, 3_000).await;

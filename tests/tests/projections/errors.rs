@@ -1,4 +1,4 @@
-//! The handling of events that cannot be folded.
+//! Semantics 9.5: the handling of events that cannot be folded.
 
 use quipu::model::{Lifecycle, OnError};
 use quipu::projection::{Action, State};

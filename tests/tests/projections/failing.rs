@@ -122,6 +122,7 @@ async fn an_inline_projection_that_keeps_failing_does_not_affect_others(place: P
     host.shutdown().await.unwrap();
 }
 
+/// Semantics 9.9.
 async fn a_failing_inline_projection_continues_immediately_when_it_is_detached(place: Place) {
     let host = host(&place).await;
     deploy(&host, &three(""), Lifecycle::Inline, OnError::Skip).await;
@@ -178,6 +179,7 @@ async fn an_inline_document_that_gets_too_large_fails_only_its_own_append(place:
     only_its_own_append(&place, &json!({"large": 2_000_000})).await;
 }
 
+/// Semantics 9.5.
 async fn two_other_projections_continue_after_every_failure_under_every_policy(place: Place) {
     let failures = [
         bad("trap"),

@@ -1,9 +1,11 @@
 //! Asynchronous documents: each event counts once, whatever happens.
 
+use std::time::Duration;
+
 use quipu::model::{Lifecycle, OnError, Position};
-use quipu::projection::{Error, State};
+use quipu::projection::{Error, Options, State};
 use quipu_tests::probe::probe;
-use quipu_tests::{Place, on_every_store};
+use quipu_tests::{Place, build, on_every_store};
 use serde_json::json;
 
 use super::support::{
@@ -16,6 +18,7 @@ on_every_store!(
     an_event_can_change_many_documents_or_none,
     a_deleted_document_is_gone_and_can_be_created_a_second_time,
     the_checkpoint_moves_over_events_that_are_not_folded,
+    commits_wake_a_projection_that_would_not_check_for_an_hour,
     events_of_the_host_are_folded_by_projections_that_subscribe_to_them,
     an_archived_stream_is_folded_like_any_other,
     an_append_is_seen_by_a_read_that_asks_for_its_position,
@@ -24,6 +27,7 @@ on_every_store!(
     documents_survive_a_restart,
 );
 
+/// Semantics 9.2.
 async fn each_document_folds_its_events_in_order(place: Place) {
     let host = host(&place).await;
     let probe = probe("note")
@@ -99,6 +103,7 @@ async fn a_deleted_document_is_gone_and_can_be_created_a_second_time(place: Plac
     host.shutdown().await.unwrap();
 }
 
+/// Semantics 9.3.
 async fn the_checkpoint_moves_over_events_that_are_not_folded(place: Place) {
     let host = host(&place).await;
     let probe = probe("note")
@@ -116,6 +121,32 @@ async fn the_checkpoint_moves_over_events_that_are_not_folded(place: Place) {
     );
     let build = until_state(&host, State::CaughtUp).await;
     assert!(build.position >= last);
+    host.shutdown().await.unwrap();
+}
+
+/// Semantics 9.8.
+async fn commits_wake_a_projection_that_would_not_check_for_an_hour(place: Place) {
+    let options = Options {
+        poll: Duration::from_hours(1),
+        page_events: 10,
+        ..quick()
+    };
+    let host = place.builder().projections(options).build().await.unwrap();
+    let probe = probe("note")
+        .event("noted", 1)
+        .projection(NOTES, 1, json!({}));
+    deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
+    for n in 1..=5 {
+        let last = note(&host, "note-1", &json!({"n": n})).await;
+        host.view(NOTES, "note-1", after(last)).await.unwrap();
+    }
+    // One commit of more than three full pages.
+    let events = (0..35).map(|n| build::event("noted", &json!({"n": n}).to_string()));
+    let append = build::foreign(events.collect());
+    let appended = host.append(&build::stream("note-2"), append).await.unwrap();
+    let last = appended.position.unwrap();
+    host.view(NOTES, "note-2", after(last)).await.unwrap();
+    assert_eq!(document(&host, "note-2").await["count"], 35);
     host.shutdown().await.unwrap();
 }
 
@@ -172,6 +203,7 @@ async fn an_append_is_seen_by_a_read_that_asks_for_its_position(place: Place) {
     host.shutdown().await.unwrap();
 }
 
+/// Semantics 9.1.
 async fn a_live_projection_stores_nothing_and_folds_one_stream_on_demand(place: Place) {
     let host = host(&place).await;
     let probe = probe("note")

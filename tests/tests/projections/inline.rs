@@ -323,6 +323,7 @@ async fn a_roll_back_of_an_inline_projection_is_inline(place: Place) {
     host.shutdown().await.unwrap();
 }
 
+/// Semantics 9.9.
 async fn a_projection_that_keeps_failing_refuses_appends_immediately_and_recovers(place: Place) {
     let host = host(&place).await;
     deploy(&host, &all(1), inline()).await;
@@ -373,6 +374,7 @@ async fn a_fold_that_never_ends_fails_only_its_own_append(place: Place) {
     host.shutdown().await.unwrap();
 }
 
+/// Semantics 9.1 and 9.2.
 async fn inline_asynchronous_and_rebuilt_documents_are_equal(place: Place) {
     let host = builder(&place).build().await.unwrap();
     let other = json!({"keys": "body"});

@@ -1,4 +1,4 @@
-//! Events that are parked until a fix, in order, while other documents continue.
+//! Semantics 9.5: events that are parked until a fix, in order, while other documents continue.
 
 use quipu::model::{Lifecycle, OnError};
 use quipu::projection::{Action, Freshness, Options, State};

@@ -1,4 +1,5 @@
-//! Reading documents by key, by index, with a required freshness, and as they change.
+//! Semantics 9.7: reading documents by key, by index, with a required freshness, and as they
+//! change.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Rebuilds next to the active build.
+//! Semantics 9.6: rebuilds next to the active build.
 
 use quipu::deploy::ProjectionChanges;
 use quipu::model::{Lifecycle, OnError};
@@ -134,6 +134,7 @@ async fn a_higher_version_is_built_next_to_the_active_one_and_replaces_it(place:
     host.shutdown().await.unwrap();
 }
 
+/// Semantics 10.2.
 async fn the_same_version_in_a_new_module_keeps_its_documents(place: Place) {
     let host = host(&place).await;
     deploy(&host, &version(1), async_settings()).await;
@@ -401,6 +402,7 @@ async fn a_rebuild_continues_after_a_restart(place: Place) {
     second.shutdown().await.unwrap();
 }
 
+/// Semantics 10.2.
 async fn a_projection_name_is_taken_over_on_request(place: Place) {
     let host = host(&place).await;
     deploy(&host, &version(1), async_settings()).await;

@@ -1,4 +1,4 @@
-//! Preflights: objections to a module are found before it is activated, with the right kind.
+//! Semantics 10.4: objections to a module are found before it is activated, with the right kind.
 
 use quipu::model::{Command, Digest};
 use quipu::proof::{Kind, Objection, Policy, Preflight, Scope};
@@ -314,6 +314,7 @@ async fn a_preflight_changes_nothing(place: Place) {
     assert!(super::verified(&host).await.is_sound());
 }
 
+/// Semantics 10.6.
 async fn the_history_records_the_summary_of_a_preflight(place: Place) {
     let host = filled(&place).await;
     let candidate = upload(&host, active().decides("other").component()).await;

@@ -1,4 +1,5 @@
-//! Stored bytes prove themselves: what was changed, removed or inserted in the database is named.
+//! Semantics 10.7: what was changed, removed or inserted in the database is named, because stored
+//! bytes prove themselves.
 
 use bytes::Bytes;
 use futures::stream;

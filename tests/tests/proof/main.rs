@@ -6,6 +6,7 @@ mod candidates;
 mod damage;
 mod deploying;
 mod digests;
+mod examples_of_the_library;
 mod refusals;
 mod releases;
 mod saved;

@@ -391,6 +391,7 @@ async fn a_decision_that_the_active_decider_makes_too_is_not_an_objection(place:
     host.shutdown().await.unwrap();
 }
 
+/// Semantics 10.5.
 async fn a_release_is_activated_and_rolled_back_in_one_plan(place: Place) {
     let host = filled(&place).await;
     let before = host.plan();

@@ -1,4 +1,4 @@
-//! Verifying: re-deciding gives the recorded results.
+//! Semantics 10.7: re-deciding gives the recorded results.
 
 use std::collections::HashSet;
 

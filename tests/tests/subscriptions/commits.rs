@@ -31,6 +31,7 @@ fn events(deliveries: &Deliveries) -> usize {
     deliveries.iter().map(count).sum()
 }
 
+/// Semantics 4.5.
 async fn a_handler_gets_every_commit_once_and_completely(store: Store) {
     let host = host(&store, Options::default()).await;
     note(&host, "note-1", 3).await;

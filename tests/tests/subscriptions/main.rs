@@ -17,4 +17,5 @@ mod seam;
 mod sse;
 mod swap;
 mod upcaster;
+mod waking;
 mod watched;

@@ -265,6 +265,7 @@ async fn a_runner_continues_where_the_last_host_ended(place: Place) {
 
 /// Runs that end in the middle of a batch, with hosts that are shut down and hosts that are
 /// dropped.
+/// Semantics 4.5.
 async fn every_event_is_handled_at_least_once_across_restarts(place: Place) {
     for seed in seed::seeds(2) {
         let (mut random, place) = (seed::random(seed), place.another());

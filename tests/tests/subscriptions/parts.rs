@@ -69,6 +69,7 @@ async fn a_client_that_reconnects_continues_after_its_last_complete_event() {
     }
 }
 
+/// Semantics 4.6.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_can_choose_the_stored_or_the_lifted_form() {
     let server = Server::usual().await;

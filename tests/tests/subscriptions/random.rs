@@ -119,6 +119,7 @@ async fn follow(host: Host, mut random: StdRng, mut done: tokio::sync::watch::Re
     }
 }
 
+/// Semantics 4.5.
 async fn no_event_is_missed_or_duplicated_whenever_a_subscription_starts(store: Store) {
     for seed in seed::seeds(2) {
         let (mut random, store) = (seed::random(seed), store.another());

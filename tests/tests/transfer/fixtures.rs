@@ -1,11 +1,14 @@
 //! Stores and exports written by earlier programs: seven events of a bank and of notes, with one
-//! archived stream and one truncated stream.
+//! archived stream and one truncated stream. The stores of PostgreSQL have the rows of those of
+//! SQLite, in the tables that PostgreSQL had in the same schema version.
 
 use std::io::Read;
 
 use flate2::read::GzDecoder;
 use quipu::model::Position;
+use quipu::store;
 use quipu::transfer::FORMAT;
+use quipu_tests::postgres::Server;
 use quipu_tests::{Place, build, on_every_store};
 
 use crate::{assert_same, exported, import, text};
@@ -16,6 +19,8 @@ const EXPORT_3: &[u8] = include_bytes!("../../fixtures/export-3.ndjson.gz");
 const EXPORT_4: &[u8] = include_bytes!("../../fixtures/export-4.ndjson.gz");
 const STORE_5: &[u8] = include_bytes!("../../fixtures/store-5.db.gz");
 const STORE_8: &[u8] = include_bytes!("../../fixtures/store-8.db.gz");
+const DUMP_5: &[u8] = include_bytes!("../../fixtures/store-5.sql.gz");
+const DUMP_8: &[u8] = include_bytes!("../../fixtures/store-8.sql.gz");
 
 pub fn unpacked(packed: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -55,16 +60,32 @@ async fn exports_of_earlier_formats_can_be_imported(place: Place) {
     }
 }
 
+/// The store has exactly the content of the export, and its history can be continued.
+async fn check_content(place: &Place, export: &[u8]) {
+    let host = place.host().await;
+    assert_same(&exported(&host).await, export);
+    check(&host).await;
+    host.shutdown().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stores_of_earlier_schemas_can_be_migrated_and_opened() {
     for (format, export, store) in [(3, EXPORT_3, STORE_5), (4, EXPORT_4, STORE_8)] {
         let place = Place::sqlite();
         let file = place.url().strip_prefix("sqlite:").unwrap();
         std::fs::write(file, unpacked(store)).unwrap();
-        let host = place.host().await;
-        let export = as_of_today(&unpacked(export), format);
-        assert_same(&exported(&host).await, &export);
-        check(&host).await;
-        host.shutdown().await.unwrap();
+        check_content(&place, &as_of_today(&unpacked(export), format)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stores_of_earlier_schemas_can_be_migrated_on_postgres() {
+    for (schema, dump, format, export) in [(5, DUMP_5, 3, EXPORT_3), (8, DUMP_8, 4, EXPORT_4)] {
+        let server = Server::start();
+        server.restore(&unpacked(dump));
+        let place = Place::at(&server.url("bank"));
+        let migrated = store::migrate(&place.url().parse().unwrap()).await.unwrap();
+        assert_eq!(migrated.from, schema);
+        check_content(&place, &as_of_today(&unpacked(export), format)).await;
     }
 }
