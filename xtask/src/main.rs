@@ -115,7 +115,10 @@ fn setup_guests() -> Result<()> {
     match ensure(root())? {
         Ensured::Found(toolchain) => eprintln!("guests: {toolchain}"),
         Ensured::Installed(toolchain, installer) => {
-            eprintln!("guests: {toolchain}, installed by `{}`", installer.command());
+            eprintln!(
+                "guests: {toolchain}, installed by `{}`",
+                installer.command()
+            );
         }
     }
     Ok(())

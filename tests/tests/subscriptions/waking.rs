@@ -1,4 +1,5 @@
-//! No task is woken while the lock of the waiting subscriptions is held: dropping a task may need it.
+//! No task is woken while the lock of the waiting subscriptions is held, because dropping a task may
+//! need it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
