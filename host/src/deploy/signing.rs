@@ -68,9 +68,16 @@ impl Signing {
         let keys = self.keys();
         let is_taken = |signature: &Signature| keys.contains(&signature.key);
         if !keys.is_empty() && !signatures.iter().any(is_taken) {
+            let mut signed_by: Vec<PublicKey> = Vec::new();
+            for signature in signatures {
+                // A signature may be in the store and with an upload.
+                if !signed_by.contains(&signature.key) {
+                    signed_by.push(signature.key);
+                }
+            }
             return Err(Error::Unsigned {
                 module: digest,
-                signed_by: signatures.iter().map(|signature| signature.key).collect(),
+                signed_by,
             });
         }
         Ok(())

@@ -100,8 +100,10 @@ async fn a_policy_is_in_force_and_read_again() {
     ];
     let root = run(&create).ok().trim().to_owned();
     let config = text(&config);
+    let token = text(&dir.path().join("root.token"));
+    fs::write(&token, &root).unwrap();
     let host = Served::start_in(dir, &["--config", &config]);
-    let with = |args: &[&str]| -> Said { host.run(&[args, &["--token", &root]].concat()) };
+    let with = |args: &[&str]| -> Said { host.run(&[args, &["--token-file", &token]].concat()) };
     assert_eq!(with(&["can", "me", "deploy"]).ok(), "yes: role admin\n");
     let denied = with(&["can", "me", "append", "category/loan"]);
     assert_eq!(denied.out, "no: the policy forbids it: no appends\n");
