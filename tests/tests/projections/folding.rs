@@ -160,7 +160,7 @@ async fn events_of_the_host_are_folded_by_projections_that_subscribe_to_them(pla
         .projection("others", 1, every);
     deploy(&host, &probe, settings(Lifecycle::Async, OnError::Stop)).await;
     note(&host, "note-1", &json!({"n": 1})).await;
-    let stream = quipu_tests::build::stream("note-1");
+    let stream = build::stream("note-1");
     host.archive(&stream, quipu::model::Context::default())
         .await
         .unwrap();
@@ -176,7 +176,7 @@ async fn an_archived_stream_is_folded_like_any_other(place: Place) {
     for n in 1..=3 {
         note(&host, "note-1", &json!({"n": n})).await;
     }
-    let stream = quipu_tests::build::stream("note-1");
+    let stream = build::stream("note-1");
     host.archive(&stream, context).await.unwrap();
     let probe = probe("note")
         .event("noted", 1)
@@ -213,10 +213,7 @@ async fn a_live_projection_stores_nothing_and_folds_one_stream_on_demand(place: 
     note(&host, "note-1", &json!({"n": 1, "keys": ["a", "b"]})).await;
     note(&host, "note-2", &json!({"n": 5, "keys": ["a"]})).await;
     note(&host, "note-1", &json!({"n": 2, "keys": ["a"]})).await;
-    let live = host
-        .live(NOTES, &quipu_tests::build::stream("note-1"))
-        .await
-        .unwrap();
+    let live = host.live(NOTES, &build::stream("note-1")).await.unwrap();
     let sums: Vec<(String, serde_json::Value)> = live
         .documents
         .iter()
@@ -229,9 +226,7 @@ async fn a_live_projection_stores_nothing_and_folds_one_stream_on_demand(place: 
     assert_eq!(live.version.0, 2);
     let stored = host.view(NOTES, "a", after(Position(0))).await;
     assert!(matches!(stored, Err(Error::IsLive(_))), "{stored:?}");
-    let nothing = host
-        .live(NOTES, &quipu_tests::build::stream("note-9"))
-        .await;
+    let nothing = host.live(NOTES, &build::stream("note-9")).await;
     assert!(
         matches!(nothing, Err(Error::StreamNotFound(_))),
         "{nothing:?}"
@@ -240,7 +235,7 @@ async fn a_live_projection_stores_nothing_and_folds_one_stream_on_demand(place: 
 }
 
 async fn a_split_event_is_never_divided_between_batches(place: Place) {
-    let options = quipu::projection::Options {
+    let options = Options {
         page_events: 3,
         ..quick()
     };
