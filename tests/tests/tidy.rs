@@ -330,6 +330,11 @@ const SPAWNS: &[(&str, usize, &str)] = &[
         1,
         "the next view starts another one",
     ),
+    (
+        "server/src/console/recent.rs",
+        1,
+        "the overview judges a longer time than five minutes",
+    ),
     ("server/src/console/shadows.rs", 1, "the shadow ends"),
     (
         "server/src/lines.rs",
