@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
+use super::meters::Active;
 use quipu_identity::Names;
 
 /// How long a connection may be idle.
@@ -84,6 +85,8 @@ pub struct InFlight {
     activity: Arc<Activity>,
     number: u64,
     is_endless: bool,
+    /// Counts it among the active requests of the server.
+    measured: Option<Active>,
 }
 
 impl Activity {
@@ -123,6 +126,7 @@ impl Activity {
             activity: Arc::clone(self),
             number: state.requests,
             is_endless: false,
+            measured: None,
         }
     }
 
@@ -203,6 +207,11 @@ impl Activity {
 }
 
 impl InFlight {
+    /// Counts the request among the active requests of the server until it is completely answered.
+    pub fn measure(&mut self, active: Active) {
+        self.measured = Some(active);
+    }
+
     /// The answer is endless: it ends when the client or the host ends it.
     pub fn has_no_end(&mut self) {
         if !std::mem::replace(&mut self.is_endless, true) {
@@ -232,6 +241,7 @@ impl Drop for Waiting {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        drop(self.measured.take());
         let mut state = self.activity.state();
         state.unread.remove(&self.number);
         state.in_flight -= 1;

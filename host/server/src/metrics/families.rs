@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use super::host;
 use super::page::Kind::{Counter, Gauge, Histogram};
 use super::page::Page;
+use super::process::Process;
 use super::sample::Sample;
 use crate::App;
+use crate::tenants::Tenancy;
 use quipu::app::{STORE_READER, STORE_WRITER, SubscriptionLag};
 use quipu::meters::{Outcome, Phase};
 use quipu::projection::Lag;
@@ -18,9 +21,14 @@ const NAMES_MAX: usize = 100;
 const MICROS_PER_SECOND: f64 = 1e6;
 
 /// The page with all series.
-pub fn text(app: &App, sample: &Sample) -> String {
+pub fn text(app: &App, sample: &Sample, process: &Process) -> String {
     let mut page = Page::default();
     build(&mut page);
+    // A tenant must not see how busy others are.
+    if !matches!(app.tenancy, Tenancy::Tenant) {
+        host::process(&mut page, process);
+        host::requests(&mut page, &app.meters.requests);
+    }
     commands(&mut page, app);
     mismatches(&mut page, app);
     commits(&mut page, app);
