@@ -105,6 +105,12 @@ fn commits(page: &mut Page, app: &App) {
     )
     .histogram(&[], &meters.commit_times);
     page.family(
+        Gauge,
+        "quipu_commit_queue_items",
+        "Items that wait for their commit, with those that are being committed.",
+    )
+    .series(&[], app.host.waiting_for_commit() as f64);
+    page.family(
         Counter,
         "quipu_commit_failures_total",
         "Commits that the store refused as a whole.",
