@@ -118,6 +118,14 @@ fn commits(page: &mut Page, app: &App) {
     .series(&[], meters.commit_failures.get() as f64);
     let mut family = page.family(
         Counter,
+        "quipu_store_errors_total",
+        "Commits that the store refused as a whole, by the kind of its error.",
+    );
+    for (kind, count) in meters.store_errors() {
+        family.series(&[("kind", kind)], count as f64);
+    }
+    let mut family = page.family(
+        Counter,
         "quipu_events_appended_total",
         "Events that this host appended.",
     );
