@@ -77,6 +77,8 @@ struct State {
     /// Parts of answers that are ready but that the client has not read yet: since when.
     unread: BTreeMap<u64, Instant>,
     requests: u64,
+    /// Endless answers that end because the client does not read.
+    cut: usize,
 }
 
 /// A request that is not completely answered.
@@ -104,6 +106,7 @@ impl Activity {
             written_at: now,
             unread: BTreeMap::new(),
             requests: 0,
+            cut: 0,
         };
         Arc::new(Self {
             state: Mutex::new(state),
@@ -128,6 +131,17 @@ impl Activity {
             is_endless: false,
             measured: None,
         }
+    }
+
+    /// The client has not read for too long, so the connection will be closed.
+    pub fn unread_too_long(&self) {
+        let mut state = self.state();
+        state.cut = state.cut.max(state.endless);
+    }
+
+    /// How many endless answers were ended because the client did not read.
+    pub fn cut(&self) -> usize {
+        self.state().cut
     }
 
     /// Bytes arrived.

@@ -97,6 +97,15 @@ impl Serving {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let meters = Arc::clone(&self.meters);
+        self.serve_stream(stream, Arc::clone(&activity)).await;
+        meters.subscribers_closed.add(activity.cut() as u64);
+    }
+
+    async fn serve_stream<S>(self, stream: S, activity: Arc<Activity>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         // It is below TLS, so that it sees what the client takes, not what waits to be encrypted.
         let stream = PatientStream::new(stream, self.write_max, Arc::clone(&activity));
         let Some(tls) = self.tls.clone() else {
@@ -146,6 +155,9 @@ impl Serving {
         };
         match overdue {
             Some(overdue @ (Overdue::Head | Overdue::Unread)) => {
+                if overdue == Overdue::Unread {
+                    activity.unread_too_long();
+                }
                 tracing::debug!(?overdue, "a connection was closed");
                 return;
             }

@@ -19,6 +19,10 @@ pub(super) struct Meters {
     logins: [Counter; LOGIN_REASONS.len()],
     denied: [Counter; Action::ALL.len()],
     pub rate_limited: Counter,
+    /// Subscriptions that ended with `too-slow`.
+    pub subscribers_late: Counter,
+    /// Subscriptions whose connection was closed because the client did not read.
+    pub subscribers_closed: Counter,
     /// Requests to all listeners, with those to tenants. A tenant has none.
     pub requests: RequestMeters,
 }

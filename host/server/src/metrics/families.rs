@@ -443,6 +443,19 @@ fn subscriptions(page: &mut Page, app: &App, sample: &Sample) {
         "Open subscriptions at this host.",
     )
     .series(&[], app.host.subscriptions() as f64);
+    page.family(
+        Counter,
+        "quipu_subscribers_cut_total",
+        "Subscriptions that were ended because their client did not read.",
+    )
+    .series(
+        &[("reason", "late")],
+        app.meters.subscribers_late.get() as f64,
+    )
+    .series(
+        &[("reason", "closed")],
+        app.meters.subscribers_closed.get() as f64,
+    );
     let named = sample.figures.iter().flat_map(|it| &it.subscriptions);
     let lags: Vec<&SubscriptionLag> = named.take(NAMES_MAX).collect();
     let mut each = |name, help, value: fn(&SubscriptionLag) -> Option<f64>| {
