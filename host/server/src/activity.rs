@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
+use super::meters::Active;
 use quipu_identity::Names;
 
 /// How long a connection may be idle.
@@ -76,6 +77,8 @@ struct State {
     /// Parts of answers that are ready but that the client has not read yet: since when.
     unread: BTreeMap<u64, Instant>,
     requests: u64,
+    /// Endless answers that end because the client does not read.
+    cut: usize,
 }
 
 /// A request that is not completely answered.
@@ -84,6 +87,8 @@ pub struct InFlight {
     activity: Arc<Activity>,
     number: u64,
     is_endless: bool,
+    /// Counts it among the active requests of the server.
+    measured: Option<Active>,
 }
 
 impl Activity {
@@ -101,6 +106,7 @@ impl Activity {
             written_at: now,
             unread: BTreeMap::new(),
             requests: 0,
+            cut: 0,
         };
         Arc::new(Self {
             state: Mutex::new(state),
@@ -123,7 +129,19 @@ impl Activity {
             activity: Arc::clone(self),
             number: state.requests,
             is_endless: false,
+            measured: None,
         }
+    }
+
+    /// The client has not read for too long, so the connection will be closed.
+    pub fn unread_too_long(&self) {
+        let mut state = self.state();
+        state.cut = state.cut.max(state.endless);
+    }
+
+    /// How many endless answers were ended because the client did not read.
+    pub fn cut(&self) -> usize {
+        self.state().cut
     }
 
     /// Bytes arrived.
@@ -203,6 +221,11 @@ impl Activity {
 }
 
 impl InFlight {
+    /// Counts the request among the active requests of the server until it is completely answered.
+    pub fn measure(&mut self, active: Active) {
+        self.measured = Some(active);
+    }
+
     /// The answer is endless: it ends when the client or the host ends it.
     pub fn has_no_end(&mut self) {
         if !std::mem::replace(&mut self.is_endless, true) {
@@ -232,6 +255,7 @@ impl Drop for Waiting {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        drop(self.measured.take());
         let mut state = self.activity.state();
         state.unread.remove(&self.number);
         state.in_flight -= 1;

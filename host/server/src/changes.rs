@@ -74,7 +74,12 @@ pub async fn subscribe(
     let after = after.map(str::parse).transpose()?;
     let changes = Changes(app.host.changes(&name, after).await?);
     let slow_reader_max = app.options.slow_reader_max;
-    Ok(sse::answer(changes, slow_reader_max, app.ending.clone()))
+    Ok(sse::answer(
+        changes,
+        app.meters,
+        slow_reader_max,
+        app.ending,
+    ))
 }
 
 /// The changes of one subscription.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::http::{Response, Version};
 use futures::future::Either;
 use hyper::body::Incoming;
@@ -24,6 +24,7 @@ use super::Options;
 use super::activity::{Activity, Overdue, Patience};
 use super::answering::{Answering, PART_BYTES, Visit};
 use super::framing;
+use super::meters::Meters;
 use super::patience::PatientStream;
 use super::sse;
 use super::tls::{self, Accepted, Tls};
@@ -46,6 +47,7 @@ pub struct Serving {
     patience: Patience,
     write_max: Duration,
     tls: Option<Arc<Tls>>,
+    meters: Arc<Meters>,
     /// Accept no further requests.
     ending: CancellationToken,
     /// Stop requests in flight, too.
@@ -56,6 +58,7 @@ impl Serving {
     pub fn new(
         router: Router,
         options: &Options,
+        meters: Arc<Meters>,
         ending: CancellationToken,
         cut: CancellationToken,
     ) -> Self {
@@ -83,6 +86,7 @@ impl Serving {
             },
             write_max,
             tls: options.tls.clone(),
+            meters,
             ending,
             cut,
         }
@@ -90,6 +94,15 @@ impl Serving {
 
     /// Serves a connection to its end.
     pub async fn serve<S>(self, stream: S, activity: Arc<Activity>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let meters = Arc::clone(&self.meters);
+        self.serve_stream(stream, Arc::clone(&activity)).await;
+        meters.subscribers_closed.add(activity.cut() as u64);
+    }
+
+    async fn serve_stream<S>(self, stream: S, activity: Arc<Activity>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -124,6 +137,7 @@ impl Serving {
         let requests = Requests {
             router: TowerToHyperService::new(self.router),
             activity: Arc::clone(&activity),
+            meters: self.meters,
         };
         let serving = self
             .builder
@@ -141,6 +155,9 @@ impl Serving {
         };
         match overdue {
             Some(overdue @ (Overdue::Head | Overdue::Unread)) => {
+                if overdue == Overdue::Unread {
+                    activity.unread_too_long();
+                }
                 tracing::debug!(?overdue, "a connection was closed");
                 return;
             }
@@ -202,6 +219,7 @@ async fn quiet(activity: &Activity, patience: &Patience) {
 struct Requests {
     router: TowerToHyperService<Router>,
     activity: Arc<Activity>,
+    meters: Arc<Meters>,
 }
 
 type Answer = Result<Response<Answering>, Infallible>;
@@ -212,7 +230,10 @@ impl Service<Request<Incoming>> for Requests {
     type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let begun = Instant::now();
         let mut in_flight = self.activity.begin(request.version() == Version::HTTP_2);
+        in_flight.measure(self.meters.requests.begin());
+        let (meters, method) = (Arc::clone(&self.meters), request.method().clone());
         request.extensions_mut().insert(Visit::new(&self.activity));
         let answering = match framing::check(request.version(), request.uri(), request.headers()) {
             Ok(()) => Either::Left(self.router.call(request)),
@@ -220,6 +241,10 @@ impl Service<Request<Incoming>> for Requests {
         };
         Box::pin(async move {
             let response = answering.await?;
+            let route = response.extensions().get::<MatchedPath>();
+            let route = route.map(MatchedPath::as_str);
+            let requests = &meters.requests;
+            requests.answered(&method, route, response.status(), begun.elapsed());
             if sse::is_subscription(&response) {
                 in_flight.has_no_end();
             }

@@ -1,9 +1,14 @@
 //! Measurements of requests, since the host was started.
 
+mod requests;
+
 use super::failure::Failure;
 use quipu::access::Action;
 use quipu::meters::Counter;
 use quipu_api::Code;
+use utoipa::openapi::OpenApi;
+
+pub(super) use requests::{Active, RequestMeters};
 
 /// Why a caller was not let in.
 pub(super) const LOGIN_REASONS: [&str; 4] = ["missing", "refused", "rate-limited", "unavailable"];
@@ -14,9 +19,23 @@ pub(super) struct Meters {
     logins: [Counter; LOGIN_REASONS.len()],
     denied: [Counter; Action::ALL.len()],
     pub rate_limited: Counter,
+    /// Subscriptions that ended with `too-slow`.
+    pub subscribers_late: Counter,
+    /// Subscriptions whose connection was closed because the client did not read.
+    pub subscribers_closed: Counter,
+    /// Requests to all listeners, with those to tenants. A tenant has none.
+    pub requests: RequestMeters,
 }
 
 impl Meters {
+    /// Measures requests to the operations of a description.
+    pub fn new(description: &OpenApi) -> Self {
+        Self {
+            requests: RequestMeters::new(description),
+            ..Self::default()
+        }
+    }
+
     /// Counts a request whose caller is not known.
     pub fn failed_login(&self, failure: &Failure, has_credential: bool) {
         let is = |code: Code| failure.0.code == code.as_str();

@@ -45,6 +45,7 @@ impl<S> PatientStream<S> {
             .get_or_insert_with(|| Box::pin(sleep(write_max)));
         match waiting.as_mut().poll(context) {
             Poll::Ready(()) => {
+                self.activity.unread_too_long();
                 let why = format!("the client has read nothing for {write_max:?}");
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
             }

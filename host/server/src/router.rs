@@ -2,7 +2,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -18,6 +18,7 @@ use super::access::Access;
 use super::answering::Visit;
 use super::budget::{Bodies, Budget};
 use super::failure::{Failure, Result};
+use super::meters::Meters;
 use super::pending::PendingRequests;
 use super::request::LARGE_MAX;
 use super::tenants::{self, Tenancy, Tenants, operations};
@@ -54,7 +55,7 @@ pub(super) fn app(host: Host, options: Options, ending: CancellationToken) -> Ap
         access: Arc::new(access.expect("every path declares its access")),
         host,
         serves: administration::Serves::Everything,
-        meters: Arc::default(),
+        meters: Arc::new(Meters::new(&description)),
         sampler: metrics::Sampler::default(),
         bodies,
         answers,
@@ -226,7 +227,14 @@ fn no_such_method_of(request: &Request, methods: &str) -> Response {
 /// changes the store, and protects every answer.
 async fn guard(State(app): State<App>, visit: Visit, request: Request, next: Next) -> Response {
     let context = log_context::LogContext::of(&request);
-    context.scope(answered(app, visit, request, next)).await
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = context.scope(answered(app, visit, request, next)).await;
+    // For the times of requests. A page of the console replaces the route of what it asked.
+    match route {
+        Some(route) => _ = response.extensions_mut().insert(route),
+        None => _ = response.extensions_mut().remove::<MatchedPath>(),
+    }
+    response
 }
 
 async fn answered(app: App, visit: Visit, request: Request, next: Next) -> Response {

@@ -66,7 +66,8 @@ pub async fn serve(
             serves,
             ..app.clone()
         });
-        Serving::new(router, &options, ending.clone(), cut.clone())
+        let meters = Arc::clone(&app.meters);
+        Serving::new(router, &options, meters, ending.clone(), cut.clone())
     };
     let everything = serving(Serves::Everything);
     let (connections, of_admin) = match &admin {

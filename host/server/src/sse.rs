@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use utoipa::ToSchema;
 
 use super::failure::{Failure, Result};
+use super::meters::Meters;
 use quipu::subscribe::{Message, Place, Subscription};
 use quipu_api::event;
 
@@ -76,11 +78,13 @@ pub fn is_subscription(response: &Response) -> bool {
 /// The answer of a subscription.
 pub fn answer(
     source: impl Source,
+    meters: Arc<Meters>,
     slow_reader_max: Duration,
     ending: CancellationToken,
 ) -> Response {
     let frames = Frames {
         source,
+        meters,
         slow_reader_max,
         due: None,
         ending: Box::pin(ending.cancelled_owned()),
@@ -98,6 +102,7 @@ pub fn answer(
 /// accumulates for a client that does not read.
 struct Frames<S> {
     source: S,
+    meters: Arc<Meters>,
     slow_reader_max: Duration,
     /// The deadline for sending the last chunk; none when it is sent.
     due: Option<Instant>,
@@ -116,6 +121,7 @@ impl<S: Source> Stream for Frames<S> {
         let mut chunk = Vec::new();
         if this.due.take().is_some_and(|due| Instant::now() > due) {
             this.is_done = true;
+            this.meters.subscribers_late.add(1);
             chunk.extend_from_slice(TOO_SLOW);
         } else if this.ending.as_mut().poll(context).is_ready() {
             this.is_done = true;
@@ -226,6 +232,7 @@ mod tests {
         let to = Subscribe::log(Position(0), Filter::default());
         let mut frames = Frames {
             source: host.subscribe(to).await.unwrap(),
+            meters: Arc::default(),
             slow_reader_max: Duration::ZERO,
             due: None,
             ending: Box::pin(CancellationToken::new().cancelled_owned()),
@@ -237,6 +244,7 @@ mod tests {
         let last = frames.next().await.unwrap().unwrap();
         assert!(last.starts_with(b"event: too-slow\n"), "{last:?}");
         assert!(frames.next().await.is_none());
+        assert_eq!(frames.meters.subscribers_late.get(), 1);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Subscriptions to the log and to streams.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -125,6 +127,7 @@ async fn answer(app: &App, subscribe: Subscribe, form: Form) -> Result<Response>
     let slow_reader_max = app.options.slow_reader_max;
     Ok(sse::answer(
         subscription,
+        Arc::clone(&app.meters),
         slow_reader_max,
         app.ending.clone(),
     ))

@@ -449,6 +449,11 @@ impl Host {
             .load(std::sync::atomic::Ordering::Relaxed)
     }
 
+    /// Returns the number of commands and appends that wait for their commit.
+    pub fn waiting_for_commit(&self) -> u64 {
+        self.tenant.committer.gauge().waiting()
+    }
+
     /// Returns whether the host was asked to shut down.
     pub fn is_shut_down(&self) -> bool {
         let closing = self.tenant.closing.try_lock();

@@ -250,7 +250,7 @@ impl Committer {
                         let items = part.len();
                         tracing::error!(%error, items, left_out, "a batch was not stored");
                     }
-                    self.meters.commit_failures.add(1);
+                    self.meters.commit_failed(&error);
                     for staged in part {
                         if let Some(run) = &staged.run {
                             run.kill();

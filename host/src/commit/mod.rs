@@ -75,6 +75,8 @@ pub struct Gauge {
     deciding: AtomicUsize,
     /// Notified when the last of them is staged.
     decided: Notify,
+    /// Items staged so far.
+    staged: AtomicU64,
     /// Batches committed so far.
     pub batches: AtomicU64,
     /// Items answered so far.
@@ -84,7 +86,9 @@ pub struct Gauge {
 impl Handle {
     /// Stages an item. Items are processed in the order in which they are staged.
     pub fn stage(&self, staged: Staged) {
+        self.gauge.staged.fetch_add(1, Ordering::Relaxed);
         if let Err(unsent) = self.queue.send(Message::Staged(staged)) {
+            self.gauge.staged.fetch_sub(1, Ordering::Relaxed);
             let Message::Staged(Staged { item, done, .. }) = unsent.0 else {
                 return;
             };
@@ -135,6 +139,15 @@ impl Handle {
     /// Returns the measurements so far.
     pub fn gauge(&self) -> &Gauge {
         &self.gauge
+    }
+}
+
+impl Gauge {
+    /// Returns the number of items that wait for their commit, with those that are being committed.
+    pub fn waiting(&self) -> u64 {
+        let answered = self.items.load(Ordering::Relaxed);
+        let staged = self.staged.load(Ordering::Relaxed);
+        staged.saturating_sub(answered)
     }
 }
 

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::store;
+
 pub use categories::{CATEGORIES_MAX, Categories, OTHER};
 pub use histogram::{Histogram, Reading};
 pub(crate) use spans::Recording;
@@ -141,6 +143,8 @@ pub struct Meters {
     pub commit_times: Histogram,
     /// Commits that failed.
     pub commit_failures: Counter,
+    /// The same by the kind of their error.
+    store_errors: [Counter; store::Error::KINDS.len()],
     /// Events that were folded to load a stream.
     pub load_events: Histogram,
     /// Streams that were loaded from a snapshot.
@@ -168,6 +172,7 @@ impl Default for Meters {
             batch_items: Histogram::of_numbers(),
             commit_times: Histogram::of_times(),
             commit_failures: Counter::default(),
+            store_errors: std::array::from_fn(|_| Counter::default()),
             load_events: Histogram::of_numbers(),
             loads_from_snapshot: Counter::default(),
             loads_from_events: Counter::default(),
@@ -199,6 +204,21 @@ impl Meters {
     /// The times of a phase.
     pub fn phase_times(&self, phase: Phase) -> &Histogram {
         &self.phases[phase as usize]
+    }
+
+    /// Counts a commit that failed as a whole.
+    pub fn commit_failed(&self, error: &store::Error) {
+        self.commit_failures.add(1);
+        let mut kinds = store::Error::KINDS.iter();
+        if let Some(index) = kinds.position(|kind| *kind == error.kind()) {
+            self.store_errors[index].add(1);
+        }
+    }
+
+    /// Commits that failed, by the kind of their error.
+    pub fn store_errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.store_errors.iter().map(Counter::get);
+        store::Error::KINDS.into_iter().zip(counts)
     }
 
     /// Counts a stream that was loaded.

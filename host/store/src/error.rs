@@ -99,6 +99,37 @@ pub enum Error {
 }
 
 impl Error {
+    /// The stable names of all kinds.
+    pub const KINDS: [&'static str; 10] = [
+        "unavailable",
+        "full",
+        "read-only",
+        "file-too-large",
+        "too-many-files",
+        "disk",
+        "damaged",
+        "unexpected",
+        "events-lost",
+        "other",
+    ];
+
+    /// The name of its kind, which is one of [`KINDS`](Self::KINDS). Errors that a store in use does
+    /// not have are `other`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Full(_) => "full",
+            Self::ReadOnly(_) => "read-only",
+            Self::FileTooLarge(_) => "file-too-large",
+            Self::TooManyFiles(_) => "too-many-files",
+            Self::Disk(_) => "disk",
+            Self::Damaged(_) => "damaged",
+            Self::Unexpected(_) => "unexpected",
+            Self::EventsLost(_) => "events-lost",
+            _ => "other",
+        }
+    }
+
     /// Its stable code, as HTTP clients see it.
     pub fn code(&self) -> &'static str {
         match self {

@@ -293,6 +293,9 @@ async fn an_http2_client_that_gives_no_window_is_disconnected() {
         bounded(connected).await.unwrap();
     }
     assert_eq!(server.host.subscriptions(), 0);
+    // A page and an export are not subscriptions.
+    let cut = "quipu_subscribers_cut_total{reason=\"closed\"}";
+    crate::metrics::until(&server, cut, |it| it == 1.0).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+/// How names of series begin.
+const PREFIXES: [&str; 3] = ["quipu_", "http_", "process_"];
+
 fn read(path: &str) -> String {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     std::fs::read_to_string(format!("{root}/{path}")).unwrap()
@@ -56,7 +59,8 @@ fn every_query_of_a_dashboard_uses_series_and_labels_that_exist() {
         for query in found {
             let is_part = |it: char| it.is_ascii_alphanumeric() || it == '_';
             let words = query.split(|it: char| !is_part(it));
-            let names: Vec<&str> = words.filter(|word| word.starts_with("quipu_")).collect();
+            let is_name = |word: &&str| PREFIXES.iter().any(|prefix| word.starts_with(prefix));
+            let names: Vec<&str> = words.filter(is_name).collect();
             assert!(!names.is_empty(), "{query}");
             for name in names {
                 assert!(series.contains(name), "{board}: {name} in {query}");

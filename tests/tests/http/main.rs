@@ -52,6 +52,7 @@ mod permissions;
 mod preflights;
 mod previews;
 mod problems;
+mod process_metrics;
 mod projections;
 mod proof;
 mod proposals;

@@ -40,14 +40,14 @@ pub async fn page(server: &Server) -> String {
 }
 
 /// The value of a series; none when there is no such series.
-fn value(page: &str, series: &str) -> Option<f64> {
+pub fn value(page: &str, series: &str) -> Option<f64> {
     let mut lines = page.lines();
     let line = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.map(|value| value.parse().unwrap())
 }
 
 /// Waits until a series has a value that is right.
-async fn until(server: &Server, series: &str, is_right: impl Fn(f64) -> bool) -> f64 {
+pub async fn until(server: &Server, series: &str, is_right: impl Fn(f64) -> bool) -> f64 {
     let mut last = String::new();
     let found = tokio::time::timeout(PATIENCE, async {
         loop {

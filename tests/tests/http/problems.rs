@@ -6,6 +6,7 @@ use quipu_server::Options;
 use quipu_tests::faults::{Faults, Injection};
 use quipu_tests::{Place, build, examples, guest};
 
+use crate::metrics::{page, value};
 use crate::server::{Server, send};
 
 async fn faulty() -> (Host, Faults) {
@@ -27,6 +28,13 @@ async fn a_store_error_is_503_and_does_not_show_its_message() {
     answer.problem(503, "store-unavailable");
     assert!(!answer.text.contains("secret"), "{}", answer.text);
     assert_eq!(answer.header("retry-after"), "1");
+    let page = page(&server).await;
+    let failed = value(&page, "quipu_commit_failures_total").unwrap();
+    assert!(failed >= 1.0, "{page}");
+    let full = value(&page, "quipu_store_errors_total{kind=\"full\"}");
+    assert_eq!(full, Some(failed));
+    let disk = value(&page, "quipu_store_errors_total{kind=\"disk\"}");
+    assert_eq!(disk, Some(0.0));
 }
 
 #[tokio::test]

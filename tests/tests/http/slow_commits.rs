@@ -7,6 +7,7 @@ use quipu_tests::{PATIENCE, Place, on_every_store};
 use tokio::time::timeout;
 
 use crate::access::{EVENT, get};
+use crate::metrics::value;
 use crate::server::send;
 use crate::tenants::Tenanted;
 
@@ -18,6 +19,12 @@ const STREAM: &str = "/v1/streams/sensor-1/events";
 async fn events(host: &Tenanted) -> usize {
     let read = get(&host.server, STREAM, &host.root).await.ok();
     read["events"].as_array().unwrap().len()
+}
+
+/// How many items of the main store wait for their commit.
+async fn waiting(host: &Tenanted) -> f64 {
+    let page = get(&host.server, "/metrics", &host.root).await.text;
+    value(&page, "quipu_commit_queue_items").unwrap()
 }
 
 async fn a_commit_that_takes_seconds_delays_no_reads_and_no_other_tenant(place: Place) {
@@ -52,6 +59,7 @@ async fn a_commit_that_takes_seconds_delays_no_reads_and_no_other_tenant(place: 
                 break;
             }
         }
+        while waiting(&host).await == 0.0 {}
         for round in 1..=3 {
             assert_eq!(events(&host).await, 1);
             assert_eq!(host.events(tenant).await, round);
@@ -70,5 +78,6 @@ async fn a_commit_that_takes_seconds_delays_no_reads_and_no_other_tenant(place: 
     send(append("slow")).await.ok();
     assert_eq!(events(&host).await, 2);
     assert_eq!(host.events(tenant).await, 4);
+    assert_eq!(waiting(&host).await, 0.0);
     host.ended().await;
 }

@@ -89,7 +89,8 @@ async fn follow(visitor: Visitor, headers: &HeaderMap) -> Result<Response> {
     let query = filters(&visitor, &FILTERS).0;
     let newest = format!("/v1/events?direction=backward&limit=1{query}");
     let (newest, _) = views::lifted_or_stored::<Log>(&visitor, &newest).await?;
-    let (slow_reader_max, ending) = (
+    let (meters, slow_reader_max, ending) = (
+        Arc::clone(&visitor.app.meters),
         visitor.app.options.slow_reader_max,
         visitor.app.ending.clone(),
     );
@@ -106,7 +107,7 @@ async fn follow(visitor: Visitor, headers: &HeaderMap) -> Result<Response> {
         _place: place,
     };
     let rows = Rows(Box::pin(stream::unfold(following, next)));
-    Ok(sse::answer(rows, slow_reader_max, ending))
+    Ok(sse::answer(rows, meters, slow_reader_max, ending))
 }
 
 /// Rows of new events.

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use super::host;
 use super::page::Kind::{Counter, Gauge, Histogram};
 use super::page::Page;
+use super::process::Process;
 use super::sample::Sample;
 use crate::App;
+use crate::tenants::Tenancy;
 use quipu::app::{STORE_READER, STORE_WRITER, SubscriptionLag};
 use quipu::meters::{Outcome, Phase};
 use quipu::projection::Lag;
@@ -18,9 +21,14 @@ const NAMES_MAX: usize = 100;
 const MICROS_PER_SECOND: f64 = 1e6;
 
 /// The page with all series.
-pub fn text(app: &App, sample: &Sample) -> String {
+pub fn text(app: &App, sample: &Sample, process: &Process) -> String {
     let mut page = Page::default();
     build(&mut page);
+    // A tenant must not see how busy others are.
+    if !matches!(app.tenancy, Tenancy::Tenant) {
+        host::process(&mut page, process);
+        host::requests(&mut page, &app.meters.requests);
+    }
     commands(&mut page, app);
     mismatches(&mut page, app);
     commits(&mut page, app);
@@ -97,11 +105,25 @@ fn commits(page: &mut Page, app: &App) {
     )
     .histogram(&[], &meters.commit_times);
     page.family(
+        Gauge,
+        "quipu_commit_queue_items",
+        "Items that wait for their commit, with those that are being committed.",
+    )
+    .series(&[], app.host.waiting_for_commit() as f64);
+    page.family(
         Counter,
         "quipu_commit_failures_total",
         "Commits that the store refused as a whole.",
     )
     .series(&[], meters.commit_failures.get() as f64);
+    let mut family = page.family(
+        Counter,
+        "quipu_store_errors_total",
+        "Commits that the store refused as a whole, by the kind of its error.",
+    );
+    for (kind, count) in meters.store_errors() {
+        family.series(&[("kind", kind)], count as f64);
+    }
     let mut family = page.family(
         Counter,
         "quipu_events_appended_total",
@@ -421,6 +443,19 @@ fn subscriptions(page: &mut Page, app: &App, sample: &Sample) {
         "Open subscriptions at this host.",
     )
     .series(&[], app.host.subscriptions() as f64);
+    page.family(
+        Counter,
+        "quipu_subscribers_cut_total",
+        "Subscriptions that were ended because their client did not read.",
+    )
+    .series(
+        &[("reason", "late")],
+        app.meters.subscribers_late.get() as f64,
+    )
+    .series(
+        &[("reason", "closed")],
+        app.meters.subscribers_closed.get() as f64,
+    );
     let named = sample.figures.iter().flat_map(|it| &it.subscriptions);
     let lags: Vec<&SubscriptionLag> = named.take(NAMES_MAX).collect();
     let mut each = |name, help, value: fn(&SubscriptionLag) -> Option<f64>| {

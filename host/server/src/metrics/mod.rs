@@ -4,7 +4,9 @@
 //! at most every 5 s, and only while somebody asks, so a store that does not answer delays nobody.
 
 mod families;
+mod host;
 mod page;
+mod process;
 mod sample;
 
 use axum::extract::State;
@@ -35,7 +37,10 @@ const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 )]
 pub async fn metrics(State(app): State<App>, _: Params<()>) -> Result<Response> {
     let sample = app.sampler.sample(&app.host).await;
-    let text = families::text(&app, &sample);
+    // It reads files, some of which list all connections.
+    let process = tokio::task::spawn_blocking(process::Process::read).await;
+    let process = process.unwrap_or_default();
+    let text = families::text(&app, &sample, &process);
     let kind = HeaderValue::from_static(TEXT);
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
