@@ -78,6 +78,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use quipu::runtime::Compiler;
+use tokio::signal::unix::{SignalKind, signal};
 
 pub use client::Client;
 pub use config::check as check_configuration;
@@ -292,7 +293,17 @@ fn shown(error: &anyhow::Error) -> String {
     lines.join("\n")
 }
 
+/// SIGXFSZ, on Linux and on macOS.
+const FILE_LIMIT: i32 = 25;
+
+/// Makes a write beyond the limit on the size of files an error. By default it ends the process.
+fn survive_file_limit() -> io::Result<()> {
+    // The handler stays when this is dropped.
+    signal(SignalKind::from_raw(FILE_LIMIT)).map(drop)
+}
+
 async fn run(command: Command) -> anyhow::Result<()> {
+    survive_file_limit()?;
     match command {
         Command::Serve(serve) => serve.run().await,
         Command::ShowConfig(show) => show.run(),

@@ -11,7 +11,7 @@ use super::exit::WrongUse;
 use super::rules;
 use super::tls::read_small;
 use quipu::deploy::Signing;
-use quipu::model::PublicKey;
+use quipu::model::{PublicKey, text_without_mark};
 use quipu_server::{InForce, Rules, TenantLimiter};
 
 /// The rules of the tenants that are open, and where they come from.
@@ -186,7 +186,7 @@ impl TenantRules {
         };
         let bytes = read_small(&path).map_err(|why| WrongUse(format!("{place}{why}")))?;
         match String::from_utf8(bytes) {
-            Ok(text) => Ok(Some((path, text))),
+            Ok(text) => Ok(Some((path, text_without_mark(&text).to_owned()))),
             Err(_) => Err(WrongUse(format!(
                 "{place}{}: it is not UTF-8",
                 path.display()

@@ -53,6 +53,15 @@ struct Open {
 }
 
 impl CommitDigests {
+    /// What is wrong if the events end here: a commit with a digest lacks some of its events.
+    pub fn lacking(&self) -> Option<String> {
+        let open = self.open.as_ref()?;
+        let ((position, _), left) = (open.first, open.left);
+        Some(format!(
+            "the commit at position {position} lacks {left} of its events"
+        ))
+    }
+
     /// Takes the next event of the file. Returns what is wrong, if its commit is whole and does not
     /// have its digest.
     pub async fn take(
@@ -61,6 +70,11 @@ impl CommitDigests {
         event: &StoredEvent,
     ) -> Result<Option<String>> {
         if let Some(commit) = &event.commit {
+            if let Earlier::Store(_) = earlier
+                && let Some(why) = self.lacking()
+            {
+                return Ok(Some(why));
+            }
             let previous = match self.last.get(&event.stream) {
                 Some(last) => *last,
                 None => earlier.digest(event).await?,

@@ -148,6 +148,11 @@ impl Export {
             let digest = module.digest;
             let bytes = self.modules.get(digest).await?;
             let bytes = bytes.ok_or_else(|| missing(digest))?;
+            if self.checked.is_some() && Digest::of(&bytes) != digest {
+                return Err(changed(&format!(
+                    "the bytes of module {digest} were changed"
+                )));
+            }
             let signatures = self.modules.signatures(digest).await?;
             write::module(&module, &bytes, &signatures, out)?;
             self.totals.modules += 1;
@@ -190,6 +195,9 @@ impl Export {
 
     async fn write_events(&mut self, after: Position, out: &mut Vec<u8>) -> Result<Next> {
         if after >= self.head {
+            if let Some(why) = self.checked.as_ref().and_then(CommitDigests::lacking) {
+                return Err(changed(&why));
+            }
             return Ok(Next::Streams(None));
         }
         let page = self.reader.read_stored(after, LOG_PAGE_MAX).await?;
@@ -201,9 +209,7 @@ impl Export {
             if let Some(checked) = &mut self.checked
                 && let Some(why) = checked.take(Earlier::Store(&*self.digests), event).await?
             {
-                return Err(Error::Damaged(format!(
-                    "{why}; `quipu verify --digests` finds everything that was changed"
-                )));
+                return Err(changed(&why));
             }
             write::event(event, out)?;
             self.totals.commits += u64::from(event.commit.is_some());
@@ -295,6 +301,12 @@ pub(super) async fn last_event(
         .read_log(end, Direction::Backward, 1, &Filter::default())
         .await?;
     Ok(page.events.into_iter().next())
+}
+
+fn changed(why: &str) -> Error {
+    Error::Damaged(format!(
+        "{why}; `quipu verify --digests` finds everything that was changed"
+    ))
 }
 
 fn missing(module: Digest) -> Error {

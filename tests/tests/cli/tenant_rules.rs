@@ -155,7 +155,7 @@ async fn a_tenant_has_rules_of_its_own(place: Place) {
 async fn the_keys_of_a_tenant_are_reloaded(place: Place) {
     let dir = TempDir::new().unwrap();
     let folder = Folder(dir.path().join("rules"));
-    let accept = |key: u8| folder.write("beta", "keys.txt", &format!("{}\n", public(key)));
+    let accept = |key: u8| folder.write("beta", "keys.txt", &format!("\u{feff}{}\n", public(key)));
     accept(1);
     let (host, root) = start(&place, &folder);
     let create = |name: &str| {

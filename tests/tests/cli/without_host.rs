@@ -3,8 +3,9 @@
 
 use std::process::Stdio;
 
+use quipu::Upload;
 use quipu::model::Position;
-use quipu_tests::{PATIENCE, Place, build, digests, on_every_store};
+use quipu_tests::{PATIENCE, Place, build, digests, examples, on_every_store};
 use serde_json::Value;
 
 use crate::program::{Served, quipu, run, run_in_environment, text};
@@ -12,6 +13,7 @@ use crate::program::{Served, quipu, run, run_in_environment, text};
 on_every_store! {
     stored_bytes_are_verified_without_a_host,
     a_changed_commit_is_neither_exported_nor_shipped,
+    what_an_import_would_refuse_is_not_exported,
     adding_digests_continues_after_kills,
 }
 
@@ -33,6 +35,42 @@ async fn append(place: &Place, commits: usize) {
         host.append(&build::stream("note-1"), events).await.unwrap();
     }
     host.shutdown().await.unwrap();
+}
+
+async fn what_an_import_would_refuse_is_not_exported(place: Place) {
+    let host = place.host().await;
+    let upload = host.upload(Upload::new(examples::account())).await;
+    let module = upload.unwrap().module.digest();
+    host.shutdown().await.unwrap();
+    append(&place, 2).await;
+    for (change, undo, said) in [
+        (
+            "UPDATE events SET commit_size = 3 WHERE version = 1",
+            "UPDATE events SET commit_size = 2 WHERE version = 1",
+            "the commit at position 1 lacks 1 of its events".to_owned(),
+        ),
+        (
+            "UPDATE events SET commit_size = 3 WHERE version = 3",
+            "UPDATE events SET commit_size = 2 WHERE version = 3",
+            "the commit at position 3 lacks 1 of its events".to_owned(),
+        ),
+        (
+            "UPDATE modules SET bytes = substr(bytes, 2)",
+            "",
+            format!("the bytes of module {module} were changed"),
+        ),
+    ] {
+        place.tamper(change).await;
+        let export = ["export", "--store", place.url()];
+        let failed = run(&export);
+        assert_eq!(failed.code, 1, "{change}");
+        assert!(failed.err.contains(&said), "{}", failed.err);
+        run(&[&export[..], &["--unchecked"]].concat()).ok();
+        if !undo.is_empty() {
+            place.tamper(undo).await;
+            run(&export).ok();
+        }
+    }
 }
 
 async fn a_changed_commit_is_neither_exported_nor_shipped(place: Place) {

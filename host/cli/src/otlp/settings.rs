@@ -153,6 +153,14 @@ fn given_headers(either: impl Fn(&str) -> Option<String>) -> Result<Option<Strin
 }
 
 fn headers(text: Option<String>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    let mut given = text.as_deref().unwrap_or_default().split(',');
+    // One that is left out in silence would be missed at the collector.
+    if given.any(|pair| !pair.trim().is_empty() && pair.trim().find('=').is_none_or(|at| at == 0)) {
+        return Err(
+            "OTEL_EXPORTER_OTLP_HEADERS: expected NAME=VALUE,NAME=VALUE, found a part without a name or ="
+                .to_owned(),
+        );
+    }
     let headers = pairs(text).into_iter().map(|(name, value)| {
         // The value may be a secret.
         let wrong = || format!("OTEL_EXPORTER_OTLP_HEADERS: {name:?} is not a header");
@@ -282,6 +290,8 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
             ("OTEL_TRACES_SAMPLER", "sometimes"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "a b=1"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=1,b"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "=1"),
         ] {
             assert!(read(&[wrong, ENDPOINT]).is_err(), "{wrong:?}");
         }

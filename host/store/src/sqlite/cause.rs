@@ -63,8 +63,14 @@ fn limit() -> Option<u64> {
 /// Writes a file next to the store, and removes it.
 fn probe(store: &Path) -> std::io::Result<()> {
     let path = PathBuf::from(format!("{}-probe", store.display()));
-    let written = File::create(&path).and_then(|mut file| file.write_all(&[1; PROBE_BYTES]));
-    // It may not exist.
+    let mut file = match File::create_new(&path) {
+        Ok(file) => file,
+        // It is somebody else's. The cause is then not known.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let written = file.write_all(&[1; PROBE_BYTES]);
+    // What was made here is removed. Whoever removed it before did the same.
     _ = fs::remove_file(&path);
     written
 }
@@ -78,6 +84,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         probe(&folder.path().join("store.db")).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let other = folder.path().join("store.db-probe");
+        fs::write(&other, "somebody's").unwrap();
+        probe(&folder.path().join("store.db")).unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "somebody's");
         let missing = probe(&folder.path().join("no/store.db")).unwrap_err();
         assert_eq!(missing.kind(), ErrorKind::NotFound);
     }
