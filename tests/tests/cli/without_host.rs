@@ -41,6 +41,7 @@ async fn what_an_import_would_refuse_is_not_exported(place: Place) {
     let host = place.host().await;
     let upload = host.upload(Upload::new(examples::account())).await;
     let module = upload.unwrap().module.digest();
+    host.activate(module, None).await.unwrap();
     host.shutdown().await.unwrap();
     append(&place, 2).await;
     for (change, undo, said) in [
