@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """From save to served: twenty edits of a new project in `quipu dev`.
 
-    python3 tests/edits/run.py --quipu target/release/quipu-program [--languages rust,ts,python] [--edits 20]
+    python3 tests/edits/run.py --quipu target/release/quipu [--languages rust,ts,python] [--edits 20]
 
 For each language `quipu new` makes a project, and `quipu dev` serves it. Each edit replaces the message
 of a rejection in the source. The time ends when `quipu dev` says that the new component serves. Then a

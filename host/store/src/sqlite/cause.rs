@@ -25,7 +25,7 @@ pub fn named(lock: &Lock, error: Error) -> Error {
     let Some(store) = lock.store() else {
         return Error::Disk(text);
     };
-    // Before the probe: a write beyond the limit may end the process.
+    // Before the probe: a program that embeds the host may not handle the signal of a write beyond it.
     if let Some(limit) = limit_within_reach(lock.paths()) {
         return Error::FileTooLarge(format!(
             "files of this process may have {limit} bytes: {text}"
