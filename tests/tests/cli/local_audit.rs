@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use quipu::model::Digest;
-use quipu_tests::{Place, digests, examples, on_every_store, place};
+use quipu_tests::{Place, digests, examples, on_every_store};
 use serde_json::Value;
 
 use crate::program::{Said, Served, quipu, run, said, text};
@@ -32,9 +32,7 @@ pub fn root(place: &Place) -> String {
 /// A command that serves a store.
 pub fn serving(place: &Place, more: &[&str]) -> std::process::Command {
     let args = ["serve", "--store", place.url(), "--listen", "127.0.0.1:0"];
-    let mut command = quipu(&[&args[..], more].concat());
-    command.env("QUIPU_CACHE_DIR", place::compiled());
-    command
+    quipu(&[&args[..], more].concat())
 }
 
 /// The records of a store's audit, whose chain is in order. Starts a host for that.

@@ -65,7 +65,6 @@ fn data_of_events_is_not_in_the_log() {
     let store = format!("sqlite:{}", dir.path().join("q.db").display());
     let mut command = quipu(&["serve", "--store", &store, "--listen", "127.0.0.1:0"]);
     command.arg("--modules").arg(&modules);
-    command.env("QUIPU_CACHE_DIR", quipu_tests::place::compiled());
     command.env("QUIPU_LOG", "quipu=debug");
     let host = Served::ready(dir, command);
     let owner = format!("{{\"owner\":\"{SECRET}\"}}");

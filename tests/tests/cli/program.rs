@@ -17,6 +17,10 @@ pub fn quipu(args: &[&str]) -> Command {
     }
     // Not the contexts of the person who runs the tests.
     command.env("QUIPU_CONTEXTS", "/nonexistent/contexts.toml");
+    if args.first() != Some(&"config") {
+        // Each component of the tests is compiled once, and not in each test.
+        command.env("QUIPU_CACHE_DIR", place::compiled());
+    }
     command
 }
 
@@ -58,7 +62,6 @@ impl Served {
         let (file, modules) = (text(&file), text(&modules));
         let mut command = quipu(&["serve", "--store", place.url(), "--config", &file]);
         command.args(["--modules", &modules, "--listen", "127.0.0.1:0"]);
-        command.env("QUIPU_CACHE_DIR", place::compiled());
         Self::ready(dir, command)
     }
 
@@ -69,8 +72,6 @@ impl Served {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         command.args(args);
-        // Each component of the tests is compiled once, and not in each test.
-        command.env("QUIPU_CACHE_DIR", place::compiled());
         Self::ready(dir, command)
     }
 

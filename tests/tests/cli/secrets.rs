@@ -253,7 +253,6 @@ impl Running {
         let log = path("log");
         let mut command = logged_in(&log, &quipu(&["serve", "--config", &config]));
         command.env("QUIPU_LOG", "trace");
-        command.env("QUIPU_CACHE_DIR", place::compiled());
         command.env("QUIPU_TENANTS__PLACE", place.of_tenants());
         // Nobody takes the traces.
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");

@@ -259,6 +259,7 @@ fn a_component_that_is_too_expensive_to_compile_is_refused() {
     let store = format!("sqlite:{}", text(&dir.path().join("q.db")));
     let mut command = quipu(&["serve", "--store", &store, "--listen", "127.0.0.1:0"]);
     command.args(["--config", &text(&config)]);
+    command.env_remove("QUIPU_CACHE_DIR");
     let host = Served::ready(dir, command);
     for _ in 0..2 {
         host.run(&["deploy", &file])

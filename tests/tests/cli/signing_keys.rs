@@ -3,7 +3,7 @@
 use std::fs;
 
 use quipu_tests::signing::{public, signed};
-use quipu_tests::{Place, on_every_store, place};
+use quipu_tests::{Place, on_every_store};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -26,7 +26,6 @@ impl Keyed {
         fs::write(&config, configuration(keys)).unwrap();
         let mut command = quipu(&["serve", "--store", place.url(), "--config", &text(&config)]);
         command.args(["--listen", "127.0.0.1:0"]);
-        command.env("QUIPU_CACHE_DIR", place::compiled());
         Self {
             host: Served::ready(dir, command),
             client: reqwest::Client::builder().no_proxy().build().unwrap(),

@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use quipu_tests::{examples, seed};
+use quipu_tests::{Place, examples, on_every_store, seed};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::program::Served;
+
+on_every_store!(memory_and_handles_are_flat_under_mixed_load_with_many_deployments);
 
 /// What a process holds.
 #[derive(Debug, Clone, Copy)]
@@ -123,15 +125,14 @@ impl Load {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn memory_and_handles_are_flat_under_mixed_load_with_many_deployments() {
+async fn memory_and_handles_are_flat_under_mixed_load_with_many_deployments(place: Place) {
     let (deployments, pause, requests) = match seed::is_long() {
         true => (500, Duration::from_millis(1_200), 20_000),
         false => (40, Duration::ZERO, 400),
     };
     // By then the host keeps as many modules as it ever does.
     let warm = (deployments / 4).max(20);
-    let host = Served::start();
+    let host = Served::start_on(&place, "");
     let load = Arc::new(Load {
         url: host.url.clone(),
         client: Client::builder().no_proxy().build().unwrap(),
