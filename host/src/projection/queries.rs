@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt};
 use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cursor::Cursor;
@@ -28,6 +29,9 @@ const SCANNED_DOCUMENTS_MAX: usize = 5_000;
 const CHANGES_PAGE: usize = 300;
 /// Bytes of changed documents that one reader has in memory. A single larger one is still read.
 const CHANGED_BYTES_MAX: u64 = 256 << 10;
+/// Readers of changes that have so many bytes at once, together 128 MiB. Further ones have one
+/// document each.
+pub(super) const CHANGED_PAGES_MAX: usize = 512;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 impl Service {
@@ -164,6 +168,7 @@ impl Service {
             }),
             changed: VecDeque::new(),
             buffer: Vec::new().into_iter(),
+            held: None,
             has_failed: false,
         };
         Ok(stream::unfold(following, Following::next).boxed())
@@ -327,6 +332,8 @@ struct Following {
     /// Documents of the build that have changed, and are read next.
     changed: VecDeque<ChangedDocument>,
     buffer: std::vec::IntoIter<Change>,
+    /// The permit for several documents in memory. Without it there is at most one.
+    held: Option<OwnedSemaphorePermit>,
     has_failed: bool,
 }
 
@@ -342,6 +349,7 @@ impl Following {
             if let Some(change) = self.buffer.next() {
                 return Some((Ok(change), self));
             }
+            self.held = None;
             progress.borrow_and_update();
             grown.borrow_and_update();
             match self.read().await {
@@ -401,9 +409,16 @@ impl Following {
 
     /// Reads as many of the changed documents as may be in memory.
     async fn read_documents(&mut self) -> Result<(), Error> {
+        self.held = Arc::clone(&self.shared.changed_pages)
+            .try_acquire_owned()
+            .ok();
+        let bytes_max = match self.held {
+            Some(_) => CHANGED_BYTES_MAX,
+            None => 0,
+        };
         let (mut read, mut bytes) = (Vec::new(), 0);
         while let Some(next) = self.changed.front()
-            && (read.is_empty() || bytes + next.bytes <= CHANGED_BYTES_MAX)
+            && (read.is_empty() || bytes + next.bytes <= bytes_max)
         {
             bytes += next.bytes;
             read.extend(self.changed.pop_front());

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::inline::Inline;
 use super::owner::Runner;
 use super::page_cache::Pages;
+use super::queries::CHANGED_PAGES_MAX;
 use super::rules::Guests;
 use super::shared::{Options, Shared};
 use super::{Error, reconcile};
@@ -70,6 +71,7 @@ impl Service {
             progress: watch::Sender::new(0),
             control: watch::Sender::new(0),
             folding: Semaphore::new(folding_max),
+            changed_pages: Arc::new(Semaphore::new(CHANGED_PAGES_MAX)),
             ending: CancellationToken::new(),
             running,
             runtime: Handle::current(),

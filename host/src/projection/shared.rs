@@ -106,6 +106,8 @@ pub(super) struct Shared {
     pub(super) control: watch::Sender<u64>,
     /// Limits the number of pages that are folded at the same time.
     pub(super) folding: Semaphore,
+    /// Limits how many readers of changes have a page of documents in memory.
+    pub(super) changed_pages: Arc<Semaphore>,
     pub(super) ending: CancellationToken,
     pub(super) running: TaskTracker,
     pub(super) runtime: Handle,

@@ -24,6 +24,7 @@ on_every_store!(
     a_read_that_is_not_fresh_in_time_reports_its_position,
     changes_are_reported_in_order_and_can_be_resumed,
     changes_of_large_documents_are_all_reported,
+    many_readers_of_changes_that_stop_hold_up_no_other,
     a_reader_ahead_of_a_build_is_refused,
     followers_of_changes_are_notified_of_a_switch,
 );
@@ -250,6 +251,28 @@ async fn changes_of_large_documents_are_all_reported(place: Place) {
         }
     }
     assert_eq!(found, keys);
+    host.shutdown().await.unwrap();
+}
+
+/// More than may have several documents in memory: each further one has one document, and all of them.
+async fn many_readers_of_changes_that_stop_hold_up_no_other(place: Place) {
+    let host = filled(&place).await;
+    follow(&host, None, "k59").await;
+    let mut stopped = Vec::new();
+    for _ in 0..530 {
+        let mut changes = host.changes(NOTES, None).await.unwrap();
+        changes.next().await.unwrap().unwrap();
+        stopped.push(changes);
+    }
+    let (documents, _) = follow(&host, None, "k59").await;
+    assert_eq!(documents.len(), 60);
+    // The last one continues where it stopped.
+    let mut last = stopped.pop().unwrap();
+    for _ in 1..60 {
+        last.next().await.unwrap().unwrap();
+    }
+    drop(last);
+    drop(stopped);
     host.shutdown().await.unwrap();
 }
 
