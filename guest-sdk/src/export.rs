@@ -41,7 +41,10 @@ macro_rules! decider {
         $(, projections = ($($projection:ty),+ $(,)?))?
         $(,)?
     ) => {
-        $crate::__export_guest!($decider, $crate::Decider, $crate::Functional<$decider>);
+        $crate::__export_guest!(
+            $decider, $crate::Decider, $crate::Functional<$decider>
+            $(, $($projection),+)?
+        );
         $($crate::__export_upcasts_with!($decider, $upcaster);)?
         $($crate::__export_projections!($($projection),+);)?
     };
@@ -62,7 +65,10 @@ macro_rules! aggregate {
         $(, projections = ($($projection:ty),+ $(,)?))?
         $(,)?
     ) => {
-        $crate::__export_guest!($aggregate, $crate::Aggregate, $aggregate);
+        $crate::__export_guest!(
+            $aggregate, $crate::Aggregate, $aggregate
+            $(, $($projection),+)?
+        );
         $($crate::__export_upcasts_with!($aggregate, $upcaster);)?
         $($crate::__export_projections!($($projection),+);)?
     };
@@ -113,6 +119,7 @@ macro_rules! projections {
                 fn manifest() -> $crate::Manifest {
                     let version = ::core::env!("CARGO_PKG_VERSION");
                     $crate::Manifest::without_decider($name, version)
+                        .with_documents($crate::__document_schemas!($($projection),+))
                 }
             }
             type Component = $crate::bindings::manifest::Component<__QuipuDescribed>;
@@ -127,7 +134,7 @@ macro_rules! projections {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export_guest {
-    ($guest:ty, $style:path, $aggregate:ty) => {
+    ($guest:ty, $style:path, $aggregate:ty $(, $projection:ty)*) => {
         impl $crate::Guest for $guest {
             type Aggregate = $aggregate;
             const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
@@ -160,6 +167,7 @@ macro_rules! __export_guest {
             impl manifest::Described for __QuipuDescribed {
                 fn manifest() -> $crate::Manifest {
                     $crate::Manifest::of::<$guest>()
+                        .with_documents($crate::__document_schemas!($($projection),*))
                 }
             }
             type Manifest = manifest::Component<__QuipuDescribed>;
@@ -236,4 +244,19 @@ macro_rules! __export_projections {
             );
         };
     };
+}
+
+/// The names of projections, each with what describes its documents.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __document_schemas {
+    ($($projection:ty),*) => {{
+        #[allow(unused_imports)]
+        use $crate::__private::Plain as _;
+        const SCHEMAS: &[(&str, ::core::option::Option<$crate::__private::DescribeDocument>)] = &[$((
+            <$projection as $crate::Projection>::NAME,
+            $crate::__private::Probe::<<$projection as $crate::Projection>::Document>::DOCUMENT_SCHEMA,
+        )),*];
+        SCHEMAS
+    }};
 }

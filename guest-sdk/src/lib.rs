@@ -351,7 +351,7 @@ pub use upcast::{Lift, Parts, Steps, Upcasted, Upcaster};
 /// For the export macros.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::message::{Describe, Plain, Probe};
+    pub use crate::message::{Describe, DescribeDocument, Plain, Probe};
     pub use crate::projection::Projections;
     pub use crate::upcast::Catalogue;
 

@@ -1,4 +1,6 @@
-use crate::message::{Attributes, Describe, command_version, event_version, names};
+use crate::message::{
+    Attributes, Describe, DescribeDocument, command_version, event_version, names,
+};
 use crate::{Aggregate, Guest, log};
 
 /// The manifest of a component, derived from the guest's types.
@@ -18,6 +20,9 @@ pub struct Manifest {
     pub events: Vec<MessageType>,
     /// The declared codes of rejections.
     pub rejections: &'static [&'static str],
+    /// The JSON Schema of the documents of each projection that has one. It needs the feature
+    /// `schema`, and `JsonSchema` derived on the document.
+    pub documents: Vec<(&'static str, String)>,
 }
 
 /// A type of command or event.
@@ -67,7 +72,28 @@ impl Manifest {
                 &event_schemas,
             ),
             rejections: G::Aggregate::REJECTIONS,
+            documents: Vec::new(),
         }
+    }
+
+    /// The same with the schemas of the documents of projections. One that can't be used is left
+    /// out, and the host's log says why.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_documents(
+        mut self,
+        documents: &[(&'static str, Option<DescribeDocument>)],
+    ) -> Self {
+        for (name, describe) in documents {
+            match describe.map(|describe| describe()) {
+                Some(Ok(schema)) => self.documents.push((*name, schema)),
+                Some(Err(error)) => {
+                    log::warn(&format!("JSON Schema of the documents of {name}: {error}"));
+                }
+                None => {}
+            }
+        }
+        self
     }
 
     /// Returns the event of that name, which may be an older name.
@@ -78,7 +104,8 @@ impl Manifest {
 
     /// Returns what the manifest says in the form of names and values: for each event with
     /// [`unchanged_since`](MessageType::unchanged_since) that version under `unchanged.TYPE`, and
-    /// under `rejections` the declared codes, separated by spaces.
+    /// under `rejections` the declared codes, separated by spaces; and under `document-schema.NAME`
+    /// the JSON Schema of a projection's documents.
     pub fn annotations(&self) -> Vec<(String, String)> {
         let unchanged = self.events.iter().filter_map(|event| {
             let since = event.unchanged_since?;
@@ -86,7 +113,10 @@ impl Manifest {
         });
         let codes = Some(self.rejections).filter(|codes| !codes.is_empty());
         let rejections = codes.map(|codes| ("rejections".to_owned(), codes.join(" ")));
-        unchanged.chain(rejections).collect()
+        let documents = self.documents.iter();
+        let documents =
+            documents.map(|(name, schema)| (format!("document-schema.{name}"), schema.clone()));
+        unchanged.chain(rejections).chain(documents).collect()
     }
 
     /// The manifest of a component without a decider.

@@ -1,4 +1,4 @@
-//! JSON Schemas of the bodies of commands and events, derived by `schemars`.
+//! JSON Schemas of the bodies of commands and events, and of documents, derived by `schemars`.
 
 use std::collections::BTreeSet;
 
@@ -27,6 +27,17 @@ pub(crate) fn events<T: JsonSchema>() -> Vec<Described> {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let unit = json!({"type": "object", "additionalProperties": false});
     variants::<T>(settings.into_generator(), &unit)
+}
+
+/// Describes a document, which is written.
+pub(crate) fn document<T: JsonSchema>() -> Result<String, String> {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let mut generator = settings.into_generator();
+    let root = generator.subschema_for::<T>().to_value();
+    let definitions = generator.take_definitions(true);
+    let name = root["$ref"].as_str().and_then(definition);
+    let own = name.and_then(|name| definitions.get(&name)).cloned();
+    complete(own.unwrap_or(root), &definitions)
 }
 
 fn variants<T: JsonSchema>(mut generator: SchemaGenerator, unit: &Value) -> Vec<Described> {

@@ -234,3 +234,31 @@ fn a_remote_reference_is_found() {
 fn a_schema_that_is_too_long_is_found() {
     check_guest::<Long>();
 }
+
+/// What `projections!` and the macros of deciders ask for the documents of each projection.
+#[test]
+fn a_document_that_derives_a_schema_declares_it() {
+    #[allow(unused_imports)]
+    use quipu_guest::__private::{Plain as _, Probe};
+
+    struct Without;
+    let documents = [
+        ("trees", Probe::<Odd>::DOCUMENT_SCHEMA),
+        ("others", Probe::<Without>::DOCUMENT_SCHEMA),
+        ("remote", Probe::<Custom<REMOTE>>::DOCUMENT_SCHEMA),
+        ("long", Probe::<Custom<LONG>>::DOCUMENT_SCHEMA),
+    ];
+    let manifest = Manifest::without_decider("views", "1.0.0").with_documents(&documents);
+    let [(name, schema)] = &manifest.documents[..] else {
+        panic!("{:?}", manifest.documents);
+    };
+    let annotations = manifest.annotations();
+    assert_eq!(*name, "trees");
+    assert_eq!(
+        annotations,
+        [("document-schema.trees".to_owned(), schema.clone())]
+    );
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    assert_eq!(schema["properties"]["tree"]["$ref"], "#/$defs/Tree");
+    assert!(schema["$defs"]["Tree"]["properties"]["children"].is_object());
+}

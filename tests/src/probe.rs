@@ -22,6 +22,7 @@ pub fn probe(name: &str) -> Probe {
         "migrations": [],
         "events": [],
         "unchanged": [],
+        "document_schemas": [],
         "steps": [],
         "projections": [],
         "snapshots": "as-it-is",
@@ -91,6 +92,13 @@ impl Probe {
     /// Declares since which version the bodies of a type have had their form.
     pub fn unchanged(mut self, name: &str, since: u32) -> Self {
         self.list("unchanged").push(json!([name, since]));
+        self
+    }
+
+    /// Declares the JSON Schema of a projection's documents, which is a text, so that it may be none.
+    pub fn document_schema(mut self, projection: &str, schema: &str) -> Self {
+        self.list("document_schemas")
+            .push(json!([projection, schema]));
         self
     }
 

@@ -31,6 +31,7 @@ export function manifest(guest, defaults = {}) {
   const unchanged = events.filter((type) => type.unchangedSince !== undefined);
   const rejections = (isDecider && guest.definition.rejections) || [];
   const own = isDecider ? guest.definition.annotations : guest.annotations;
+  const documents = (guest.projections?.list ?? []).filter(({ schema }) => schema !== null);
   return {
     name,
     version: guest.version ?? defaults.version ?? '0.0.0',
@@ -41,6 +42,7 @@ export function manifest(guest, defaults = {}) {
     annotations: [
       ...unchanged.map((type) => [`unchanged.${type.name}`, String(type.unchangedSince)]),
       ...(rejections.length > 0 ? [['rejections', rejections.join(' ')]] : []),
+      ...documents.map((each) => [`document-schema.${each.name}`, each.schema]),
       ...annotationsOf(`the annotations of ${name}`, own ?? {}),
     ],
   };

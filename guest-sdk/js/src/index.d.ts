@@ -316,6 +316,8 @@ export interface ProjectionDefinition<So extends Sources, D> {
   /** Whether it reads the metadata of events. */
   annotations?: boolean;
   indexes?: { readonly [name: string]: Index };
+  /** The form of the documents. Clients get their type from it, and `apply` has to return what fits. */
+  document?: Schema<D>;
   /** Returns the keys of the documents that the event concerns. */
   keys(event: RecordedOf<So>): string | readonly string[] | null | undefined;
   /** Returns the document after the event; null or undefined: there is none, or no longer. */

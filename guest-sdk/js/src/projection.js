@@ -3,15 +3,17 @@
 import { named } from './context.js';
 import { DefinitionError, Fault, internal, Unfit } from './errors.js';
 import { kind, read, write } from './json.js';
-import { Messages, text } from './message.js';
+import { checkAs, Messages, text } from './message.js';
 import {
   checkCategory, checkComponent, checkDocuments, checkFunction, checkOptions, checkSemantic, checkVersion,
 } from './names.js';
+import { compile } from './schema.js';
 import { byteLength, quoted } from './text.js';
 
-const OPTIONS = ['name', 'version', 'sources', 'tags', 'annotations', 'indexes', 'keys', 'apply'];
+const OPTIONS = ['name', 'version', 'sources', 'tags', 'annotations', 'indexes', 'document', 'keys', 'apply'];
 const KEYS_MAX = 256;
 const [INDEXES_MAX, SOURCES_MAX, PROJECTIONS_MAX] = [16, 64, 64];
+const SCHEMA_BYTES_MAX = 64 << 10;
 
 /** A source: every type of event of the category. */
 export const every = Object.freeze({ every: true });
@@ -55,7 +57,17 @@ export class Projection {
     if (this.sources.size === 0) throw new DefinitionError(`${name}: no source; it would never receive an event`);
     checkCount(name, 'sources', this.sources.size, SOURCES_MAX);
     this.indexes = Object.entries(indexes).map(([label, each]) => this.#index(label, each));
+    this.#declare(definition.document);
     checkCount(name, 'indexes', this.indexes.length, INDEXES_MAX);
+  }
+
+  /** Takes the JSON Schema of the documents. */
+  #declare(schema) {
+    this.schema = schema === undefined ? null : JSON.stringify(schema);
+    this.check = schema === undefined ? null : compile(schema, `document of ${this.name}`);
+    if (this.schema !== null && byteLength(this.schema) > SCHEMA_BYTES_MAX) {
+      throw new DefinitionError(`${this.name}: the schema of its documents has more than ${SCHEMA_BYTES_MAX} bytes`);
+    }
   }
 
   described() {
@@ -87,7 +99,9 @@ export class Projection {
         next = this.definition.apply(next, event, key) ?? null;
         if (typeof next?.then === 'function') throw new Unfit('returned a Promise; return the document');
       }
-      return next === null ? null : write(next, 'document');
+      if (next === null) return null;
+      if (this.check !== null) checkAs('document', this.check, next, true);
+      return write(next, 'document');
     } catch (error) {
       throw internal(`apply of ${this.name} to ${where}`, error);
     }

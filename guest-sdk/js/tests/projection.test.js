@@ -118,3 +118,20 @@ test('a definition that a host would refuse is refused', () => {
   assert.throws(() => projections('views', [one, one]), /two projections have the same name/);
   assert.throws(() => projections('views', [{}]), /declare each with `projection\(\{…\}\)`/);
 });
+
+test('the schema of the documents is in the manifest, and documents have to fit', () => {
+  const document = s.object({ owner: s.string(), cents: s.integer({ maximum: 5 }) });
+  const views = component(projections('views', projection(definition({ document })), { version: '1.0.0' }));
+  const { annotations } = views.manifest.describe();
+  assert.deepEqual(annotations, [['document-schema.balances', JSON.stringify(document)]]);
+  const fold = (cents) => views.projection.apply('balances', [{
+    key: '7', document: '{"owner":"ann","cents":0}', events: [recorded('account-7', 'deposited', { cents }, { schemaVersion: 2 })],
+  }]);
+  assert.deepEqual(fold(5), ['{"owner":"ann","cents":5}']);
+  const { tag, val } = failed(() => fold(6));
+  assert.equal(tag, 'internal');
+  assert.match(val, /cents: expected at most 5, found 6/);
+  assert.throws(() => projection(definition({ document: { type: 'text' } })), DefinitionError);
+  const long = { description: 'x'.repeat(64 << 10) };
+  assert.throws(() => projection(definition({ document: long })), /more than 65536 bytes/);
+});

@@ -1,5 +1,6 @@
 """Definitions of guests, and what a host would refuse."""
 
+import json
 import unittest
 from dataclasses import dataclass
 from typing import Any
@@ -169,6 +170,30 @@ class Manifests(unittest.TestCase):
             accounts.make(rejections=["not open"])
         with self.assertRaisesRegex(DefinitionError, "a is there twice"):
             accounts.make(rejections=["a", "a"])
+
+    def test_the_schemas_of_documents_are_in_the_manifest(self) -> None:
+        @message
+        class Moved:
+            pass
+
+        @dataclass
+        class Balance:
+            cents: int
+
+        def views(name: str, document: Any) -> Any:
+            return projection(
+                name,
+                sources={"account": [Moved]},
+                keys=lambda event: [event.key],
+                apply=lambda document, key, event: document,
+                document=document,
+            )
+
+        manifest = manifest_of(projections("views", views("all", dict), views("balances", Balance)))
+        [(name, schema)] = manifest.annotations
+        self.assertEqual(name, "document-schema.balances")
+        self.assertEqual(json.loads(schema)["properties"]["cents"]["type"], "integer")
+        self.assertEqual(json.loads(schema)["required"], ["cents"])
 
     def test_a_guest_without_a_decider_has_a_name_only(self) -> None:
         manifest = manifest_of(upcaster("steps", Steps("a").lift("x", 1).drop()))

@@ -75,6 +75,7 @@ impl<T: Message> Probe<T> {
 impl<T: schemars::JsonSchema> Probe<T> {
     pub const COMMAND_SCHEMAS: Option<Describe> = Some(crate::schema::commands::<T>);
     pub const EVENT_SCHEMAS: Option<Describe> = Some(crate::schema::events::<T>);
+    pub const DOCUMENT_SCHEMA: Option<DescribeDocument> = Some(crate::schema::document::<T>);
 }
 
 /// What every other type has.
@@ -83,6 +84,7 @@ pub trait Plain {
     const ATTRIBUTES: &'static [Attributes] = &[];
     const COMMAND_SCHEMAS: Option<Describe> = None;
     const EVENT_SCHEMAS: Option<Describe> = None;
+    const DOCUMENT_SCHEMA: Option<DescribeDocument> = None;
 }
 
 /// The name of a variant and the JSON Schema of its content, or why there is no schema.
@@ -91,6 +93,9 @@ pub type Described = (String, Result<String, String>);
 /// Returns the schemas of an enum's variants. It is a function, because they are only made when the
 /// manifest is asked for.
 pub type Describe = fn() -> Vec<Described>;
+
+/// Returns the schema of a projection's documents, or why there is none.
+pub type DescribeDocument = fn() -> Result<String, String>;
 
 impl<T> Plain for Probe<T> {}
 

@@ -8,7 +8,7 @@ mod objects;
 
 #[cfg(feature = "schema")]
 pub(crate) use attributes::Described;
-pub use attributes::{Attributes, Describe, Message, Plain, Probe};
+pub use attributes::{Attributes, Describe, DescribeDocument, Message, Plain, Probe};
 pub(crate) use attributes::{command_version, event_version};
 pub(crate) use decode::{Unreadable, decode};
 pub(crate) use encode::encode;

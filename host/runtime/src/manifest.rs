@@ -29,14 +29,20 @@ pub struct Manifest {
 /// the current one. The value is the oldest such version.
 const UNCHANGED: &str = "unchanged.";
 
+/// Prefix of annotations that declare the JSON Schema of a projection's documents. The rest of the
+/// name is that of the projection.
+const DOCUMENT_SCHEMA: &str = "document-schema.";
+
 /// Highest number of message types of one kind, and of migrations.
 const ENTRIES_MAX: usize = 1_000;
-/// Highest number of aliases of one type, and of annotations.
+/// Highest number of aliases of one type, of schemas of documents, and of other annotations.
 const NAMES_MAX: usize = 64;
 /// Longest name of a component or type, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 /// Longest value of an annotation, in bytes.
 const VALUE_BYTES_MAX: usize = 4 << 10;
+/// Longest schema of documents, in bytes.
+const SCHEMA_BYTES_MAX: usize = 64 << 10;
 
 impl Manifest {
     /// Returns the command with this name, which may be an alias.
@@ -57,6 +63,15 @@ impl Manifest {
         let mut annotations = self.annotations.iter();
         let (_, version) = annotations.find(|(written, _)| wanted(written))?;
         version.parse().ok()
+    }
+
+    /// Returns the JSON Schema that a projection declares for its documents, with the annotation
+    /// `document-schema.NAME`.
+    pub fn document_schema(&self, projection: &str) -> Option<&str> {
+        let mut annotations = self.annotations.iter();
+        let (_, schema) =
+            annotations.find(|(name, _)| name.strip_prefix(DOCUMENT_SCHEMA) == Some(projection))?;
+        Some(schema)
     }
 
     /// Checks the answer of a guest.
@@ -267,12 +282,25 @@ pub(super) fn check_type_name(kind: &str, name: &str) -> Result<Name, String> {
 }
 
 fn check_annotations(annotations: Annotations) -> Result<Annotations, String> {
-    at_most("annotations", annotations.len(), NAMES_MAX)?;
+    let of_documents = |(name, _): &&(String, String)| name.starts_with(DOCUMENT_SCHEMA);
+    let schemas = annotations.iter().filter(of_documents).count();
+    at_most("schemas of documents", schemas, NAMES_MAX)?;
+    at_most("annotations", annotations.len() - schemas, NAMES_MAX)?;
     for (name, value) in &annotations {
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
+        let value_bytes_max = match name.strip_prefix(DOCUMENT_SCHEMA) {
+            Some(projection) => {
+                check_json(value.as_bytes()).map_err(|error| {
+                    let projection = quoted(projection, NAME_BYTES_MAX);
+                    format!("JSON Schema of the documents of {projection}: {error}")
+                })?;
+                SCHEMA_BYTES_MAX
+            }
+            None => VALUE_BYTES_MAX,
+        };
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || value.len() > value_bytes_max {
             let name = quoted(name, NAME_BYTES_MAX);
             return Err(format!(
-                "annotation {name}: a name has 1 to 255 bytes, a value at most 4096"
+                "annotation {name}: a name has 1 to 255 bytes, a value at most {value_bytes_max}"
             ));
         }
     }

@@ -315,12 +315,31 @@ impl Changes {
                 let text = format!("projection {name} is rebuilt, version {before} to {now}");
                 self.note(Affected::Queries, text);
             }
+            self.documents(name, old.manifest(), new.manifest());
         }
         for is in new.projections() {
             if old.projection(&is.name).is_none() {
                 let text = format!("projection {} is new", is.name);
                 self.note(Affected::Queries, text);
             }
+        }
+    }
+
+    /// The schemas of a projection's documents, which the component writes.
+    fn documents(&mut self, projection: &str, old: &Manifest, new: &Manifest) {
+        let schemas = (
+            old.document_schema(projection),
+            new.document_schema(projection),
+        );
+        let (Some(was), Some(is)) = schemas else {
+            return;
+        };
+        for (breaks, text) in schema_changes(Side::Written, was, is, &mut self.work) {
+            self.found.push(Change {
+                breaks,
+                affected: Affected::Queries,
+                text: format!("documents of {projection}: {text}"),
+            });
         }
     }
 }

@@ -32,6 +32,9 @@ pub struct Config {
     event_schema: String,
     #[serde(default)]
     unchanged: Vec<(String, u32)>,
+    /// The JSON Schemas of the documents of projections.
+    #[serde(default)]
+    document_schemas: Vec<(String, String)>,
     steps: Vec<Step>,
     /// The effect of writing and opening its snapshots: "as-it-is", "none", "refuse", "trap",
     /// "lie".
@@ -127,6 +130,9 @@ impl manifest::Guest for Probe {
         let unchanged = config.unchanged.iter();
         let unchanged =
             unchanged.map(|(name, since)| (format!("unchanged.{name}"), since.to_string()));
+        let documents = config.document_schemas.iter();
+        let documents =
+            documents.map(|(name, schema)| (format!("document-schema.{name}"), schema.clone()));
         manifest::Info {
             name: config.name.clone(),
             version: config.version.clone(),
@@ -147,7 +153,7 @@ impl manifest::Guest for Probe {
                 .collect(),
             annotations: match breaks("describes") {
                 true => vec![("turn".to_owned(), turn().to_string())],
-                false => unchanged.collect(),
+                false => unchanged.chain(documents).collect(),
             },
         }
     }

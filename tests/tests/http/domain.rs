@@ -186,3 +186,64 @@ async fn a_command_that_does_not_match_its_schema_is_counted() {
     send(two).await.ok();
     assert_eq!(counted().await, Some(1.0));
 }
+
+/// The types that clients generate for documents.
+#[tokio::test]
+async fn documents_have_the_schema_that_their_projection_declares() {
+    let schema = json!({
+        "type": "object", "required": ["count"],
+        "properties": {"count": {"$ref": "#/$defs/count"}},
+        "$defs": {"count": {"type": "integer", "minimum": 0}},
+    });
+    let notes = probe("note")
+        .event("noted", 1)
+        .projection("notes", 1, json!({}))
+        .projection("others", 1, json!({}))
+        .document_schema("notes", &schema.to_string());
+    let server = Server::empty().await;
+    examples::deploy(&server.host, notes.component()).await;
+    let document = described(&server).await;
+    let answer = |path: &str| {
+        let read = &document["paths"][path]["get"]["responses"]["200"];
+        let name = read["content"]["application/json"]["schema"]["$ref"].as_str();
+        name.unwrap().rsplit('/').next().unwrap().to_owned()
+    };
+    assert_eq!(answer("/v1/views/notes/{key}"), "NotesDocumentView");
+    assert_eq!(answer("/v1/views/notes"), "NotesDocumentPage");
+    assert_eq!(answer("/v1/views/others/{key}"), "DocumentView");
+    let schemas = &document["components"]["schemas"];
+    let declared = json!({"$ref": "#/components/schemas/NotesDocument"});
+    for view in ["NotesDocumentView", "NotesDocumentEntry"] {
+        assert_eq!(schemas[view]["properties"]["document"], declared, "{view}");
+    }
+    let entry = json!({"$ref": "#/components/schemas/NotesDocumentEntry"});
+    let page = &schemas["NotesDocumentPage"]["properties"]["documents"];
+    assert_eq!(page["items"], entry);
+    let count = &schemas["NotesDocument"]["properties"]["count"];
+    assert_eq!(
+        count,
+        &json!({"$ref": "#/components/schemas/NotesDocumentCount"})
+    );
+    assert_eq!(schemas["NotesDocumentCount"]["minimum"], 0);
+}
+
+#[tokio::test]
+async fn a_schema_of_documents_must_be_json_and_is_bounded() {
+    let server = Server::empty().await;
+    let long = json!({"description": "x".repeat(64 << 10)}).to_string();
+    for (schema, why) in [
+        ("{", "JSON Schema of the documents of"),
+        (&long, "at most 65536"),
+    ] {
+        let notes = probe("note")
+            .projection("notes", 1, json!({}))
+            .document_schema("notes", schema);
+        let upload = server
+            .request("POST", "/v1/modules")
+            .header("Content-Type", "application/wasm")
+            .body(notes.component());
+        let refused = send(upload).await.problem(422, "module-refused");
+        let detail = refused["detail"].as_str().unwrap();
+        assert!(detail.contains(why), "{detail}");
+    }
+}

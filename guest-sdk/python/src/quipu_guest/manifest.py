@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 from .guest import Guest, Message
 from .typeshapes import schema_of
@@ -36,8 +37,14 @@ class Manifest:
 def manifest_of(guest: Guest) -> Manifest:
     """Returns the manifest of a guest."""
     decider = guest.decider
+    documents = [
+        (f"document-schema.{projection.name}", _schema(projection.document_type))
+        for projection in guest.projections
+        # A plain `dict` says nothing of its members.
+        if projection.document_type is not dict
+    ]
     if decider is None:
-        return Manifest(guest.name, guest.version)
+        return Manifest(guest.name, guest.version, annotations=tuple(documents))
     unchanged = [
         (f"unchanged.{event.name}", str(event.unchanged_since))
         for event in decider.events
@@ -51,10 +58,13 @@ def manifest_of(guest: Guest) -> Manifest:
         tuple((step.from_version, step.to_version) for step in decider.migrations),
         tuple(map(_message_type, decider.commands)),
         tuple(map(_message_type, decider.events)),
-        tuple(unchanged + rejections),
+        tuple(unchanged + rejections + documents),
     )
 
 
 def _message_type(message: Message) -> MessageType:
-    schema = json.dumps(schema_of(message.cls), ensure_ascii=False, separators=(",", ":"))
-    return MessageType(message.name, message.version, message.aliases, schema)
+    return MessageType(message.name, message.version, message.aliases, _schema(message.cls))
+
+
+def _schema(tp: Any) -> str:
+    return json.dumps(schema_of(tp), ensure_ascii=False, separators=(",", ":"))

@@ -127,6 +127,7 @@ class Projection:
         self.tags, self.annotations = tags, annotations
         self._keys, self._apply = keys, apply
         self._document = shape_of(document, f"the document of {name}")
+        self.document_type = document
         self._sources = {
             category: None if wanted is Untyped else _readers(name, category, wanted)
             for category, wanted in sources.items()

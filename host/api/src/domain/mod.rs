@@ -39,7 +39,9 @@ pub fn document(host: &Value, plan: &Plan, may_show: &dyn Fn(Object<'_>) -> bool
     }
     for (name, projected) in plan.projections() {
         if may_show(Object::Projection(name)) {
-            domain.projection(name, projected.settings.lifecycle == Lifecycle::Live);
+            let is_live = projected.settings.lifecycle == Lifecycle::Live;
+            let schema = projected.module.manifest().document_schema(name);
+            domain.projection(name, is_live, schema);
         }
     }
     domain.finish(plan.number)
@@ -138,8 +140,8 @@ impl<'a> Domain<'a> {
         Some(format!("{problem} {}", codes.join(", ")))
     }
 
-    /// Adds the reads of a projection.
-    fn projection(&mut self, name: &str, is_live: bool) {
+    /// Adds the reads of a projection, with the schema of its documents if it declares one.
+    fn projection(&mut self, name: &str, is_live: bool, schema: Option<&str>) {
         let reads: &[(&str, &str, &str, &str)] = match is_live {
             true => &[(LIVE, "name", "fold", "Folds the documents of one stream")],
             false => &[
@@ -147,14 +149,51 @@ impl<'a> Domain<'a> {
                 (DOCUMENT, "projection", "read", "Reads a document"),
             ],
         };
+        let document = schema.map(|schema| {
+            let title = format!("A document of the projection {name}.");
+            let base = type_name(&[name, "document"]);
+            self.components.declare(&base, &title, schema)
+        });
         for (template, parameter, verb, summary) in reads {
             let mut operation = self.host["paths"][*template]["get"].clone();
             without(&mut operation, &[parameter]);
             operation["tags"] = json!(["views"]);
             operation["operationId"] = self.operation_id(&[verb, name]).into();
             operation["summary"] = format!("{summary} of the projection {name}.").into();
+            if let Some(document) = &document {
+                let answer = self.answer(name, template, document);
+                operation["responses"]["200"]["content"]["application/json"]["schema"] =
+                    reference(&answer);
+            }
             let path = template.replace(&format!("{{{parameter}}}"), &percent_encoded(name));
             self.paths.insert(path, json!({"get": operation}));
+        }
+    }
+
+    /// Declares the answer of a read, with documents of the declared schema in it. Returns its name.
+    fn answer(&mut self, projection: &str, template: &str, document: &str) -> String {
+        let host = &self.host["components"]["schemas"];
+        let document = reference(document);
+        let named = |part: &str| type_name(&[projection, part]);
+        match template {
+            LIVE => {
+                let mut view = host["LiveView"].clone();
+                view["properties"]["documents"]["additionalProperties"] = document;
+                self.components.insert(&named("live view"), view)
+            }
+            DOCUMENT => {
+                let mut view = host["DocumentView"].clone();
+                view["properties"]["document"] = document;
+                self.components.insert(&named("document view"), view)
+            }
+            _ => {
+                let mut entry = host["DocumentEntry"].clone();
+                entry["properties"]["document"] = document;
+                let entry = self.components.insert(&named("document entry"), entry);
+                let mut page = host["DocumentPage"].clone();
+                page["properties"]["documents"]["items"] = reference(&entry);
+                self.components.insert(&named("document page"), page)
+            }
         }
     }
 

@@ -58,15 +58,25 @@ impl Described {
         }
     }
 
-    /// The schema of an event: the names of schemas are made of those of category and type.
+    /// The schema of an event.
     pub fn event(&self, category: &str, name: &str) -> Option<&Value> {
+        self.named(&format!("{category}{name}event"))
+    }
+
+    /// The schema of the documents of a projection.
+    pub fn document(&self, projection: &str) -> Option<&Value> {
+        self.named(&format!("{projection}document"))
+    }
+
+    /// A schema whose name is made of these words.
+    fn named(&self, words: &str) -> Option<&Value> {
         let letters = |text: &str| -> String {
             text.chars()
                 .filter(|c| c.is_alphanumeric())
                 .flat_map(char::to_lowercase)
                 .collect()
         };
-        let wanted = letters(&format!("{category}{name}event"));
+        let wanted = letters(words);
         let mut schemas = self.0["components"]["schemas"].as_object()?.iter();
         let (_, schema) = schemas.find(|(name, _)| letters(name) == wanted)?;
         self.declared(schema)

@@ -50,7 +50,7 @@ async fn body(visitor: &Visitor) -> Result<Markup> {
                 p { a href={ "/console/streams?category=" (encoded(category)) } { "Streams" } " \u{b7} " a href={ "/console/log?category=" (encoded(category)) } { "Events" } }
                 @if let Some(commands) = commands.get(category) { (commands_of(category, commands)) }
                 (events_of(&described, category, events))
-                (read_by(&readers, category))
+                (read_by(&described, &readers, category))
             }
         }
         (layout::same_as(visitor, "types", "/v1/domain/openapi.json"))
@@ -109,14 +109,17 @@ fn events_of(described: &Described, category: &str, events: &[&EventTypeView]) -
     }
 }
 
-fn read_by(readers: &Readers, category: &str) -> Markup {
+fn read_by(described: &Described, readers: &Readers, category: &str) -> Markup {
     let of_category = readers.get(&Some(category.to_owned()));
     let of_all = readers.get(&None);
     let names: BTreeSet<&String> = of_category.into_iter().chain(of_all).flatten().collect();
     html! {
         @if !names.is_empty() {
             h3 { "Read by" }
-            ul.inline { @for name in names { li { (layout::link(&layout::projection_path(name), name)) } } }
+            @for name in names {
+                @let link = layout::link(&layout::projection_path(name), "Projection");
+                (schema_of(name, described.document(name), &link))
+            }
         }
     }
 }

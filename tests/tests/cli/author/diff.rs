@@ -78,3 +78,30 @@ fn components_that_describe_themselves_in_the_same_way_have_no_changes() {
             .all(|change| change["breaks"] == false)
     );
 }
+
+#[test]
+fn a_change_of_the_documents_of_a_projection_is_named() {
+    let noted = |schema: Value| {
+        probe("note")
+            .event("noted", 1)
+            .projection("notes", 1, json!({}))
+            .document_schema("notes", &schema.to_string())
+    };
+    let old = noted(json!({
+        "type": "object", "required": ["count"],
+        "properties": {"count": {"type": "integer"}, "last": {"type": "string"}},
+    }));
+    let new = noted(json!({
+        "type": "object",
+        "properties": {"count": {"type": "string"}, "last": {"type": "string"}},
+    }));
+    let said = compare(&old, &new, &["--check"]);
+    assert_eq!(said.code, 1, "{}", said.out);
+    for change in ["/count", "count is not required"] {
+        let is_named = |line: &str| {
+            line.starts_with("breaks  queries: documents of notes: ") && line.contains(change)
+        };
+        assert!(said.out.lines().any(is_named), "{change}: {}", said.out);
+    }
+    compare(&old, &old, &["--check"]).ok();
+}
