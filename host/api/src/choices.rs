@@ -51,6 +51,18 @@ impl From<Form> for upcast::Form {
     }
 }
 
+/// Payloads in full, or with masked values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Payload {
+    /// Byte for byte as they were given.
+    #[default]
+    Full,
+    /// Each value is replaced by the name of its type: `string`, `number`, `boolean`, or `bytes` for
+    /// what is not JSON. Names of members stay, and null.
+    Masked,
+}
+
 /// Whether to include archived streams.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

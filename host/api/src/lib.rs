@@ -21,6 +21,7 @@ pub mod json_diff;
 mod lanes;
 pub mod line;
 mod line_answer;
+pub mod masked;
 mod modules;
 mod ndjson;
 pub mod outcome;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::client::HostProblem;
+use super::events::payload;
 use super::execute::one_lined;
 use super::table::{Table, printable};
 use super::{Client, Connection};
@@ -19,6 +20,9 @@ use quipu_api::ModuleView;
 pub struct Event {
     /// Its position in the log
     position: u64,
+    /// Each value replaced by the name of its type, for which the action read is enough
+    #[arg(long)]
+    masked: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -96,6 +100,7 @@ impl Event {
         let client = Client::of(&self.connection)?;
         let position = self.position.to_string();
         let request = client.request(Method::GET, &["v1", "events", &position]);
+        let request = request.query(&Vec::from_iter(payload(self.masked)));
         let body = client.send(request).await?.text().await?;
         if self.json {
             writeln!(io::stdout(), "{}", one_lined(&body))?;

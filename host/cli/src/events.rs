@@ -49,6 +49,9 @@ pub struct Events {
     /// Events as they are stored, not lifted to what the active decider reads
     #[arg(long)]
     stored: bool,
+    /// Each value replaced by the name of its type, for which the action read is enough
+    #[arg(long, conflicts_with_all = ["follow", "module"])]
+    masked: bool,
     /// At most N events; the parts of a split event count as one
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -139,6 +142,7 @@ impl Events {
                     query.push(("direction", direction.to_owned()));
                     query.extend(self.to.map(|to| ("to", to.to_string())));
                     query.extend(form(self.stored));
+                    query.extend(payload(self.masked));
                     client.request(Method::GET, &["v1", "events"])
                 }
             };
@@ -184,6 +188,11 @@ impl Events {
 /// The parameter that asks for events as they are stored.
 pub fn form(stored: bool) -> Option<(&'static str, String)> {
     stored.then(|| ("form", "stored".to_owned()))
+}
+
+/// The parameter that asks for masked payloads.
+pub fn payload(masked: bool) -> Option<(&'static str, String)> {
+    masked.then(|| ("payload", "masked".to_owned()))
 }
 
 /// The number of stored events from which these events come.

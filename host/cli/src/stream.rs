@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::events::{PAGE, Printer, each, form};
+use super::events::{PAGE, Printer, each, form, payload};
 use super::execute::one_lined;
 use super::exit::WrongUse;
 use super::follow::Follow;
@@ -37,6 +37,9 @@ pub struct Stream {
     /// Events as they are stored, not lifted to what the active decider reads
     #[arg(long, conflicts_with = "state")]
     stored: bool,
+    /// Each value replaced by the name of its type, for which the action read is enough
+    #[arg(long, conflicts_with = "follow")]
+    masked: bool,
     /// Show the state as the decider renders it, instead of events
     #[arg(long)]
     state: bool,
@@ -91,6 +94,7 @@ impl Stream {
             let mut query = vec![("direction", direction.to_owned())];
             query.push(("limit", PAGE.to_string()));
             query.extend(form(self.stored));
+            query.extend(payload(self.masked));
             query.extend(from.map(|from| ("from", from.to_string())));
             query.extend(self.to.map(|to| ("to", to.to_string())));
             let path = ["v1", "streams", &self.stream, "events"];
@@ -132,6 +136,7 @@ impl Stream {
         query.extend(self.at_version.map(|it| ("at_version", it.to_string())));
         query.extend(self.at_time.iter().map(|it| ("at_time", it.clone())));
         query.extend(self.module.iter().map(|it| ("module", it.clone())));
+        query.extend(payload(self.masked));
         let path = ["v1", "streams", &self.stream, "state"];
         let request = client.request(Method::GET, &path).query(&query);
         let body = client.send(request).await?.text().await?;

@@ -18,7 +18,7 @@ use axum::RequestExt;
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequestParts, MatchedPath, Query, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{Method, Uri, header};
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
@@ -81,6 +81,8 @@ pub(super) struct Declared {
     takes_category: bool,
     /// Whether the query can limit it to a stream in place of a category.
     takes_stream: bool,
+    /// Whether the query can ask for masked payloads.
+    takes_payload: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +202,7 @@ fn declared(operation: &Operation) -> std::result::Result<Declared, String> {
         need,
         takes_category,
         takes_stream: takes_category && takes("stream"),
+        takes_payload: takes("payload"),
     })
 }
 
@@ -275,6 +278,21 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
 }
 
 impl Declared {
+    /// Whether the answer to a request tells no value of a payload.
+    fn is_masked(&self, uri: &Uri) -> bool {
+        if !self.takes_payload {
+            return false;
+        }
+        let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
+            return false;
+        };
+        let mut payloads = pairs.iter().filter(|(name, _)| name == "payload");
+        let is_masked = payloads.next().is_some_and(|(_, value)| value == "masked");
+        is_masked
+            && payloads.next().is_none()
+            && !pairs.iter().any(|(name, _)| TELLING.contains(&&**name))
+    }
+
     /// Whether a request changes the store in a way that the audit records. The log has commands and
     /// appends.
     fn is_change(&self, method: &Method) -> bool {
@@ -291,6 +309,9 @@ impl Declared {
     }
 }
 
+/// Filters that tell values of payloads.
+const TELLING: [&str; 2] = ["tag", "not_tag"];
+
 /// Checks whether a caller may do what a request asks for.
 async fn permit(
     app: &App,
@@ -301,6 +322,10 @@ async fn permit(
 ) -> Result<()> {
     let (Need::Action(action), Some(_)) = (declared.need, caller.grant()) else {
         return Ok(());
+    };
+    let action = match declared.is_masked(request.uri()) {
+        true => Action::Read,
+        false => action,
     };
     let named = Named::of(declared, path, request).await?;
     if named.is_empty() {

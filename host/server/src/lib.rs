@@ -54,6 +54,7 @@ mod pace;
 mod pages;
 mod params;
 mod patience;
+mod payload;
 mod pending;
 mod percent;
 mod preflights;

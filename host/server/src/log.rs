@@ -13,10 +13,11 @@ use super::appends::tag_of;
 use super::failure::{Failure, Result, is_lifting, not_lifted};
 use super::long_read::{LongRead, Range};
 use super::params::{DigestPath, Limit, PageSize, Params, PositionPath, Printable, ReadSize};
+use super::payload::PayloadQuery;
 use super::{App, answer};
 use quipu::model::{Name, Position};
 use quipu::store::{Direction, Filter, LOG_PAGE_MAX, LogPage};
-use quipu_api::{Code, Problem, choices, event};
+use quipu_api::{Code, Problem, choices, event, masked};
 
 /// Events of the log.
 #[derive(Serialize, ToSchema)]
@@ -74,7 +75,7 @@ pub struct LogQuery {
 #[utoipa::path(
     get, path = "/v1/events", operation_id = "read_log", tag = "events",
     security(("token" = ["read-payload"])),
-    params(LogQuery, Filters),
+    params(LogQuery, Filters, PayloadQuery),
     responses(
         (status = 200, body = LogEvents, description = "Events"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -83,7 +84,7 @@ pub struct LogQuery {
 pub async fn read(
     State(app): State<App>,
     visit: Visit,
-    Params((query, filters)): Params<(LogQuery, Filters)>,
+    Params((query, filters, payload)): Params<(LogQuery, Filters, PayloadQuery)>,
     headers: HeaderMap,
 ) -> Result<Response> {
     let direction = query.direction.unwrap_or_default().into();
@@ -96,6 +97,7 @@ pub async fn read(
     let limit = match query.limit.limit(&headers)? {
         Limit::Page(limit) => limit,
         Limit::Lines(limit) => {
+            payload.refuse("lines")?;
             let range = Range::Log(Position(after), direction, filter);
             return LongRead::new(&app, visit, form, range, limit)
                 .answer()
@@ -103,12 +105,13 @@ pub async fn read(
         }
     };
     let room = visit.room(&app).await?;
-    let page = app
+    let mut page = app
         .host
         .read_log(Position(after), direction, limit, &filter)
         .form(form)
         .await
-        .map_err(not_lifted)?;
+        .map_err(|error| payload.failure(not_lifted(error)))?;
+    page.events = payload.events(page.events);
     let answer = || answer::json(StatusCode::OK, &LogEvents::of(&page));
     Ok(answer::varying(room.with(&page.events, answer)?))
 }
@@ -259,7 +262,7 @@ pub struct OneEvent<'a> {
 #[utoipa::path(
     get, path = "/v1/events/{position}", tag = "events",
     security(("token" = ["read-payload"])),
-    params(PositionPath),
+    params(PositionPath, PayloadQuery),
     responses(
         (status = 200, body = OneEvent, description = "The event"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -268,7 +271,7 @@ pub struct OneEvent<'a> {
 pub async fn read_one(
     State(app): State<App>,
     PositionPath(position): PositionPath,
-    _: Params<()>,
+    Params(payload): Params<PayloadQuery>,
 ) -> Result<Response> {
     let Some(event) = app.host.event(Position(position)).await? else {
         let detail = format!("there is no event at position {position}");
@@ -277,14 +280,22 @@ pub async fn read_one(
     let (lifted, not_lifted) = match app.host.lifted(vec![event.clone()]).await {
         Ok(lifted) => (lifted, None),
         // A failing upcaster is no reason not to show the stored event.
-        Err(error) if is_lifting(&error) => (vec![event.clone()], Some(error.to_string())),
+        Err(error) if is_lifting(&error) => {
+            let why = payload.failure(Failure::from(error)).0.detail;
+            (vec![event.clone()], Some(why))
+        }
         Err(error) => return Err(error.into()),
     };
-    let command = app.host.command_of(&event).await?;
+    let mut command = app.host.command_of(&event).await?;
+    if payload.is_masked() {
+        command = command.map(masked::command);
+    }
+    let event = payload.events(vec![event]);
+    let lifted = payload.events(lifted);
     let is_same = matches!(&lifted[..], [one] if one.stored_as.is_none());
     let parts = || lifted.iter().map(event::LiftedPart::of).collect();
     let view = OneEvent {
-        event: event::Event::of(&event),
+        event: event::Event::of(&event[0]),
         command: command.as_ref().map(event::Command::of),
         lifted: (!is_same).then(parts),
         not_lifted,

@@ -9,10 +9,12 @@ use utoipa::ToSchema;
 
 use super::failure::{Failure, Result};
 use super::params::{Params, StreamPath, Time, digest};
+use super::payload::PayloadQuery;
+use super::request::away;
 use super::{App, answer, headers};
 use quipu::engine::At;
 use quipu::model::Version;
-use quipu_api::Problem;
+use quipu_api::{Problem, masked};
 
 /// The state of a stream.
 #[derive(Serialize, ToSchema)]
@@ -49,7 +51,7 @@ pub struct StateQuery {
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/state", tag = "streams",
     security(("token" = ["read-payload"])),
-    params(StreamPath, StateQuery, headers::CacheHeaders),
+    params(StreamPath, StateQuery, PayloadQuery, headers::CacheHeaders),
     responses(
         (status = 200, body = StreamState, description = "The committed state", headers(("ETag" = String, description = "The stream's version, for If-Match and If-None-Match; not with `at_version` or `at_time`"))),
         (status = 304, description = "The stream has a version that If-None-Match names; not with `at_version` or `at_time`. An activation can change the state at a version", headers(("ETag" = String, description = "The stream's version"))),
@@ -59,7 +61,7 @@ pub struct StateQuery {
 pub async fn state(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
-    Params(query): Params<StateQuery>,
+    Params((query, payload)): Params<(StateQuery, PayloadQuery)>,
     headers: HeaderMap,
 ) -> Result<Response> {
     let module = match query.module {
@@ -81,7 +83,11 @@ pub async fn state(
             return Err(Failure::bad_request(detail));
         }
     };
-    let view = app.host.state_at(&stream, at, module).await?;
+    let view = app.host.state_at(&stream, at, module).await;
+    let mut view = view.map_err(|error| payload.failure(error.into()))?;
+    if payload.is_masked() {
+        view.state = away(view.state.len(), || masked::json(&view.state));
+    }
     let state = serde_json::from_str(&view.state).map_err(|error| Failure::internal(&error))?;
     let shown = StreamState {
         stream: view.stream.as_str(),

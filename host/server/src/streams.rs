@@ -166,7 +166,7 @@ impl StreamQuery {
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/events", operation_id = "read_stream", tag = "streams",
     security(("token" = ["read-payload"])),
-    params(StreamPath, StreamQuery, headers::CacheHeaders),
+    params(StreamPath, StreamQuery, PayloadQuery, headers::CacheHeaders),
     responses(
         (status = 200, body = StreamEvents, description = "Events", headers(("ETag" = String, description = "The stream's version, for If-Match and If-None-Match"))),
         (status = 304, description = "The stream has a version that If-None-Match names. An activation or a truncation can change the events that are read at a version", headers(("ETag" = String, description = "The stream's version"))),
@@ -177,7 +177,7 @@ pub async fn read(
     State(app): State<App>,
     visit: Visit,
     StreamPath(stream): StreamPath,
-    Params(query): Params<StreamQuery>,
+    Params((query, payload)): Params<(StreamQuery, PayloadQuery)>,
     headers: HeaderMap,
 ) -> Result<Response> {
     let versions = query.versions();
@@ -192,6 +192,7 @@ pub async fn read(
     let limit = match limit {
         Limit::Page(limit) => limit,
         Limit::Lines(limit) => {
+            payload.refuse("lines")?;
             let range = Range::Stream(stream, versions);
             return LongRead::new(&app, visit, form, range, limit)
                 .answer()
@@ -199,13 +200,14 @@ pub async fn read(
         }
     };
     let room = visit.room(&app).await?;
-    let page = app
+    let mut page = app
         .host
         .read_stream(&stream, versions.from, versions.direction, limit)
         .to(versions.to)
         .form(form)
         .await
-        .map_err(not_lifted)?;
+        .map_err(|error| payload.failure(not_lifted(error)))?;
+    page.events = payload.events(page.events);
     let view = StreamEvents {
         stream: stream.as_str(),
         version: page.version.0,

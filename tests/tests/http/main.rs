@@ -41,6 +41,7 @@ mod limits;
 mod lines;
 mod logs;
 mod long_reads;
+mod masked;
 mod mcp;
 mod memory;
 mod metadata;

@@ -84,6 +84,9 @@ pub fn page(visitor: &Visitor, tab: Tab, title: &str, body: Result<Markup>) -> R
     let main = html! {
         main #main tabindex="-1" {
             h1 { (Untrusted(title)) }
+            @if visitor.is_masked() {
+                p.note role="note" { "You may not see contents of events and states (" code { "read-payload" } "). Each value is replaced by the name of its type." }
+            }
             (body)
         }
     };

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
 use super::layout::{self, Tab};
-use super::stream::may_read;
+use super::stream::may_find;
 use super::text::{Untrusted, encoded};
 use super::trace::Lookup;
 use super::views::{StreamEvents, Streams};
@@ -71,7 +71,7 @@ async fn is_stream(visitor: &Visitor, name: &str) -> bool {
         return false;
     };
     let path = format!("/v1/streams/{}/events?limit=1&form=stored", encoded(name));
-    may_read(visitor, &stream) && visitor.get::<StreamEvents>(&path).await.is_ok()
+    may_find(visitor, &stream) && visitor.get::<StreamEvents>(&path).await.is_ok()
 }
 
 async fn body(visitor: &Visitor, query: &str, matches: &Matches) -> Result<Markup> {

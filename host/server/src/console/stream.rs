@@ -250,8 +250,12 @@ async fn history(
 
 /// The last rejections of a stream.
 async fn rejected(visitor: &Visitor, stream: &str) -> Option<Answer<Rejections>> {
+    // What the reader may not see is not asked for: a denial would be recorded.
+    let id = StreamId::new(stream).ok()?;
+    if !may_read(visitor, &id) {
+        return None;
+    }
     let path = format!("/v1/rejections?limit=100&stream={}", encoded(stream));
-    // Whoever may read the stream may read its rejections, or there is nothing to say.
     visitor.get(&path).await.ok()
 }
 
@@ -305,10 +309,18 @@ fn chosen_versions(stream: &str, (one, other): (u64, u64), module: Option<&str>)
     }
 }
 
-/// Whether the reader may read a stream, without a denial in the audit.
+/// Whether the reader may read the payloads of a stream, without a denial in the audit.
 pub fn may_read(visitor: &Visitor, stream: &StreamId) -> bool {
+    may(visitor, Action::ReadPayload, stream)
+}
+
+/// Whether the reader may read a stream, perhaps with masked payloads.
+pub fn may_find(visitor: &Visitor, stream: &StreamId) -> bool {
+    may(visitor, Action::Read, stream) || may_read(visitor, stream)
+}
+
+fn may(visitor: &Visitor, action: Action, stream: &StreamId) -> bool {
     let rules = visitor.app.options.rules.current();
-    rules
-        .check(&visitor.caller, Action::ReadPayload, Object::Stream(stream))
-        .is_ok()
+    let checked = rules.check(&visitor.caller, action, Object::Stream(stream));
+    checked.is_ok()
 }

@@ -3,15 +3,17 @@
 //! A page has no access of its own. It sends requests to the host's own router in the name of its
 //! reader, so every permission, limit and record of the audit is that of the HTTP interface.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use hyper::service::Service;
@@ -30,6 +32,7 @@ use crate::limits::Key;
 use crate::request::away;
 use crate::{App, pages};
 use quipu::access::{Action, Caller, Object};
+use quipu::model::StreamId;
 use quipu_api::{Code, Problem, RunLine};
 
 /// The most bytes of an answer that a page reads. A page of events is smaller.
@@ -66,6 +69,8 @@ pub struct Visitor {
     /// How often the rules had been replaced when the page began.
     changes: u64,
     query: Vec<(String, String)>,
+    /// Whether payloads are masked, because the reader may not see them.
+    is_masked: AtomicBool,
 }
 
 /// An answer of the host. It holds the memory that is reserved for it.
@@ -165,6 +170,7 @@ impl Visitor {
                 .unwrap_or_else(Visit::unknown),
             changes: app.options.rules.changes(),
             query,
+            is_masked: AtomicBool::new(false),
         })
     }
 
@@ -213,10 +219,49 @@ impl Visitor {
     /// # Errors
     /// The problem with which the host answers.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>> {
-        let request = Request::builder().uri(path).body(Body::empty());
+        let path = self.as_permitted(path);
+        let request = Request::builder().uri(&*path).body(Body::empty());
         let request =
             request.map_err(|_| Failure::bad_request("the address is not well-formed"))?;
         self.ask(request).await
+    }
+
+    /// The path, with masked payloads if the reader may not see them but may read the rest.
+    fn as_permitted<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        let (place, query) = path.split_once('?').unwrap_or((path, ""));
+        let segments: Vec<&str> = place.split('/').collect();
+        let (stream, categories) = match segments[..] {
+            ["", "v1", "streams", stream, "events" | "state"] => (decoded(stream), Vec::new()),
+            ["", "v1", "events"] => (None, values(query, "category")),
+            ["", "v1", "events", position] if position.parse::<u64>().is_ok() => (None, Vec::new()),
+            _ => return path.into(),
+        };
+        let rules = self.app.options.rules.current();
+        let may = |action| match (&stream, &categories[..]) {
+            (Some(stream), _) => rules
+                .check(&self.caller, action, Object::Stream(stream))
+                .is_ok(),
+            (None, []) => rules.check(&self.caller, action, Object::Store).is_ok(),
+            (None, categories) => {
+                let is_permitted = |it: &String| {
+                    rules
+                        .check(&self.caller, action, Object::Category(it))
+                        .is_ok()
+                };
+                categories.iter().all(is_permitted)
+            }
+        };
+        if may(Action::ReadPayload) || !may(Action::Read) {
+            return path.into();
+        }
+        self.is_masked.store(true, Ordering::Relaxed);
+        let separator = if query.is_empty() { '?' } else { '&' };
+        format!("{path}{separator}payload=masked").into()
+    }
+
+    /// Whether the page shows masked payloads.
+    pub fn is_masked(&self) -> bool {
+        self.is_masked.load(Ordering::Relaxed)
     }
 
     /// Asks the host for an answer that is not JSON.
@@ -362,6 +407,23 @@ impl Visitor {
             )),
         }
     }
+}
+
+/// The stream that a segment of a path names.
+fn decoded(segment: &str) -> Option<StreamId> {
+    let query = format!("stream={}", segment.replace('+', "%2B"));
+    StreamId::new(values(&query, "stream").first()?).ok()
+}
+
+/// The values of a parameter.
+fn values(query: &str, name: &str) -> Vec<String> {
+    let uri = format!("/?{query}").parse::<Uri>();
+    let pairs = uri
+        .ok()
+        .and_then(|uri| Query::<Vec<(String, String)>>::try_from_uri(&uri).ok());
+    let pairs = pairs.map(|Query(pairs)| pairs).unwrap_or_default();
+    let named = pairs.into_iter().filter(|(given, _)| given == name);
+    named.map(|(_, value)| value).collect()
 }
 
 /// A request with a body, if it is not empty.
