@@ -39,6 +39,10 @@ pub const TOKEN_SHOWN: &str = "the token of --token is an argument, which every 
      machine sees in the list of processes; put it into the variable QUIPU_TOKEN, or write it into \
      a file and name it with --token-file";
 
+/// The warning about a password in the address of a host.
+pub const URL_SHOWN: &str = "--url has a password in it, which every user of this machine sees in \
+     the list of processes; put the address into the variable QUIPU_URL";
+
 /// A text that is never shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
@@ -130,12 +134,11 @@ pub fn token(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secre
     }
 }
 
-/// Whether arguments of a command have this token as the value of `--token`, so that `ps` would show
-/// it to everybody.
-pub fn is_argument(token: &Secret, arguments: &[OsString]) -> bool {
-    let token = token.reveal();
-    let is_separate = |pair: &[OsString]| pair[0] == "--token" && pair[1] == token;
-    let joined = format!("--token={token}");
+/// Whether arguments of a command have this value of an option, so that `ps` would show it to
+/// everybody.
+pub fn is_argument(option: &str, value: &str, arguments: &[OsString]) -> bool {
+    let is_separate = |pair: &[OsString]| pair[0] == option && pair[1] == value;
+    let joined = format!("{option}={value}");
     arguments.windows(2).any(is_separate) || arguments.iter().any(|it| *it == *joined)
 }
 
@@ -231,7 +234,7 @@ mod tests {
     fn a_token_among_the_arguments_is_recognized() {
         let is_found = |arguments: &[&str]| {
             let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
-            is_argument(&"s3cret".into(), &arguments)
+            is_argument("--token", "s3cret", &arguments)
         };
         assert!(is_found(&["quipu", "status", "--token", "s3cret"]));
         assert!(is_found(&["quipu", "--token=s3cret", "status"]));

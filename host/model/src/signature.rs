@@ -49,12 +49,17 @@ impl std::str::FromStr for PublicKey {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let key = decoded(text).map(Self);
-        let key = key.filter(|key| ed25519_dalek::VerifyingKey::from_bytes(&key.0).is_ok());
-        key.ok_or_else(|| {
-            Invalid(format!(
+        let of = |key: &Self| ed25519_dalek::VerifyingKey::from_bytes(&key.0).ok();
+        let known = key.and_then(|key| Some((key, of(&key)?)));
+        match known {
+            Some((_, verifying)) if verifying.is_weak() => Err(Invalid(format!(
+                "key {text:?}: it is weak, anybody can sign for it; `quipu key` makes another one"
+            ))),
+            Some((key, _)) => Ok(key),
+            None => Err(Invalid(format!(
                 "key {text:?}: the 32 bytes of an ed25519 public key in base64"
-            ))
-        })
+            ))),
+        }
     }
 }
 
@@ -123,6 +128,20 @@ mod tests {
             ..signature
         };
         assert!(!other.is_of(b"component"));
+    }
+
+    /// Keys of small order: one signature fits every component.
+    #[test]
+    fn a_weak_key_is_refused() {
+        let mut one = [0; 32];
+        one[0] = 1;
+        for bytes in [[0; 32], one] {
+            let text = STANDARD.encode(bytes);
+            let refused = text.parse::<PublicKey>().unwrap_err();
+            assert!(refused.0.contains("it is weak"), "{refused}");
+        }
+        let good = signed(b"x").key;
+        assert_eq!(good.to_string().parse(), Ok(good));
     }
 
     #[test]

@@ -227,6 +227,8 @@ pub async fn roll_back(
         hold,
     } = body.parse()?;
     let (demand, policy) = (demand(preflight.as_deref())?, Policy::allowing(&allow)?);
+    // Before the history says which modules there were.
+    deploying::check(&app, &caller, &name)?;
     let before = app.host.release_before(&name).await?;
     let Some(release) = before else {
         let detail = format!("under the name {name:?} no other module was active before");

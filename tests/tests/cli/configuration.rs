@@ -201,6 +201,23 @@ fn a_password_in_an_argument_is_warned_about() {
 }
 
 #[test]
+fn a_password_in_the_address_of_a_host_is_warned_about() {
+    // Nothing listens on this port.
+    let url = format!("http://ann:{CANARY}@127.0.0.1:1/");
+    let joined = format!("--url={url}");
+    for given in [&["--url", &*url][..], &[&*joined]] {
+        let said = run(&[&["status"], given].concat());
+        let warnings = said.err.matches("list of processes").count();
+        assert_eq!(warnings, 1, "{}", said.err);
+        assert!(said.err.contains("QUIPU_URL"), "{}", said.err);
+        assert!(!said.err.contains(CANARY), "{}", said.err);
+    }
+    let said = run_in(&[("QUIPU_URL", &url)], &["status"]);
+    assert!(!said.err.contains("list of processes"), "{}", said.err);
+    assert!(!said.err.contains(CANARY), "{}", said.err);
+}
+
+#[test]
 fn a_token_in_an_argument_is_warned_about() {
     let dir = tempfile::tempdir().unwrap();
     let file = written(dir.path(), "token", CANARY);

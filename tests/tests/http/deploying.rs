@@ -138,6 +138,8 @@ async fn a_rollback_needs_the_right_on_each_module_that_it_changes(place: Place)
     assert_eq!(server.host.plan().number, 2);
 
     deploy(json!({"digest": third})).await;
+    // Whoever may not deploy a module does not learn whether there is one.
+    check_refused(&roll_back("nowhere").await, "nowhere");
     let back = roll_back("account").await;
     assert_eq!(back.status, 201, "{}", back.text);
     let active = server.host.plan().active("account").unwrap();

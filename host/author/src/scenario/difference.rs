@@ -1,13 +1,11 @@
 use std::fmt;
 
-use super::json::{elements, members};
+use super::json::{ANY, elements, members};
 
 /// Most differences that are listed of one value.
 const LISTED_MAX: usize = 20;
 /// Longest text of a value in a difference.
 const VALUE_CHARS_MAX: usize = 200;
-/// Matches any value, where a scenario expects it.
-const ANY: &str = "\"$any\"";
 /// What is there if nothing is found.
 pub(super) const NULL: &str = "null";
 

@@ -13,6 +13,11 @@ use serde_json::value::RawValue;
 /// of a number with more digits than YAML keeps.
 const TEXT: &str = "$json";
 
+/// The text that fits every value in expectations.
+pub(super) const ANY: &str = "\"$any\"";
+/// The same text as a value like every other.
+const LITERAL_ANY: &str = "\"\\u0024any\"";
+
 /// A JSON value.
 ///
 /// In YAML it is written as YAML. There a number is an integer of 64 bits or a double; what would
@@ -28,7 +33,13 @@ impl Json {
         let yaml = serde_saphyr::to_string(&json).ok()?;
         let read: Self = serde_saphyr::from_str(&yaml).ok()?;
         let is_same = is_same_json(text.as_bytes(), json.0.as_bytes());
-        (is_same && read == json).then_some(json)
+        let is_literal = !json.0.contains(ANY);
+        (is_same && is_literal && read == json).then_some(json)
+    }
+
+    /// Returns equal JSON in which no text fits every value.
+    pub fn literal(text: &str) -> String {
+        text.replace(ANY, LITERAL_ANY)
     }
 
     /// Returns an object.
@@ -276,6 +287,8 @@ mod tests {
             r#"{"a":1,"a":2}"#.to_owned(),
             r#"{"a":"\ud800"}"#.to_owned(),
             r#"{"a":{"$json":"5"}}"#.to_owned(),
+            r#"{"a":["$any"]}"#.to_owned(),
+            r#"{"a":"\u0024any"}"#.to_owned(),
         ] {
             assert_eq!(same(&text), None, "{text}");
         }

@@ -188,7 +188,7 @@ fn body(body: Option<Box<RawValue>>) -> (Option<Json>, Option<String>) {
     };
     match Json::for_yaml(body.get()) {
         Some(data) => (Some(data), None),
-        None => (None, Some(body.get().to_owned())),
+        None => (None, Some(Json::literal(body.get()))),
     }
 }
 

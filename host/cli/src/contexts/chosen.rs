@@ -47,7 +47,7 @@ impl Chosen {
         let used = named.filter(|(_, saved)| given.is_none_or(|url| are_same(url, &saved.url)));
         let (context, saved) = used.unzip();
         let given = secret::token(connection.token.as_ref(), connection.token_file.as_deref())?;
-        warn_of_argument(connection);
+        warn_of_arguments(connection);
         let file = saved.as_ref().and_then(|saved| saved.token_file.as_ref());
         let token = match (given, file) {
             (None, Some(file)) => Some(Secret::read(file)?),
@@ -66,15 +66,20 @@ impl Chosen {
     }
 }
 
-/// Warns if the token is an argument of this process.
-fn warn_of_argument(connection: &Connection) {
-    let Some(token) = &connection.token else {
-        return;
-    };
+/// Warns if the token or a password is an argument of this process.
+fn warn_of_arguments(connection: &Connection) {
+    let token = connection.token.as_ref().map(Secret::reveal);
+    let url = connection.url.as_deref();
+    let url = url.filter(|url| secret::has_password(url));
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    if secret::is_argument(token, &arguments) {
-        // The reader may be gone.
-        _ = writeln!(io::stderr(), "warning: {}", secret::TOKEN_SHOWN);
+    for (option, value, warning) in [
+        ("--token", token, secret::TOKEN_SHOWN),
+        ("--url", url, secret::URL_SHOWN),
+    ] {
+        if value.is_some_and(|value| secret::is_argument(option, value, &arguments)) {
+            // The reader may be gone.
+            _ = writeln!(io::stderr(), "warning: {warning}");
+        }
     }
 }
 

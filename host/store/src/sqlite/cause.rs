@@ -63,6 +63,9 @@ fn limit() -> Option<u64> {
 /// Writes a file next to the store, and removes it.
 fn probe(store: &Path) -> std::io::Result<()> {
     let path = PathBuf::from(format!("{}-probe", store.display()));
+    if is_left_over(&path) {
+        _ = fs::remove_file(&path);
+    }
     let mut file = match File::create_new(&path) {
         Ok(file) => file,
         // It is somebody else's. The cause is then not known.
@@ -73,6 +76,12 @@ fn probe(store: &Path) -> std::io::Result<()> {
     // What was made here is removed. Whoever removed it before did the same.
     _ = fs::remove_file(&path);
     written
+}
+
+/// Whether a file is what a host wrote that was killed before it removed it.
+fn is_left_over(path: &Path) -> bool {
+    let is_short = fs::metadata(path).is_ok_and(|it| it.len() <= PROBE_BYTES as u64);
+    is_short && fs::read(path).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 1))
 }
 
 #[cfg(test)]
@@ -88,6 +97,12 @@ mod tests {
         fs::write(&other, "somebody's").unwrap();
         probe(&folder.path().join("store.db")).unwrap();
         assert_eq!(fs::read_to_string(&other).unwrap(), "somebody's");
+        // A host was killed while it wrote.
+        for left_over in [&[][..], &[1; 10], &[1; PROBE_BYTES]] {
+            fs::write(&other, left_over).unwrap();
+            probe(&folder.path().join("store.db")).unwrap();
+            assert!(!other.exists(), "{} bytes", left_over.len());
+        }
         let missing = probe(&folder.path().join("no/store.db")).unwrap_err();
         assert_eq!(missing.kind(), ErrorKind::NotFound);
     }

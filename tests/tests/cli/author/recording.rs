@@ -73,3 +73,26 @@ fn a_recorded_scenario_keeps_every_digit_and_the_order_of_members() {
     let line = format!("state /wei: expected {other}, found {WEI}");
     assert!(said.out.contains(&line), "{}", said.out);
 }
+
+/// In expectations `$any` fits every value: a recorded one fits only itself.
+#[test]
+fn a_recorded_text_is_expected_as_it_is() {
+    let host = Served::start();
+    let open = ["execute", "account-1", "open", r#"{"owner":"$any"}"#];
+    host.run(&open).ok();
+    let recorded = host.run(&["test", "--from", "account-1"]).ok();
+    let component = host.path("modules").join("account.wasm");
+    let component = component.display().to_string();
+    let test = |scenarios: &str| {
+        std::fs::write(host.path("recorded.yaml"), scenarios).unwrap();
+        run_in(host.dir.path(), &["test", &component, "recorded.yaml"])
+    };
+    assert!(test(&recorded).ok().contains("1 scenario, 0 failed"));
+    // The command of another owner, with the recorded event.
+    let (command, event) = recorded.split_once("then:").unwrap();
+    let other = command.replace("\\u0024any", "ann");
+    assert_ne!(other, command, "{recorded}");
+    let said = test(&format!("{other}then:{event}"));
+    assert_eq!(said.code, 1, "{recorded}");
+    assert!(said.out.contains("/owner: expected"), "{}", said.out);
+}
