@@ -9,6 +9,7 @@
 
 mod components;
 pub mod conform;
+mod mistake;
 pub mod project;
 pub mod scenario;
 mod schemas;

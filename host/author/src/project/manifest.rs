@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::Error;
 use super::name::check_project;
+use crate::mistake;
 
 /// Name of the project file.
 pub const FILE: &str = "quipu.toml";
@@ -144,7 +145,7 @@ impl Project {
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
         let manifest: Manifest = toml::from_str(&text).map_err(|error| {
             let line = error.span().map(|span| line_of(&text, span.start));
-            refused(line, error.message().trim().to_owned())
+            refused(line, mistake::plain(error.message().trim()))
         })?;
         let read = Self::of(dir, manifest);
         read.map_err(|wrong| refused(Some(line_of(&text, wrong.byte)), wrong.text))
@@ -352,10 +353,7 @@ mod tests {
     #[test]
     fn an_error_names_the_file_and_the_line() {
         for (text, message) in [
-            (
-                "name = \"bank\"\n",
-                "./quipu.toml:1: missing field `language`",
-            ),
+            ("name = \"bank\"\n", "./quipu.toml:1: `language` is missing"),
             (
                 "name = \"bank\"\nlanguage = \"cobol\"\n",
                 "./quipu.toml:2: unknown variant `cobol`, expected one of `rust`, `typescript`, \
@@ -363,8 +361,8 @@ mod tests {
             ),
             (
                 "name = \"bank\"\nlanguage = \"rust\"\n\nwacth = []\n",
-                "./quipu.toml:4: unknown field `wacth`, expected one of `name`, `language`, \
-                 `entry`, `build`, `component`, `watch`, `scenarios`, `store`",
+                "./quipu.toml:4: unknown field `wacth`; did you mean `watch`? There are `name`, \
+                 `language`, `entry`, `build`, `component`, `watch`, `scenarios`, `store`",
             ),
             (
                 "name = \"Bank 1\"\nlanguage = \"rust\"\n",

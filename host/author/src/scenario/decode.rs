@@ -5,6 +5,7 @@ use serde::de::IgnoredAny;
 use serde_saphyr::Spanned;
 
 use super::{Expected, Json, Message, Scenario, Scenarios};
+use crate::mistake;
 
 /// Largest scenario file in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -85,7 +86,7 @@ impl Scenarios {
             Error::Form {
                 path: path.to_owned(),
                 line,
-                text: first_line(&error.to_string()),
+                text: mistake::plain(&first_line(&error.to_string())),
             }
         })?;
         path.clone_into(&mut scenarios.path);

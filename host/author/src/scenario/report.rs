@@ -3,6 +3,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
+use quipu::model::escaped;
 use serde::Serialize;
 
 use super::problem::Shown;
@@ -61,10 +62,13 @@ impl Report {
                 writeln!(out, "{}", verdict.file.display())?;
             }
             let mark = if verdict.passed() { "ok  " } else { "FAIL" };
-            writeln!(out, "  {mark} {}", verdict.name)?;
+            writeln!(out, "  {mark} {}", escaped(&verdict.name, &[]))?;
             for difference in &verdict.differences {
                 match difference.expected {
-                    Some(_) => writeln!(out, "         {difference}")?,
+                    Some(_) => {
+                        let line = difference.to_string();
+                        writeln!(out, "         {}", escaped(&line, &[]))?;
+                    }
                     None => {
                         for line in shown.lines(&verdict.name, &difference.found) {
                             writeln!(out, "         {line}")?;
@@ -73,7 +77,7 @@ impl Report {
                 }
             }
             for note in &verdict.notes {
-                writeln!(out, "         note: {note}")?;
+                writeln!(out, "         note: {}", escaped(note, &[]))?;
             }
         }
         let (all, failed) = (self.verdicts.len(), self.failed());
@@ -81,7 +85,7 @@ impl Report {
         writeln!(out, "\n{all} {scenarios}, {failed} failed")?;
         self.write_coverage(out)?;
         for note in &self.notes {
-            writeln!(out, "note: {note}")?;
+            writeln!(out, "note: {}", escaped(note, &[]))?;
         }
         Ok(())
     }

@@ -80,7 +80,8 @@ fn probe(store: &Path) -> std::io::Result<()> {
 
 /// Whether a file is what a host wrote that was killed before it removed it.
 fn is_left_over(path: &Path) -> bool {
-    let is_short = fs::metadata(path).is_ok_and(|it| it.len() <= PROBE_BYTES as u64);
+    let is_short =
+        fs::metadata(path).is_ok_and(|it| it.is_file() && it.len() <= PROBE_BYTES as u64);
     is_short && fs::read(path).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 1))
 }
 

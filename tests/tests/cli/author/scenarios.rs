@@ -283,3 +283,26 @@ fn a_file_that_is_no_scenario_file_is_refused_with_its_line() {
     let said = run_in(dir.path(), &["test"]);
     assert!(said.err.contains("no quipu.toml there"), "{}", said.err);
 }
+
+/// A scenario file may come from somebody else.
+#[test]
+fn no_text_of_a_scenario_controls_the_terminal() {
+    let dir = with_scenarios(
+        r#"
+scenarios:
+  - name: "red\e[31m \u202eflow"
+    when: {command: open, data: {owner: "\u202eann"}}
+    then: {state: {status: "\e[2J"}}
+"#,
+    );
+    let said = run_in(dir.path(), &["test", "account.wasm", "rules.yaml"]);
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(
+        said.out.contains(r"FAIL red\u{1b}[31m \u{202e}flow"),
+        "{}",
+        said.out
+    );
+    let steers = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+    assert!(!said.out.contains(steers), "{:?}", said.out);
+    assert!(!said.err.contains(steers), "{:?}", said.err);
+}
