@@ -16,6 +16,8 @@ pub enum Kind {
     Projection,
     /// An upcaster of stored events.
     Upcaster,
+    /// In Rust: a decider whose events are a library of their own, and a projection that reads them.
+    Domain,
 }
 
 /// A project to be made.
@@ -43,6 +45,9 @@ pub struct New {
 /// nothing is left of the project.
 pub fn new(new: &New) -> Result<PathBuf, Error> {
     check_project(&new.name).map_err(Error::New)?;
+    if new.kind == Kind::Domain {
+        check_domain(new)?;
+    }
     let category = new.category.as_deref().unwrap_or(&new.name);
     check_category(category).map_err(Error::New)?;
     let dir = new.parent.join(&new.name);
@@ -56,6 +61,19 @@ pub fn new(new: &New) -> Result<PathBuf, Error> {
         };
     }
     written.map(|()| dir)
+}
+
+/// Checks the names of the packages of a domain, and its language.
+fn check_domain(new: &New) -> Result<(), Error> {
+    if new.language != Language::Rust {
+        let text = "the kind domain is for Rust; in other languages a projection imports what it \
+                    shares from a module next to it";
+        return Err(Error::New(text.to_owned()));
+    }
+    for part in ["events", "views"] {
+        check_project(&format!("{}_{part}", new.name)).map_err(Error::New)?;
+    }
+    Ok(())
 }
 
 /// Makes the folder of a project. Returns false if it exists and can be used.

@@ -65,7 +65,7 @@ pub(super) fn files(language: Language, kind: Kind) -> Vec<File> {
 
 fn common(kind: Kind) -> Vec<File> {
     let scenarios = match kind {
-        Kind::Decider => template!("common/decider.yaml"),
+        Kind::Decider | Kind::Domain => template!("common/decider.yaml"),
         Kind::Projection => template!("common/projection.yaml"),
         Kind::Upcaster => template!("common/upcaster.yaml"),
     };
@@ -77,6 +77,7 @@ fn common(kind: Kind) -> Vec<File> {
 
 fn rust(kind: Kind) -> Vec<File> {
     let (source, test) = match kind {
+        Kind::Domain => return rust_domain(),
         Kind::Decider => (
             template!("rust/decider/lib.rs"),
             template!("rust/decider/rules.rs"),
@@ -99,10 +100,44 @@ fn rust(kind: Kind) -> Vec<File> {
     ]
 }
 
+/// A workspace: the decider, the library of its events, and the project of a projection.
+fn rust_domain() -> Vec<File> {
+    vec![
+        ("quipu.toml", template!("rust/domain/quipu.toml")),
+        ("Cargo.toml", template!("rust/domain/Cargo.toml")),
+        (".gitignore", template!("rust/gitignore")),
+        ("src/lib.rs", template!("rust/domain/lib.rs")),
+        ("tests/rules.rs", template!("rust/decider/rules.rs")),
+        (
+            "events/Cargo.toml",
+            template!("rust/domain/events/Cargo.toml"),
+        ),
+        ("events/src/lib.rs", template!("rust/domain/events/lib.rs")),
+        (
+            "views/quipu.toml",
+            template!("rust/domain/views/quipu.toml"),
+        ),
+        (
+            "views/Cargo.toml",
+            template!("rust/domain/views/Cargo.toml"),
+        ),
+        ("views/.gitignore", template!("rust/gitignore")),
+        ("views/src/lib.rs", template!("rust/domain/views/lib.rs")),
+        (
+            "views/tests/rules.rs",
+            template!("rust/domain/views/rules.rs"),
+        ),
+        (
+            "views/scenarios/rules.yaml",
+            template!("rust/domain/views/rules.yaml"),
+        ),
+    ]
+}
+
 /// The source and the test of a project in TypeScript, and without types in JavaScript.
 fn node(kind: Kind) -> (&'static str, &'static str) {
     match kind {
-        Kind::Decider => (
+        Kind::Decider | Kind::Domain => (
             template!("node/decider/index.ts"),
             template!("node/decider/rules.test.ts"),
         ),
@@ -144,7 +179,7 @@ fn javascript(kind: Kind) -> Vec<File> {
 
 fn python(kind: Kind) -> Vec<File> {
     let (source, test) = match kind {
-        Kind::Decider => (
+        Kind::Decider | Kind::Domain => (
             template!("python/decider/app.py"),
             template!("python/decider/test_rules.py"),
         ),

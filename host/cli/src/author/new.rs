@@ -20,7 +20,8 @@ pub struct New {
     /// Language of the source
     #[arg(long, value_enum, default_value = "rust")]
     lang: Language,
-    /// What the project contains
+    /// What the project contains; a domain, in Rust, is a decider, the library of its events, and a
+    /// projection that reads them
     #[arg(long, value_enum, default_value = "decider")]
     kind: Content,
     /// The category that a projection reads or an upcaster lifts
@@ -36,6 +37,7 @@ enum Content {
     Decider,
     Projection,
     Upcaster,
+    Domain,
 }
 
 impl New {
@@ -44,9 +46,10 @@ impl New {
             Content::Decider => Kind::Decider,
             Content::Projection => Kind::Projection,
             Content::Upcaster => Kind::Upcaster,
+            Content::Domain => Kind::Domain,
         };
         match (kind, &self.category) {
-            (Kind::Decider, Some(_)) => {
+            (Kind::Decider | Kind::Domain, Some(_)) => {
                 let text = "a decider's category is the name of its project; leave out --category";
                 return Err(WrongUse(text.to_owned()).into());
             }

@@ -32,6 +32,7 @@ fn a_new_rust_project_builds_and_passes_its_tests_outside_of_the_repository() {
             &["--kind", "projection", "--category", "bank"],
         ),
         ("bank_steps", &["--kind", "upcaster", "--category", "bank"]),
+        ("shop", &["--kind", "domain"]),
     ] {
         let arguments = [&["new", name], more].concat();
         let said = run_in(dir.path(), &arguments);
@@ -40,7 +41,7 @@ fn a_new_rust_project_builds_and_passes_its_tests_outside_of_the_repository() {
         // One folder for all three, so that their dependencies are compiled once.
         let target = dir.path().join("target");
         let tested = Command::new("cargo")
-            .args(["test", "--quiet"])
+            .args(["test", "--quiet", "--workspace", "--tests"])
             .current_dir(&project)
             .env("CARGO_TARGET_DIR", &target)
             .output()
@@ -50,19 +51,26 @@ fn a_new_rust_project_builds_and_passes_its_tests_outside_of_the_repository() {
             "{}",
             String::from_utf8_lossy(&tested.stderr)
         );
-        // The folder of the other guests, which has the compiled standard library.
-        let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-        let played = crate::program::quipu(&["test"])
-            .current_dir(&project)
-            .env("CARGO_TARGET_DIR", &guests)
-            .output()
-            .unwrap();
-        let said = crate::program::said(&played);
-        assert!(said.ok().contains(" 0 failed"));
-        let component = format!("build/{name}.wasm");
-        let said = run_in(&project, &["conform", &component, "scenarios/rules.yaml"]);
-        said.ok();
+        play(&project, name);
     }
+    // The projection of the domain is a project of its own.
+    play(&dir.path().join("shop/views"), "shop_views");
+}
+
+/// Builds a project, plays its scenarios, and checks its component.
+fn play(project: &Path, name: &str) {
+    // The folder of the other guests, which has the compiled standard library.
+    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let played = crate::program::quipu(&["test"])
+        .current_dir(project)
+        .env("CARGO_TARGET_DIR", &guests)
+        .output()
+        .unwrap();
+    let said = crate::program::said(&played);
+    assert!(said.ok().contains(" 0 failed"));
+    let component = format!("build/{name}.wasm");
+    let said = run_in(project, &["conform", &component, "scenarios/rules.yaml"]);
+    said.ok();
 }
 
 #[test]
@@ -123,6 +131,11 @@ fn a_project_that_can_not_be_made_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     for (arguments, message, code) in [
         (&["new", "My Bank"][..], "is not a name of a project", 1),
+        (
+            &["new", "bank", "--kind", "domain", "--lang", "ts"],
+            "the kind domain is for Rust",
+            1,
+        ),
         (
             &["new", "views", "--kind", "projection"],
             "with --category",

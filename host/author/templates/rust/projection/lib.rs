@@ -1,6 +1,7 @@
 //! Documents about the streams of category `{{category}}`: one for each stream.
 
 use quipu_guest::{Indexes, Message, Projection, Recorded, Sources, projections};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The events that the projection reads, as the decider writes them.
@@ -11,7 +12,7 @@ pub enum Event {
     Added { amount: u64 },
 }
 
-#[derive(Serialize, Deserialize, Default, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Default, Debug, PartialEq)]
 pub struct Document {
     pub title: String,
     pub total: u64,
