@@ -281,7 +281,10 @@ pub async fn read_one(
         Ok(lifted) => (lifted, None),
         // A failing upcaster is no reason not to show the stored event.
         Err(error) if is_lifting(&error) => {
-            let why = payload.failure(Failure::from(error)).0.detail;
+            let why = match payload.is_masked() {
+                true => payload.failure(error.into()).0.detail,
+                false => error.to_string(),
+            };
             (vec![event.clone()], Some(why))
         }
         Err(error) => return Err(error.into()),

@@ -230,7 +230,7 @@ impl Visitor {
     fn as_permitted<'a>(&self, path: &'a str) -> Cow<'a, str> {
         let (place, query) = path.split_once('?').unwrap_or((path, ""));
         let segments: Vec<&str> = place.split('/').collect();
-        let (stream, categories) = match segments[..] {
+        let (stream, categories) = match segments.as_slice() {
             ["", "v1", "streams", stream, "events" | "state"] => (decoded(stream), Vec::new()),
             ["", "v1", "events"] => (None, values(query, "category")),
             ["", "v1", "events", position] if position.parse::<u64>().is_ok() => (None, Vec::new()),
