@@ -46,6 +46,16 @@ that of the command that was run.
 /// How many tests of a binary run at once.
 const THREADS: &str = "RUST_TEST_THREADS";
 
+/// How the variables begin that `cargo run` sets for this program. Some build scripts watch them: with
+/// them, what another cargo compiled would be compiled a second time.
+const OWN: [&str; 5] = [
+    "CARGO_BIN_",
+    "CARGO_CRATE_",
+    "CARGO_MANIFEST_",
+    "CARGO_PKG_",
+    "CARGO_PRIMARY_PACKAGE",
+];
+
 /// Guests that tests find in `guests/components/` of the target folder.
 const EXAMPLE_GUESTS: [&str; 4] = ["loan", "loan-v2", "loan-views", "account"];
 
@@ -249,6 +259,12 @@ fn cargo(subcommand: &str) -> Command {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut cargo = Command::new(cargo);
     cargo.arg(subcommand).current_dir(root());
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if OWN.iter().any(|begin| text.starts_with(begin)) {
+            cargo.env_remove(&name);
+        }
+    }
     cargo
 }
 
