@@ -287,14 +287,9 @@ fn check_annotations(annotations: Annotations) -> Result<Annotations, String> {
     at_most("schemas of documents", schemas, NAMES_MAX)?;
     at_most("annotations", annotations.len() - schemas, NAMES_MAX)?;
     for (name, value) in &annotations {
-        let value_bytes_max = match name.strip_prefix(DOCUMENT_SCHEMA) {
-            Some(projection) => {
-                check_json(value.as_bytes()).map_err(|error| {
-                    let projection = quoted(projection, NAME_BYTES_MAX);
-                    format!("JSON Schema of the documents of {projection}: {error}")
-                })?;
-                SCHEMA_BYTES_MAX
-            }
+        let projection = name.strip_prefix(DOCUMENT_SCHEMA);
+        let value_bytes_max = match projection {
+            Some(_) => SCHEMA_BYTES_MAX,
             None => VALUE_BYTES_MAX,
         };
         if name.is_empty() || name.len() > NAME_BYTES_MAX || value.len() > value_bytes_max {
@@ -302,6 +297,12 @@ fn check_annotations(annotations: Annotations) -> Result<Annotations, String> {
             return Err(format!(
                 "annotation {name}: a name has 1 to 255 bytes, a value at most {value_bytes_max}"
             ));
+        }
+        if let Some(projection) = projection {
+            check_json(value.as_bytes()).map_err(|error| {
+                let projection = quoted(projection, NAME_BYTES_MAX);
+                format!("JSON Schema of the documents of {projection}: {error}")
+            })?;
         }
     }
     Ok(annotations)

@@ -27,6 +27,7 @@ use quipu_api::{LineAnswer, RunLine, choices, line};
         choices::Direction,
         super::proposals::ListedProposals,
         choices::Form,
+        choices::Payload,
         choices::Archived,
         choices::WithArchived,
         choices::BuildRole,

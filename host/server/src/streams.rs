@@ -10,6 +10,7 @@ use super::answering::Visit;
 use super::failure::{Result, not_lifted};
 use super::long_read::{LongRead, Range};
 use super::params::{Limit, PageSize, Params, ReadSize, StreamPath, Text};
+use super::payload::PayloadQuery;
 use super::{App, answer, headers};
 use quipu::model::{StreamId, Version};
 use quipu::store::{

@@ -103,6 +103,37 @@ fn the_lists_of_a_manifest_are_bounded() {
 }
 
 #[test]
+fn an_annotation_is_bounded_and_a_schema_of_documents_may_be_longer() {
+    let annotation = |name: &str, bytes: u32| {
+        let entry = [
+            store(0x52c, 0x6000),
+            store(0x530, 1),
+            store(0x6000, 0x6100),
+            store(0x6004, u32::try_from(name.len()).unwrap()),
+            store(0x6008, 0x8000),
+            store(0x600c, bytes),
+        ];
+        let data = format!("(data (i32.const 0x6100) \"{name}\")");
+        (entry.concat(), data)
+    };
+    for (name, bytes, words) in [
+        ("note", 4_097, "a value at most 4096"),
+        ("document-schema.x", 65_537, "a value at most 65536"),
+        // The bytes are zeros.
+        (
+            "document-schema.x",
+            4_097,
+            "JSON Schema of the documents of",
+        ),
+    ] {
+        let (change, data) = annotation(name, bytes);
+        check_refused(&change, &data, words);
+    }
+    let (change, data) = annotation("note", 4_096);
+    check_accepted(&change, &data);
+}
+
+#[test]
 fn a_state_schema_version_needs_a_decider() {
     let found = runtime(tight())
         .load(&component_of("no-decider", "upcaster-guest"))

@@ -170,7 +170,7 @@ async fn state(visitor: &Visitor, stream: &str, at: u64, module: Option<&str>) -
         (text::json(shown.state.get(), &state_command(stream, at, module)))
         @if let Some(before) = before {
             h3 { "Changed by event " (at) }
-            (differing(&before.state, &shown.state))
+            (compared_by(visitor, &before.state, &shown.state))
         }
     }
 }
@@ -202,6 +202,14 @@ async fn read_state(
     let name = encoded(stream);
     let path = format!("/v1/streams/{name}/state?{at}{}", as_module(module));
     visitor.get(&path).await
+}
+
+/// A table of differences between states. Those of masked values can't be seen.
+fn compared_by(visitor: &Visitor, before: &RawValue, after: &RawValue) -> Markup {
+    match visitor.is_masked() && before.get() == after.get() {
+        true => html! { p.note { "The form does not differ. Masked values are not compared." } },
+        false => differing(before, after),
+    }
 }
 
 /// A table of differences.
@@ -285,7 +293,7 @@ async fn compared(visitor: &Visitor, stream: &str) -> Result<Markup> {
         (chosen_versions(stream, (one, other), module))
         h2 { "From version " (one) " to version " (other) }
         p.note { "As rendered by module " (layout::module(&after.module)) "." }
-        (differing(&before.state, &after.state))
+        (compared_by(visitor, &before.state, &after.state))
         (layout::same_as_lines(&[
             format!("diff <({}) <({})", command(one), command(other)),
             curl(one),
