@@ -5,6 +5,7 @@
 //! may do that. A store that never had a token is open to everybody who reaches it. A path that
 //! declares nothing is refused, unless it is one of the few that are open on purpose.
 
+mod named;
 mod scope;
 
 use std::collections::HashMap;
@@ -14,11 +15,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::RequestExt;
 use axum::body::{Body, HttpBody};
-use axum::extract::{FromRequestParts, MatchedPath, Query, RawPathParams, Request};
+use axum::extract::{FromRequestParts, MatchedPath, Request};
 use axum::http::request::Parts;
-use axum::http::{Method, Uri, header};
+use axum::http::{Method, header};
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::{Operation, ParameterIn};
 
+use self::named::Named;
 use super::App;
 use super::answering::Visit;
 use super::callers::{SignedIn, identify};
@@ -278,21 +279,6 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
 }
 
 impl Declared {
-    /// Whether the answer to a request tells no value of a payload.
-    fn is_masked(&self, uri: &Uri) -> bool {
-        if !self.takes_payload {
-            return false;
-        }
-        let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
-            return false;
-        };
-        let mut payloads = pairs.iter().filter(|(name, _)| name == "payload");
-        let is_masked = payloads.next().is_some_and(|(_, value)| value == "masked");
-        is_masked
-            && payloads.next().is_none()
-            && !pairs.iter().any(|(name, _)| TELLING.contains(&&**name))
-    }
-
     /// Whether a request changes the store in a way that the audit records. The log has commands and
     /// appends.
     fn is_change(&self, method: &Method) -> bool {
@@ -308,9 +294,6 @@ impl Declared {
         ![Method::GET, Method::HEAD].contains(method) && is_recorded
     }
 }
-
-/// Filters that tell values of payloads.
-const TELLING: [&str; 2] = ["tag", "not_tag"];
 
 /// Checks whether a caller may do what a request asks for.
 async fn permit(
@@ -390,51 +373,6 @@ pub(super) fn check_stream(
     stream: &StreamId,
 ) -> Result<()> {
     check(app, caller, action, Object::Stream(stream))
-}
-
-/// What the address of a request names.
-#[derive(Default)]
-struct Named {
-    streams: Vec<StreamId>,
-    categories: Vec<String>,
-    projections: Vec<String>,
-}
-
-impl Named {
-    async fn of(declared: &Declared, path: &str, request: &mut Request) -> Result<Self> {
-        let mut named = Self::default();
-        let params = request.extract_parts::<RawPathParams>().await;
-        let params =
-            params.map_err(|rejection| Failure::bad_request(format!("the path: {rejection}")))?;
-        let is_projection = path.starts_with("/v1/projections/");
-        for (name, value) in &params {
-            match name {
-                "stream" => named.streams.push(StreamId::new(value)?),
-                "category" => named.categories.push(value.to_owned()),
-                "projection" => named.projections.push(value.to_owned()),
-                "name" if is_projection => named.projections.push(value.to_owned()),
-                _ => {}
-            }
-        }
-        if !declared.takes_category {
-            return Ok(named);
-        }
-        let pairs = Query::<Vec<(String, String)>>::try_from_uri(request.uri());
-        let Query(pairs) =
-            pairs.map_err(|rejection| Failure::bad_request(format!("the query: {rejection}")))?;
-        for (name, value) in pairs {
-            match name.as_str() {
-                "category" => named.categories.push(value),
-                "stream" if declared.takes_stream => named.streams.push(StreamId::new(&value)?),
-                _ => {}
-            }
-        }
-        Ok(named)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.streams.is_empty() && self.categories.is_empty() && self.projections.is_empty()
-    }
 }
 
 /// The caller of a request.
