@@ -95,5 +95,9 @@ fn a_recorded_text_is_expected_as_it_is() {
     assert_ne!(other, command, "{recorded}");
     let said = test(&format!("{other}then:{event}"));
     assert_eq!(said.code, 1, "{recorded}");
-    assert!(said.out.contains("event 1 opened: expected"), "{}", said.out);
+    assert!(
+        said.out.contains("event 1 opened: expected"),
+        "{}",
+        said.out
+    );
 }
