@@ -449,8 +449,8 @@ async fn a_reader_sees_what_its_token_allows(place: Place) {
             assert!(answer.text.contains(part), "{path}: {}", answer.text);
         }
         // The owner of the account.
-        let is_told = answer.text.contains("&quot;ann&quot;");
-        assert!(!is_told, "{path}: {}", answer.text);
+        let is_shown = answer.text.contains("&quot;ann&quot;");
+        assert!(!is_shown, "{path}: {}", answer.text);
     }
     assert_eq!(server.host.audit().last().await.unwrap(), before);
     // A tree has no payloads.

@@ -8,11 +8,11 @@ use super::Declared;
 use crate::failure::{Failure, Result};
 use quipu::model::StreamId;
 
-/// Filters that tell values of payloads.
-const TELLING: [&str; 2] = ["tag", "not_tag"];
+/// Filters that reveal values of payloads.
+const REVEALING: [&str; 2] = ["tag", "not_tag"];
 
 impl Declared {
-    /// Whether the answer to a request tells no value of a payload.
+    /// Whether the answer to a request shows no value of a payload.
     pub(super) fn is_masked(&self, uri: &Uri) -> bool {
         if !self.takes_payload {
             return false;
@@ -24,7 +24,7 @@ impl Declared {
         let is_masked = payloads.next().is_some_and(|(_, value)| value == "masked");
         is_masked
             && payloads.next().is_none()
-            && !pairs.iter().any(|(name, _)| TELLING.contains(&&**name))
+            && !pairs.iter().any(|(name, _)| REVEALING.contains(&&**name))
     }
 }
 
