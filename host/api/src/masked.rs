@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 /// In place of what is not JSON.
 const BYTES: &str = "\"bytes\"";
-/// In place of JSON that is nested too deeply to be read.
+/// In place of JSON that is nested too deeply, or has a number beyond what a double can hold.
 const UNREADABLE: &str = "\"unreadable\"";
 
 /// An event with masked data, metadata and values of tags.
@@ -86,13 +86,14 @@ mod tests {
     fn values_become_the_names_of_their_types_and_the_form_stays() {
         for (given, masked) in [
             (
-                r#"{"owner": "ann", "cents": 12e400, "open": true, "note": null, "list": [1, {"a": "b"}], "none": {}}"#,
+                r#"{"owner": "ann", "cents": 12e40, "open": true, "note": null, "list": [1, {"a": "b"}], "none": {}}"#,
                 r#"{"owner":"string","cents":"number","open":"boolean","note":null,"list":["number",{"a":"string"}],"none":{}}"#,
             ),
             ("\"ann\"", "\"string\""),
             ("7", "\"number\""),
             (r#"{"a": 1, "a": "ann"}"#, r#"{"a":"string"}"#),
             ("not JSON: ann", UNREADABLE),
+            (r#"{"owner": "ann", "cents": 12e400}"#, UNREADABLE),
         ] {
             assert_eq!(json(given), masked, "{given}");
         }
