@@ -1,6 +1,6 @@
-//! The JSON Schemas that a component declares for its commands and events.
+//! The JSON Schemas that a component declares for its commands, events and documents.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use quipu::model::{Body, ContentType, MessageType, Name};
 use quipu::runtime::Manifest;
@@ -59,6 +59,54 @@ impl Schemas {
     }
 }
 
+/// Compiled schemas of documents, by projection.
+pub(crate) struct DocumentSchemas<'a> {
+    compiled: Vec<(&'a str, Schema)>,
+    /// Names each schema that can't be checked, with the reason.
+    pub(crate) unsupported: Vec<String>,
+}
+
+impl<'a> DocumentSchemas<'a> {
+    pub(crate) fn new(manifest: &'a Manifest) -> Self {
+        let (mut compiled, mut unsupported) = (Vec::new(), Vec::new());
+        for (projection, schema) in manifest.document_schemas() {
+            match Schema::new(schema) {
+                Ok(schema) => compiled.push((projection, schema)),
+                Err(error) => unsupported.push(format!(
+                    "component {}: the schema of the documents of projection {projection} can't be \
+                     checked: {error}; see {PAGE}",
+                    manifest.name
+                )),
+            }
+        }
+        Self {
+            compiled,
+            unsupported,
+        }
+    }
+
+    /// Checks documents, by projection and key.
+    ///
+    /// # Errors
+    /// At the first place that does not match.
+    pub(crate) fn check(
+        &self,
+        documents: &BTreeMap<String, BTreeMap<String, String>>,
+    ) -> Result<(), String> {
+        for (projection, schema) in &self.compiled {
+            for (key, document) in documents.get(*projection).into_iter().flatten() {
+                schema.check(document.as_bytes()).map_err(|mismatch| {
+                    format!(
+                        "document {key:?} of projection {projection} does not match its schema: \
+                         {mismatch}"
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The page that lists what can be checked.
 const PAGE: &str = "docs/src/guests/schemas.md#validation";
 
@@ -69,6 +117,7 @@ pub fn unsupported_schemas(manifest: &Manifest) -> Vec<String> {
     let events = Schemas::new(&manifest.events);
     let mut all = commands.unsupported(&manifest.name, "command");
     all.extend(events.unsupported(&manifest.name, "event"));
+    all.extend(DocumentSchemas::new(manifest).unsupported);
     all
 }
 

@@ -68,10 +68,18 @@ impl Manifest {
     /// Returns the JSON Schema that a projection declares for its documents, with the annotation
     /// `document-schema.NAME`.
     pub fn document_schema(&self, projection: &str) -> Option<&str> {
-        let mut annotations = self.annotations.iter();
-        let (_, schema) =
-            annotations.find(|(name, _)| name.strip_prefix(DOCUMENT_SCHEMA) == Some(projection))?;
-        Some(schema)
+        let mut declared = self.document_schemas();
+        declared.find_map(|(name, schema)| (name == projection).then_some(schema))
+    }
+
+    /// Returns the names of the projections that declare a JSON Schema for their documents, with the
+    /// schema.
+    pub fn document_schemas(&self) -> impl Iterator<Item = (&str, &str)> {
+        let annotations = self.annotations.iter();
+        annotations.filter_map(|(name, schema)| {
+            let projection = name.strip_prefix(DOCUMENT_SCHEMA)?;
+            Some((projection, schema.as_str()))
+        })
     }
 
     /// Checks the answer of a guest.

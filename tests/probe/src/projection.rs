@@ -160,6 +160,9 @@ impl Projection {
         if self.tags {
             next["tags"] = event.tags.iter().cloned().collect();
         }
+        if breaks("document-schemas") {
+            next["last"] = "late".into();
+        }
         if breaks("pure-documents") {
             next["turn"] = turn().into();
         }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use quipu::runtime::{Module, Runtime};
 
 use super::Findings;
-use super::rules::{DESCRIBES, DOCUMENTS, EXPORTS, LIFTING, PURE_DOCUMENTS};
+use super::rules::{
+    DESCRIBES, DOCUMENT_SCHEMAS, DOCUMENTS, EXPORTS, LIFTING, PURE_DOCUMENTS,
+};
 use crate::Components;
 use crate::scenario::Scenario;
 use crate::scenario::play::{self, Calls, Repeated};
+use crate::schemas::DocumentSchemas;
 
 /// Exports with which components that are made from JavaScript and from Python start their
 /// language's engine.
@@ -43,7 +46,9 @@ pub(super) fn check(
     if !has_steps && !has_projections {
         return;
     }
+    let schemas = DocumentSchemas::new(module.manifest());
     let (mut lifting, mut documents, mut pure) = (Ok(()), Ok(()), Ok(()));
+    let mut matching = Ok(());
     for scenario in scenarios {
         let fail = |text: &str| Err(format!("scenario {:?}: {text}", scenario.name));
         let few = match play::once(components, scenario, Calls::Few) {
@@ -53,6 +58,8 @@ pub(super) fn check(
                 continue;
             }
         };
+        let checked = schemas.check(&few.documents);
+        matching = matching.and(checked.or_else(|error| fail(&error)));
         match play::repeats(components, scenario) {
             Ok(Repeated { lifted, documents }) => {
                 if !lifted {
@@ -72,6 +79,12 @@ pub(super) fn check(
     }
     let is_tried = !scenarios.is_empty();
     let why = "there is no scenario; name a file of scenarios";
+    if module.manifest().document_schemas().next().is_some() {
+        let mut untried = schemas.unsupported;
+        untried.extend((!is_tried).then(|| why.to_owned()));
+        let untried = (!untried.is_empty()).then(|| untried.join("\n"));
+        findings.push(module, &DOCUMENT_SCHEMAS, matching.err(), untried);
+    }
     let tried = [
         (has_steps, &LIFTING, lifting),
         (has_projections, &DOCUMENTS, documents),

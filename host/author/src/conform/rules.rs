@@ -43,6 +43,7 @@ rules! {
     GARBAGE_SNAPSHOT "garbage-snapshot" "a snapshot that can't be read is no fault of the guest"
     COMMAND_SCHEMAS "command-schemas" "a command that it accepts matches the JSON Schema of its type"
     EVENT_SCHEMAS "event-schemas" "an event that it writes matches the JSON Schema of its type"
+    DOCUMENT_SCHEMAS "document-schemas" "a document matches the JSON Schema of its projection"
     LIFTING "lifting" "lifting depends only on the event, and results in what its step names"
     DOCUMENTS "documents" "documents do not depend on how events are divided into calls"
     PURE_DOCUMENTS "pure-documents" "keys and documents depend on the events, not on earlier calls"

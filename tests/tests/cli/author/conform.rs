@@ -34,6 +34,10 @@ fn broken_within(rule: &str, depth: Depth) -> (BTreeSet<&'static str>, Vec<Findi
         .event_schema(r#"{"properties": {"n": {"type": "integer"}}}"#)
         .step("note", ("old", 1), &[("noted", 1)])
         .projection("notes", 1, json!({}))
+        .document_schema(
+            "notes",
+            r#"{"properties": {"last": {"type": "integer"}}}"#,
+        )
         .breaks(rule);
     let runtime = Runtime::new(Default::default()).unwrap();
     let module = runtime.load(&probe.component()).unwrap();
@@ -79,20 +83,24 @@ fn data_that_does_not_match_its_schema_is_named_after_every_change() {
     for (rule, text) in [
         (
             "command-schemas",
-            "an accepted command note does not match its schema: /: maxItems: expected at most 0 \
+            "stream key 1: an accepted command note does not match its schema: /: maxItems: expected at most 0 \
              elements, found 1",
         ),
         (
             "event-schemas",
-            "event noted of command note does not match its schema: /n: type: expected integer, \
-             found string",
+            "stream key 1: event noted of command note does not match its schema: /n: type: \
+             expected integer, found string",
+        ),
+        (
+            "document-schemas",
+            "scenario \"notes\": document \"1\" of projection notes does not match its schema: \
+             /last: type: expected integer, found string",
         ),
     ] {
         let (broken, findings) = broken_within(rule, Depth::Short);
         assert_eq!(broken, BTreeSet::from([rule]), "{findings:#?}");
         let found = findings.iter().find(|it| it.rule.name == rule).unwrap();
-        let expected = format!("stream key 1: {text}");
-        assert_eq!(found.broken.as_ref(), Some(&expected));
+        assert_eq!(found.broken.as_deref(), Some(text));
     }
 }
 
@@ -118,7 +126,7 @@ fn a_schema_with_a_cycle_or_a_remote_reference_is_named_with_its_category_and_ty
     schemas_that_can_not_be_checked(cycle, remote, reasons);
 }
 
-/// Builds and checks a guest with a schema of its command and one of its event.
+/// Builds and checks a guest with a schema of its command, and one of its event and its documents.
 fn schemas_that_can_not_be_checked(command: &str, event: &str, reasons: [&str; 2]) {
     let dir = tempfile::tempdir().unwrap();
     let write = |file: &str, text: &str| std::fs::write(dir.path().join(file), text).unwrap();
@@ -126,6 +134,8 @@ fn schemas_that_can_not_be_checked(command: &str, event: &str, reasons: [&str; 2
         .event("noted", 1)
         .schema(command)
         .event_schema(event)
+        .projection("notes", 1, json!({}))
+        .document_schema("notes", event)
         .breaks("none");
     std::fs::write(dir.path().join("made.wasm"), probe.component()).unwrap();
     write(
@@ -138,10 +148,15 @@ fn schemas_that_can_not_be_checked(command: &str, event: &str, reasons: [&str; 2
         "scenarios:\n  - name: one\n    when: {command: note, json: '[[\"noted\", {\"n\": 1}]]'}\n    \
          then: {events: [{event: noted}]}\n",
     );
-    let texts = ["command note", "event noted"].into_iter().zip(reasons);
-    let texts = texts.map(|(name, reason)| {
+    let [of_command, of_event] = reasons;
+    let texts = [
+        ("command note of category note", of_command),
+        ("event noted of category note", of_event),
+        ("the documents of projection notes", of_event),
+    ];
+    let texts = texts.into_iter().map(|(whose, reason)| {
         format!(
-            "component note: the schema of {name} of category note can't be checked: {reason}; \
+            "component note: the schema of {whose} can't be checked: {reason}; \
              see docs/src/guests/schemas.md#validation"
         )
     });
@@ -158,7 +173,8 @@ fn schemas_that_can_not_be_checked(command: &str, event: &str, reasons: [&str; 2
     built.ok();
     // No host refuses the component, so no rule is broken.
     let out = run_in(dir.path(), &["conform"]).ok();
-    for (rule, text) in ["command-schemas", "event-schemas"].into_iter().zip(&texts) {
+    let rules = ["command-schemas", "event-schemas", "document-schemas"];
+    for (rule, text) in rules.into_iter().zip(&texts) {
         let head = format!("not tried  {rule}:");
         let after = out.lines().skip_while(|line| !line.starts_with(&head));
         assert!(after.take(3).any(|line| line.trim() == *text), "{out}");
