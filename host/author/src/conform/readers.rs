@@ -5,9 +5,7 @@ use std::sync::Arc;
 use quipu::runtime::{Module, Runtime};
 
 use super::Findings;
-use super::rules::{
-    DESCRIBES, DOCUMENT_SCHEMAS, DOCUMENTS, EXPORTS, LIFTING, PURE_DOCUMENTS,
-};
+use super::rules::{DESCRIBES, DOCUMENT_SCHEMAS, DOCUMENTS, EXPORTS, LIFTING, PURE_DOCUMENTS};
 use crate::Components;
 use crate::scenario::Scenario;
 use crate::scenario::play::{self, Calls, Repeated};

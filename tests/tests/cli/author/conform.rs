@@ -34,10 +34,7 @@ fn broken_within(rule: &str, depth: Depth) -> (BTreeSet<&'static str>, Vec<Findi
         .event_schema(r#"{"properties": {"n": {"type": "integer"}}}"#)
         .step("note", ("old", 1), &[("noted", 1)])
         .projection("notes", 1, json!({}))
-        .document_schema(
-            "notes",
-            r#"{"properties": {"last": {"type": "integer"}}}"#,
-        )
+        .document_schema("notes", r#"{"properties": {"last": {"type": "integer"}}}"#)
         .breaks(rule);
     let runtime = Runtime::new(Default::default()).unwrap();
     let module = runtime.load(&probe.component()).unwrap();
