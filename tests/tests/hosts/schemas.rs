@@ -11,6 +11,10 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Between two looks at what the server does.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The migrations up to a version, with their numbers and names.
 fn migrations(until: i64) -> Vec<(i64, String, String)> {
@@ -38,6 +42,56 @@ async fn hosts_that_start_at_the_same_time_create_one_store() {
         .map(|store| store.unwrap().secret)
         .collect();
     assert!(secrets.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_created_as_a_whole_or_not_at_all() {
+    const WAITING: &str = "SELECT pid FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))";
+    let place = Place::postgres();
+    let url: StoreUrl = place.url().parse().unwrap();
+    let schema = place.schema().unwrap();
+    // Somebody else has the name of a late table, until the first host has created the others.
+    let mut someone = server().connect().await;
+    for sql in [
+        format!("CREATE SCHEMA {schema}"),
+        format!("BEGIN; CREATE TABLE {schema}.proposals (id integer)"),
+    ] {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
+        sql.execute(&mut someone).await.unwrap();
+    }
+    let mut server = server().connect().await;
+    let mut waiting_for = async |pid: i32, host: &JoinHandle<_>| {
+        let waiting = async {
+            loop {
+                let query = sqlx::query_scalar::<_, i32>(WAITING).bind(pid);
+                match query.fetch_optional(&mut server).await.unwrap() {
+                    Some(pid) => return Some(pid),
+                    None if host.is_finished() => return None,
+                    None => tokio::time::sleep(PAUSE).await,
+                }
+            }
+        };
+        let waiting = tokio::time::timeout(PATIENCE, waiting).await;
+        waiting.unwrap()
+    };
+    let pid = sqlx::query_scalar("SELECT pg_backend_pid()");
+    let pid = pid.fetch_one(&mut someone).await.unwrap();
+    let open = |url: StoreUrl| tokio::spawn(async move { store::open(&url).await.map(|_| ()) });
+
+    let first = open(url.clone());
+    let first_pid = waiting_for(pid, &first).await.unwrap();
+    let second = open(url);
+    assert!(
+        waiting_for(first_pid, &second).await.is_some(),
+        "it did not wait: {:?}",
+        second.await
+    );
+    // As when the first host is killed.
+    let sql = sqlx::query("SELECT pg_terminate_backend($1)").bind(first_pid);
+    sql.execute(&mut someone).await.unwrap();
+    first.await.unwrap().unwrap_err();
+    someone.execute("ROLLBACK").await.unwrap();
+    second.await.unwrap().unwrap();
 }
 
 /// Creates a schema as programs of an earlier version did.

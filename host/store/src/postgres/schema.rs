@@ -1,7 +1,7 @@
 //! The store's tables: created when there are none, checked otherwise.
 
-use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{Connection as _, Executor, Postgres, SqlSafeStr};
 
 use super::cell::Cells;
 use super::connection::Connection;
@@ -98,6 +98,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
 /// others that want the table wait after it.
 const LOCK_MAX: &str = "SET lock_timeout = '5s'";
 
+/// The lock of whoever creates a store in the schema of this name.
+const LOCK_CREATION: &str = "SELECT pg_advisory_xact_lock(hashtextextended('quipu ' || $1, 0))";
+
 /// Creates the tables when the schema has none. Refuses a schema that is older than this program, and
 /// a newer one that it may not use.
 pub async fn check(connection: &mut Connection, schema: &str) -> Result<()> {
@@ -132,30 +135,61 @@ pub async fn is_there(connection: &mut Connection, schema: &str) -> Result<bool>
 
 /// Migrates a schema. Hosts that start at the same time wait for each other.
 pub async fn migrate(connection: &mut Connection, schema: &str) -> Result<Migrated> {
-    let from = found(connection, schema).await?;
     let known = newest();
+    make_schema(connection, schema).await?;
+    if create(connection, schema).await? {
+        return Ok(Migrated { from: 0, to: known });
+    }
+    let from = found(connection, schema).await?;
     if from > known {
         check_newer(connection, from).await?;
         return Ok(Migrated { from, to: from });
     }
-    make_schema(connection, schema).await?;
     if from > 0 && from < known {
         exclude_hosts(connection, schema, (from, known)).await?;
     }
+    let migrated = migrator()
+        .run_direct(None, connection.driver(), false)
+        .await;
+    migrated.map_err(failed_migration)?;
+    Ok(Migrated { from, to: known })
+}
+
+/// Creates all tables in one transaction, so that nobody ever sees a part of them, not even after a
+/// crash. Returns false when a store is there already.
+async fn create(connection: &mut Connection, schema: &str) -> Result<bool> {
+    let mut transaction = connection.driver().begin().await?;
+    // Who comes second waits here, and finds the tables.
+    sqlx::query(LOCK_CREATION)
+        .bind(schema)
+        .execute(&mut *transaction)
+        .await?;
+    if has_migrations(&mut *transaction, schema).await? {
+        transaction.rollback().await?;
+        return Ok(false);
+    }
+    let created = migrator()
+        .set_locking(false)
+        .run_direct(None, &mut *transaction, false)
+        .await;
+    created.map_err(failed_migration)?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+fn migrator() -> Migrator {
     let migrations = MIGRATIONS.iter().map(|(number, name, sql)| {
         let sql = sql.into_sql_str();
         Migration::new(*number, (*name).into(), MigrationType::Simple, sql, false)
     });
     Migrator::with_migrations(migrations.collect())
-        .run_direct(None, connection.driver(), false)
-        .await
-        .map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                failed(error)
-            }
-            other => Error::Damaged(format!("migrations: {other}")),
-        })?;
-    Ok(Migrated { from, to: known })
+}
+
+fn failed_migration(error: MigrateError) -> Error {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(error),
+        other => Error::Damaged(format!("migrations: {other}")),
+    }
 }
 
 /// Refuses a migration that is not only additive while hosts are connected, and those that connect
@@ -195,16 +229,23 @@ pub fn newest() -> i64 {
 
 /// The number of the last migration; 0 for a schema without tables, or without any.
 async fn found(connection: &mut Connection, schema: &str) -> Result<i64> {
-    let table = sqlx::query("SELECT to_regclass($1 || '._sqlx_migrations') IS NOT NULL")
-        .bind(schema)
-        .fetch_one(&mut *connection)
-        .await?
-        .cell::<bool>(0)?;
-    if !table {
+    if !has_migrations(&mut *connection, schema).await? {
         return Ok(0);
     }
     sqlx::query("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success")
         .fetch_one(connection)
+        .await?
+        .cell(0)
+}
+
+/// Whether a store was created in the schema.
+async fn has_migrations<'c>(
+    executor: impl Executor<'c, Database = Postgres>,
+    schema: &str,
+) -> Result<bool> {
+    sqlx::query("SELECT to_regclass($1 || '._sqlx_migrations') IS NOT NULL")
+        .bind(schema)
+        .fetch_one(executor)
         .await?
         .cell(0)
 }

@@ -90,7 +90,7 @@ fn data_that_does_not_match_its_schema_is_named_after_every_change() {
         ),
         (
             "document-schemas",
-            "scenario \"notes\": document \"1\" of projection notes does not match its schema: \
+            "scenario \"notes\": document \"note-1\" of projection notes does not match its schema: \
              /last: type: expected integer, found string",
         ),
     ] {
