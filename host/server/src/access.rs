@@ -61,6 +61,9 @@ const OPEN: &[&str] = &["/openapi.json", "/", "/console"];
 /// The pages of the console. Each finds out itself who reads it, and asks the operations in the name
 /// of its reader.
 const OPEN_PAGES: &str = "/console/";
+/// What helps whoever may read and not see payloads.
+const MASKED: &str =
+    "; `payload=masked` (in commands `--masked`) shows the form without the values";
 /// The name of the security scheme in the description.
 pub(super) const SCHEME: &str = "token";
 
@@ -310,6 +313,17 @@ async fn permit(
         true => Action::Read,
         false => action,
     };
+    let check = |object| {
+        let checked = check(app, caller, action, object);
+        let may_mask = declared.takes_payload && action == Action::ReadPayload;
+        checked.map_err(|mut failure| {
+            let rules = app.options.rules.current();
+            if may_mask && rules.check(caller, Action::Read, object).is_ok() {
+                failure.0.detail += MASKED;
+            }
+            failure
+        })
+    };
     let named = Named::of(declared, path, request).await?;
     if named.is_empty() {
         if ABOUT_MODULES.contains(&&*declared.id) {
@@ -320,16 +334,16 @@ async fn permit(
             true => return check_role(app, caller, action),
             false => Object::Store,
         };
-        return check(app, caller, action, object);
+        return check(object);
     }
     for stream in &named.streams {
-        check(app, caller, action, Object::Stream(stream))?;
+        check(Object::Stream(stream))?;
     }
     for category in &named.categories {
-        check(app, caller, action, Object::Category(category))?;
+        check(Object::Category(category))?;
     }
     for projection in &named.projections {
-        check(app, caller, action, Object::Projection(projection))?;
+        check(Object::Projection(projection))?;
     }
     Ok(())
 }

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::program::{Served, run, text};
 use crate::ships::{
-    Shipping, bank, commands, ended_commits, events_until, exported, lose, pay, recover, segments,
-    ship, start, start_empty,
+    Shipping, bank, change_last, commands, ended_commits, events_until, exported, lose, pay,
+    recover, segments, ship, start, start_empty,
 };
 
 on_every_store!(
@@ -21,6 +21,7 @@ on_every_store!(
     a_log_that_was_shipped_before_a_kill_is_recovered_up_to_any_position,
     a_store_that_is_not_empty_is_left_as_it_is,
     a_time_ends_before_the_first_later_commit,
+    what_is_before_a_commit_that_can_not_be_imported_is_recovered,
 );
 
 async fn a_log_that_was_shipped_before_a_kill_is_recovered_up_to_any_position(place: Place) {
@@ -172,6 +173,26 @@ fn in_segments(host: &Served) -> PathBuf {
     }
     assert!(segments(&dir).len() >= 3, "{:?}", segments(&dir));
     dir
+}
+
+async fn what_is_before_a_commit_that_can_not_be_imported_is_recovered(place: Place) {
+    let host = start(&place);
+    let dir = in_segments(&host);
+    let export = host.run(&["export"]).ok();
+    let positions = export.lines().filter_map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        line["position"].as_u64()
+    });
+    let positions: Vec<u64> = positions.collect();
+    let before = positions[positions.len() - 2];
+    change_last(&dir, r#""data":{"amount":5}"#, r#""data":{"amount":8}"#);
+
+    let target = place.another();
+    let command = format!("`quipu recover {} --to … --until {before}`", text(&dir));
+    recover(&dir, target.url(), &[]).fails(1, &command);
+    run(&["drill", &text(&dir)]).fails_with_output(1, &command);
+    recover(&dir, target.url(), &["--until", &before.to_string()]).ok();
+    check(&target, &export, before).await;
 }
 
 #[test]

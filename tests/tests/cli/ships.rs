@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
 
 use quipu::Host;
-use quipu::model::Position;
+use quipu::model::{Digest, Position};
 use quipu_tests::{Place, examples, postgres};
 use serde_json::{Value, json};
 
@@ -144,6 +144,36 @@ pub fn segments(dir: &Path) -> Vec<Value> {
     let text = std::fs::read(dir.join("manifest.json")).unwrap();
     let manifest: Value = serde_json::from_slice(&text).unwrap();
     manifest["segments"].as_array().unwrap().clone()
+}
+
+/// Changes the last place of the last segment, and the manifest so that it fits: as a program would
+/// ship what its host had changed.
+pub fn change_last(dir: &Path, from: &str, to: &str) {
+    let listed = segments(dir);
+    let last = listed.last().unwrap();
+    let file = dir.join(last["file"].as_str().unwrap());
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (before, after) = text.rsplit_once(from).unwrap();
+    let changed = format!("{before}{to}{after}");
+    assert_eq!(changed.len(), text.len());
+    std::fs::write(&file, &changed).unwrap();
+
+    let path = dir.join("manifest.json");
+    let manifest = std::fs::read_to_string(&path).unwrap();
+    let digest = |of: &Value, name: &str| -> Digest { of[name].as_str().unwrap().parse().unwrap() };
+    let sha256 = Digest::of(changed.as_bytes());
+    let earlier = digest(&listed[listed.len() - 2], "chain");
+    let chain = Digest::of(&[earlier.0, sha256.0].concat());
+    let manifest = manifest
+        .replace(&digest(last, "sha256").to_string(), &sha256.to_string())
+        .replace(&digest(last, "chain").to_string(), &chain.to_string());
+    let lines = manifest.lines().map(str::trim);
+    let compact = lines.collect::<String>().replace("\": ", "\":");
+    let (_, segments) = compact.split_once("\"segments\":").unwrap();
+    let (segments, own) = segments.rsplit_once(",\"digest\":\"").unwrap();
+    let own = own.split('"').next().unwrap();
+    let digest = Digest::of(format!("[1,{segments}]").as_bytes());
+    std::fs::write(&path, manifest.replace(own, &digest.to_string())).unwrap();
 }
 
 /// Removes a store that no host has open.

@@ -107,6 +107,11 @@ async fn who_may_only_read_sees_the_form_of_payloads_and_no_value(place: Place) 
     ] {
         let refused = get(&server, path, &eve).await;
         refused.problem(403, "forbidden");
+        let is_helped = refused
+            .text
+            .contains("`payload=masked` (in commands `--masked`)");
+        let can_be_masked = !path.contains("subscribe") && !path.contains("rejections");
+        assert_eq!(is_helped, can_be_masked, "{path}: {}", refused.text);
     }
     for path in [
         "/v1/events?payload=none",

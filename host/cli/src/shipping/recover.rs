@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use clap::Args;
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use super::partial::Partial;
 use super::replay::Replay;
 use super::until::Until;
 use quipu::store::{self, StoreUrl};
-use quipu::transfer::Imported;
+use quipu::transfer::{self, Imported};
 
 /// Make a store from a folder that `ship` wrote
 ///
@@ -157,10 +157,37 @@ async fn fill(archive: &Archive, contents: &Contents, store: store::Store) -> Re
     let object = format!("{dir} up to position {head}");
     let imported = import::fill(store, ("recover", &object), lines, &mut progress).await;
     bar.finish();
-    let imported = imported?;
+    let imported = imported.map_err(|error| with_remedy(error, archive, contents))?;
     if imported.head.0 != contents.head {
         let (found, expected) = (imported.head, contents.head);
         bail!("the recovery ended at position {found} instead of {expected}");
     }
     Ok(imported)
+}
+
+/// Adds which commit can't be imported, and how everything before it is recovered.
+fn with_remedy(error: Error, archive: &Archive, contents: &Contents) -> Error {
+    let line = match error.downcast_ref::<transfer::Failed>().map(|it| &it.error) {
+        Some(transfer::Error::Line { line, .. }) => *line,
+        Some(transfer::Error::Part {
+            first,
+            error: store::Error::Import(_),
+            ..
+        }) => *first,
+        _ => return error,
+    };
+    let before = Replay::new(archive, contents).and_then(|replay| replay.before(line));
+    let Ok(Some(before)) = before else {
+        return error;
+    };
+    let dir = archive.dir.display();
+    let remedy = match before == 0 || before < archive.manifest.base() {
+        true => "no earlier position can be recovered from this folder".to_owned(),
+        false => {
+            format!("`quipu recover {dir} --to … --until {before}` recovers everything before it")
+        }
+    };
+    error.context(format!(
+        "the commit after position {before} can't be recovered; {remedy}"
+    ))
 }

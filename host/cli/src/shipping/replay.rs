@@ -8,6 +8,8 @@ use futures::Stream;
 
 use super::archive::{Archive, Place};
 use super::contents::Contents;
+use super::line::{Commit, Kind, Line};
+use super::segment;
 use super::spool::{Lone, Spool};
 use quipu::model::{Position, StreamId, Timestamp};
 use quipu::transfer::{self, Totals};
@@ -92,6 +94,36 @@ impl<'a> Replay<'a> {
         let lines = text.slice(place.from..place.to);
         self.segment = Some((place.segment, text));
         Ok(Some(lines))
+    }
+
+    /// The last position before the commit of a line, counted from 1, and before those that were
+    /// appended together with it. None if the line belongs to no commit.
+    pub fn before(mut self, line: u64) -> Result<Option<u64>> {
+        let (mut number, mut head, mut before, mut shared) = (0, 0, 0, None);
+        while let Some(text) = self.next()? {
+            for text in segment::lines(&text) {
+                number += 1;
+                let read = Line::read(&text)?;
+                let kind = read.kind()?;
+                match kind {
+                    Kind::Commit => {
+                        let own = read.data::<Commit<'_>>()?.shared();
+                        if own.is_none() || own != shared {
+                            before = head;
+                            shared = own;
+                        }
+                    }
+                    Kind::Event => head = read.position.unwrap_or(head),
+                    _ => {}
+                }
+                if number == line {
+                    return Ok([Kind::Commit, Kind::Event]
+                        .contains(&kind)
+                        .then_some(before));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The lines as an import reads them.
