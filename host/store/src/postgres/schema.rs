@@ -1,98 +1,13 @@
 //! The store's tables: created when there are none, checked otherwise.
 
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{Connection as _, Executor, Postgres, SqlSafeStr};
+use sqlx::{Connection as _, Executor, Postgres};
 
 use super::cell::Cells;
 use super::connection::Connection;
 use super::session::TRY_EXCLUDE;
 use super::tables::{digests, signed};
-use crate::migrations::{WRITERS_FROM, check_usable, may_run_meanwhile};
+use crate::migrations::{self, POSTGRES, WRITERS_FROM, check_usable, may_run_meanwhile};
 use crate::{Error, Migrated, Result};
-
-/// Numbered, forward-only; a number that has been released never changes.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
-    (
-        1,
-        "store",
-        include_str!("../../../../migrations/postgres/0001_store.sql"),
-    ),
-    (
-        2,
-        "checkpoints",
-        include_str!("../../../../migrations/postgres/0002_checkpoints.sql"),
-    ),
-    (
-        3,
-        "snapshots",
-        include_str!("../../../../migrations/postgres/0003_snapshots.sql"),
-    ),
-    (
-        4,
-        "projections",
-        include_str!("../../../../migrations/postgres/0004_projections.sql"),
-    ),
-    (
-        5,
-        "proof",
-        include_str!("../../../../migrations/postgres/0005_proof.sql"),
-    ),
-    (
-        6,
-        "dropped",
-        include_str!("../../../../migrations/postgres/0006_dropped.sql"),
-    ),
-    (
-        7,
-        "acknowledged",
-        include_str!("../../../../migrations/postgres/0007_acknowledged.sql"),
-    ),
-    (
-        8,
-        "releases",
-        include_str!("../../../../migrations/postgres/0008_releases.sql"),
-    ),
-    (
-        9,
-        "rejection_details",
-        include_str!("../../../../migrations/postgres/0009_rejection_details.sql"),
-    ),
-    (
-        10,
-        "access",
-        include_str!("../../../../migrations/postgres/0010_access.sql"),
-    ),
-    (
-        11,
-        "tenants",
-        include_str!("../../../../migrations/postgres/0011_tenants.sql"),
-    ),
-    (
-        12,
-        "digests",
-        include_str!("../../../../migrations/postgres/0012_digests.sql"),
-    ),
-    (
-        13,
-        "document_digests",
-        include_str!("../../../../migrations/postgres/0013_document_digests.sql"),
-    ),
-    (
-        14,
-        "proposals",
-        include_str!("../../../../migrations/postgres/0014_proposals.sql"),
-    ),
-    (
-        15,
-        "audit_begun",
-        include_str!("../../../../migrations/postgres/0015_audit_begun.sql"),
-    ),
-    (
-        16,
-        "proposed_by",
-        include_str!("../../../../migrations/postgres/0016_proposed_by.sql"),
-    ),
-];
 
 /// How long an additive migration waits for a table that a transaction of a host uses. Meanwhile
 /// others that want the table wait after it.
@@ -104,7 +19,7 @@ const LOCK_CREATION: &str = "SELECT pg_advisory_xact_lock(hashtextextended('quip
 /// Creates the tables when the schema has none. Refuses a schema that is older than this program, and
 /// a newer one that it may not use.
 pub async fn check(connection: &mut Connection, schema: &str) -> Result<()> {
-    let known = newest();
+    let known = POSTGRES.newest();
     match found(connection, schema).await? {
         0 => migrate(connection, schema).await.map(|_| ()),
         found if found == known => Ok(()),
@@ -116,14 +31,14 @@ pub async fn check(connection: &mut Connection, schema: &str) -> Result<()> {
 /// Refuses a newer schema, unless this program does not need to know what was added.
 async fn check_newer(connection: &mut Connection, found: i64) -> Result<()> {
     let from = digests::mark(connection, WRITERS_FROM).await?;
-    check_usable(from.0, found, newest())
+    check_usable(from.0, found, POSTGRES.newest())
 }
 
 /// Refuses a schema that was migrated since the store was opened, and that this program may not use
 /// any more.
 pub async fn check_still(connection: &mut Connection) -> Result<()> {
     let from = digests::mark(connection, WRITERS_FROM).await?;
-    let checked = check_usable(from.0, signed(from.0), newest());
+    let checked = check_usable(from.0, signed(from.0), POSTGRES.newest());
     // Another host can serve the callers.
     checked.map_err(|error| Error::Unavailable(error.to_string()))
 }
@@ -135,7 +50,7 @@ pub async fn is_there(connection: &mut Connection, schema: &str) -> Result<bool>
 
 /// Migrates a schema. Hosts that start at the same time wait for each other.
 pub async fn migrate(connection: &mut Connection, schema: &str) -> Result<Migrated> {
-    let known = newest();
+    let known = POSTGRES.newest();
     make_schema(connection, schema).await?;
     if create(connection, schema).await? {
         return Ok(Migrated { from: 0, to: known });
@@ -148,10 +63,11 @@ pub async fn migrate(connection: &mut Connection, schema: &str) -> Result<Migrat
     if from > 0 && from < known {
         exclude_hosts(connection, schema, (from, known)).await?;
     }
-    let migrated = migrator()
+    let migrated = POSTGRES
+        .migrator()
         .run_direct(None, connection.driver(), false)
         .await;
-    migrated.map_err(failed_migration)?;
+    migrated.map_err(|error| migrations::failed(error, failed))?;
     Ok(Migrated { from, to: known })
 }
 
@@ -168,28 +84,14 @@ async fn create(connection: &mut Connection, schema: &str) -> Result<bool> {
         transaction.rollback().await?;
         return Ok(false);
     }
-    let created = migrator()
+    let created = POSTGRES
+        .migrator()
         .set_locking(false)
         .run_direct(None, &mut *transaction, false)
         .await;
-    created.map_err(failed_migration)?;
+    created.map_err(|error| migrations::failed(error, failed))?;
     transaction.commit().await?;
     Ok(true)
-}
-
-fn migrator() -> Migrator {
-    let migrations = MIGRATIONS.iter().map(|(number, name, sql)| {
-        let sql = sql.into_sql_str();
-        Migration::new(*number, (*name).into(), MigrationType::Simple, sql, false)
-    });
-    Migrator::with_migrations(migrations.collect())
-}
-
-fn failed_migration(error: MigrateError) -> Error {
-    match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(error),
-        other => Error::Damaged(format!("migrations: {other}")),
-    }
 }
 
 /// Refuses a migration that is not only additive while hosts are connected, and those that connect
@@ -220,11 +122,6 @@ fn failed(error: sqlx::Error) -> Error {
         ),
         _ => error.into(),
     }
-}
-
-/// The newest schema version that this program knows.
-pub fn newest() -> i64 {
-    MIGRATIONS.last().map_or(0, |(number, ..)| *number)
 }
 
 /// The number of the last migration; 0 for a schema without tables, or without any.

@@ -24,6 +24,7 @@ use super::sent::SentBatch;
 use super::session::{Backend, Session, Settings};
 use super::wakes::CommitSignals;
 use crate::last_write::LastWrite;
+use crate::migrations::POSTGRES;
 use crate::projected::wanted;
 use crate::{Error, EventWriter, Import, InlineFold, Item, Outcome, Result};
 use quipu_model::Throttle;
@@ -420,7 +421,7 @@ impl EventWriter for Writer {
         let Some(session) = &mut self.session else {
             return Err(Error::Unavailable("no connection".to_owned()));
         };
-        let asking = sqlx::query(CHECK).bind(schema::newest());
+        let asking = sqlx::query(CHECK).bind(POSTGRES.newest());
         let asking = asking.fetch_one(&mut session.connection);
         let failure = match tokio::time::timeout(CHECKED_IN, asking).await {
             Ok(Ok(row)) => match (row.cell::<bool>(0)?, row.cell::<bool>(1)?) {

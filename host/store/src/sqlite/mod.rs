@@ -42,12 +42,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, SqlSafeStr};
+use sqlx::{ConnectOptions, Connection};
 
 pub use self::backup::backup;
 use self::dialect::Connections;
@@ -60,95 +59,11 @@ use self::tables::{
     snapshots, tenants, tokens, turns, types,
 };
 use self::temporary::Folder;
-use super::migrations::{WRITERS_FROM, check_usable};
+use super::migrations::{self, SQLITE, WRITERS_FROM, check_usable};
 use super::wake::Waker;
 use super::{Error, Job, Migrated, Result, Source, Store, StoredBytes};
 use quipu_model::Timestamp;
 use quipu_model::supervise::Supervisor;
-
-/// Numbered, forward-only; a number that has been released never changes.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
-    (
-        1,
-        "store",
-        include_str!("../../../../migrations/sqlite/0001_store.sql"),
-    ),
-    (
-        2,
-        "checkpoints",
-        include_str!("../../../../migrations/sqlite/0002_checkpoints.sql"),
-    ),
-    (
-        3,
-        "snapshots",
-        include_str!("../../../../migrations/sqlite/0003_snapshots.sql"),
-    ),
-    (
-        4,
-        "projections",
-        include_str!("../../../../migrations/sqlite/0004_projections.sql"),
-    ),
-    (
-        5,
-        "proof",
-        include_str!("../../../../migrations/sqlite/0005_proof.sql"),
-    ),
-    (
-        6,
-        "dropped",
-        include_str!("../../../../migrations/sqlite/0006_dropped.sql"),
-    ),
-    (
-        7,
-        "acknowledged",
-        include_str!("../../../../migrations/sqlite/0007_acknowledged.sql"),
-    ),
-    (
-        8,
-        "releases",
-        include_str!("../../../../migrations/sqlite/0008_releases.sql"),
-    ),
-    (
-        9,
-        "rejection_details",
-        include_str!("../../../../migrations/sqlite/0009_rejection_details.sql"),
-    ),
-    (
-        10,
-        "access",
-        include_str!("../../../../migrations/sqlite/0010_access.sql"),
-    ),
-    (
-        11,
-        "tenants",
-        include_str!("../../../../migrations/sqlite/0011_tenants.sql"),
-    ),
-    (
-        12,
-        "digests",
-        include_str!("../../../../migrations/sqlite/0012_digests.sql"),
-    ),
-    (
-        13,
-        "document_digests",
-        include_str!("../../../../migrations/sqlite/0013_document_digests.sql"),
-    ),
-    (
-        14,
-        "proposals",
-        include_str!("../../../../migrations/sqlite/0014_proposals.sql"),
-    ),
-    (
-        15,
-        "audit_begun",
-        include_str!("../../../../migrations/sqlite/0015_audit_begun.sql"),
-    ),
-    (
-        16,
-        "proposed_by",
-        include_str!("../../../../migrations/sqlite/0016_proposed_by.sql"),
-    ),
-];
 
 /// Rows that a reading connection fetches ahead of the reader. Each may have a MiB.
 const ROWS_AHEAD: usize = 16;
@@ -308,7 +223,7 @@ pub async fn migrate(path: &Path) -> Result<Migrated> {
     };
     let store = open(path, &Options::default()).await?;
     store.writer.close().await?;
-    let to = known().max(from);
+    let to = SQLITE.newest().max(from);
     Ok(Migrated { from, to })
 }
 
@@ -361,14 +276,14 @@ pub async fn open_bytes(path: &Path) -> Result<StoredBytes> {
 async fn reading_tables(path: &Path) -> Result<(Arc<reader::Reader>, Connections)> {
     let mut connection = connect_reading(path).await?;
     let found = version(&mut connection).await?;
-    match found.cmp(&known()) {
+    match found.cmp(&SQLITE.newest()) {
         Ordering::Equal => {}
         Ordering::Greater => check_newer(&mut connection, found).await?,
         Ordering::Less => {
             return Err(Error::ReadOnly(format!(
                 "{} has schema version {found}, this program reads {}: run `quipu migrate`",
                 path.display(),
-                known()
+                SQLITE.newest()
             )));
         }
     }
@@ -421,14 +336,10 @@ fn reading(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-fn known() -> i64 {
-    MIGRATIONS.last().map_or(0, |(number, ..)| *number)
-}
-
 /// Refuses a newer schema, unless this program does not need to know what was added.
 async fn check_newer(connection: &mut SqliteConnection, found: i64) -> Result<()> {
     let from = digests::mark(connection, WRITERS_FROM).await?;
-    check_usable(from.0, found, known())
+    check_usable(from.0, found, SQLITE.newest())
 }
 
 /// The number of the last migration that was run; 0 before the first.
@@ -448,20 +359,11 @@ async fn version(connection: &mut SqliteConnection) -> Result<i64> {
 
 async fn run_migrations(connection: &mut SqliteConnection) -> Result<()> {
     let found = version(connection).await?;
-    if found > known() {
+    if found > SQLITE.newest() {
         return check_newer(connection, found).await;
     }
-    let migrations = MIGRATIONS.iter().map(|(number, name, sql)| {
-        let sql = sql.into_sql_str();
-        Migration::new(*number, (*name).into(), MigrationType::Simple, sql, false)
-    });
-    Migrator::with_migrations(migrations.collect())
-        .run_direct(None, connection, false)
-        .await
-        .map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
-            other => Error::Damaged(format!("migrations: {other}")),
-        })
+    let run = SQLITE.migrator().run_direct(None, connection, false).await;
+    run.map_err(|error| migrations::failed(error, Error::from))
 }
 
 /// Releases every lease when a store is opened: the lock says that no host is left that could
